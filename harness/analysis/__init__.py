@@ -1,0 +1,1 @@
+"""What may be said about agents: statistics, leaderboard, comparison."""

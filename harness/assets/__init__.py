@@ -1,0 +1,1 @@
+"""What runs are made from: tasks, agents, base models, data."""

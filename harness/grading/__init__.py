@@ -1,0 +1,1 @@
+"""The hidden grader: lm-eval worker, submission check, metrics, references, verdict."""

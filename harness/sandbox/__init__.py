@@ -1,0 +1,1 @@
+"""Isolated machine-like places: one seam, several backends, one implementation of exec."""

@@ -1,0 +1,219 @@
+"""The sandbox seam: what every backend gives and the rest of dojo relies on.
+
+A backend creates a place (mounts, limits, network policy), starts `execd` in it and destroys it. Everything that happens
+inside goes through `execd`, so semantics are the same on every backend. Nothing `execd` says is trusted for scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+from harness.spec.task import Limits
+
+# Head and tail kept of each output stream when a command prints more; 1 MiB of each is more than an agent can read.
+OUTPUT_CAP = 2 * 1024 * 1024
+
+User = Literal["agent", "root"]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A host directory or file shown inside. Read-only unless said."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Relay:
+    """A loopback TCP port inside that leads to a unix socket of the harness: the only way out."""
+
+    port: int
+    socket: Path
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """What a sandbox is made of. ``id`` is unique on the host and is all that is needed to attach again."""
+
+    id: str
+    limits: Limits
+    mounts: tuple[Mount, ...] = ()
+    relays: tuple[Relay, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command ended. ``timed_out``, ``truncated`` and ``oom_killed`` come from our own records, not from exit codes.
+
+    A missing executable or directory is a result (exit code 127 or 126 with the thing named in ``stderr``), not an error.
+    """
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+    truncated: bool = False
+    oom_killed: bool = False
+    duration_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with exit code 0 in time."""
+        return self.exit_code == 0 and not self.timed_out
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """A detached process, with output from the offsets that were asked for."""
+
+    running: bool
+    exit_code: int | None
+    stdout: bytes
+    stderr: bytes
+    stdout_offset: int
+    stderr_offset: int
+    oom_killed: bool = False
+
+
+@dataclass(frozen=True)
+class SandboxUsage:
+    """What the sandbox has used since it was made, measured from outside where the backend can."""
+
+    cpu_s: float
+    memory_peak_mb: float
+    disk_mb: float
+    oom_kills: int = 0
+    processes: int = 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing a backend needs: ok, or what to do."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+class Sandbox(Protocol):
+    """An isolated machine-like place. Safe to use from several threads at once."""
+
+    spec: SandboxSpec
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: User = "agent",
+        timeout_s: float | None = None,
+        output_cap: int = OUTPUT_CAP,
+    ) -> ExecResult:
+        """Run a command to its end or its deadline; then its whole process tree is dead.
+
+        Raises:
+            SandboxUnavailable: the sandbox is gone, with the cause.
+        """
+        ...
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: User = "agent",
+        name: str = "",
+    ) -> str:
+        """Start a detached process that survives a disconnect; return its id. A known ``name`` returns the running one."""
+        ...
+
+    def poll(self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0) -> ProcessStatus:
+        """Return state and output from the offsets; waits up to ``wait_s`` for news."""
+        ...
+
+    def kill(self, process: str) -> None:
+        """Kill the process and its whole tree (SIGKILL); returns when it is dead."""
+        ...
+
+    def kill_all(self) -> int:
+        """Kill every process of the agent's user, however detached; return how many survived (0 is the promise)."""
+        ...
+
+    def read_file(self, path: str, *, max_bytes: int = 64 * 1024 * 1024, user: User = "agent") -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            FileNotFoundError, IsADirectoryError, PermissionError: as open() would.
+            SandboxError: larger than ``max_bytes`` (code ``too_large``).
+        """
+        ...
+
+    def write_file(self, path: str, data: bytes, *, user: User = "agent", mode: int = 0o644) -> None:
+        """Write a file, making its parents. Raises what open() would; OSError(ENOSPC) when the disk limit is reached."""
+        ...
+
+    def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:
+        """Stream a directory as an uncompressed tar (member names relative to ``path``). Untrusted: the reader checks it."""
+        ...
+
+    def extract(self, path: str, tar: BinaryIO, *, user: User = "agent") -> None:
+        """Unpack a tar made by the harness under ``path``."""
+        ...
+
+    def usage(self) -> SandboxUsage:
+        """Return what has been used so far."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the sandbox still answers."""
+        ...
+
+    def close(self) -> None:
+        """Destroy it: afterwards no process, mount, file, cgroup or network of it remains. May be called twice."""
+        ...
+
+
+class Backend(Protocol):
+    """Creates, finds and destroys sandboxes of one kind."""
+
+    name: str
+
+    def check(self) -> list[Check]:
+        """Say what this backend needs and whether it is there."""
+        ...
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """Make a sandbox and wait until it answers.
+
+        Raises:
+            IsolationUnavailable: this host cannot isolate; says why and what to do.
+            SandboxUnavailable: it did not come up.
+        """
+        ...
+
+    def attach(self, id: str) -> Sandbox:
+        """Return the running sandbox ``id`` of this or a dead harness.
+
+        Raises:
+            SandboxUnavailable: there is none that answers.
+        """
+        ...
+
+    def list(self) -> list[str]:
+        """Return the ids of everything of this backend that exists on the host, dead remains included."""
+        ...
+
+    def destroy(self, id: str) -> None:
+        """Remove ``id`` and all remains of it; fine if there are none."""
+        ...

@@ -1,0 +1,1 @@
+"""The server inside every sandbox. Standard library only."""

@@ -1,0 +1,67 @@
+"""RunResult: the whole story of a finished run, written once to result.json."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from harness.spec.base import Spec
+from harness.spec.budget import Budget, Usage
+from harness.spec.outcome import Outcome, RunState
+from harness.spec.run import RunSpec
+from harness.spec.submission import Manifest, SubmissionReport
+from harness.spec.verdict import Scores
+
+
+class Reference(Spec):
+    """A yardstick on the same hidden items: base, few-shot base, or majority answer per question type."""
+
+    name: str
+    scores: Scores
+    ci_low: float
+    ci_high: float
+
+
+class GradeRecord(Spec):
+    """One grading of the sealed submission. History is kept; the last one counts."""
+
+    number: int = Field(ge=1)
+    time: datetime
+    scores: Scores
+    ci_low: float
+    ci_high: float
+    item_scores: dict[str, float] = Field(description="hidden item id → score; grader's side only")
+    verdict_sha256: str
+    seconds: float
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class PhaseTime(Spec):
+    """When a phase was entered and how long it took, seconds of real time."""
+
+    state: RunState
+    entered: datetime
+    seconds: float | None = None
+
+
+class RunResult(Spec):
+    """Outcome, scores, usage, artefacts and timeline of one run. Paths are relative to the run's folder."""
+
+    spec: RunSpec
+    state: RunState
+    outcome: Outcome
+    grade: GradeRecord | None = None
+    grades: int = 0
+    references: tuple[Reference, ...] = ()
+    budget: Budget
+    usage: Usage
+    submission: Manifest | None = None
+    submission_report: SubmissionReport | None = None
+    submissions: int = 0
+    evaluations: int = 0
+    best_dev: float | None = None
+    integrity: dict[str, Any] = Field(default_factory=dict)
+    timeline: tuple[PhaseTime, ...] = ()
+    artefacts: dict[str, str] = Field(default_factory=dict, description="name → relative path")

@@ -1,0 +1,58 @@
+"""RunSpec: everything that was decided before a run started, frozen, with digests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import Field
+
+from harness.spec.agent import AgentConfig
+from harness.spec.base import Spec
+from harness.spec.budget import Budget
+from harness.spec.task import Generation, Limits
+
+
+class AgentRef(Spec):
+    """Which agent: its configuration and the SHA-256 of its directory."""
+
+    config: AgentConfig
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self.config.name
+
+
+class TaskRef(Spec):
+    """Which task with which data: digests of the task directory and of the prepared data."""
+
+    id: str
+    profile: str
+    digest: str
+    data_digest: str
+
+
+class BaseModelRef(Spec):
+    """Which base model: name and SHA-256 of its manifest."""
+
+    name: str
+    digest: str
+
+
+class RunSpec(Spec):
+    """One agent on one task with one seed."""
+
+    id: str
+    batch: str
+    agent: AgentRef
+    task: TaskRef
+    base_model: BaseModelRef
+    seed: int = Field(ge=0)
+    budget: Budget
+    limits: Limits
+    generation: Generation
+    sandbox: str = Field(description="backend name")
+    backbone: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict, description="dojo, python, torch, transformers, lm_eval …")
+    created: datetime = Field(default_factory=lambda: datetime.now(UTC))

@@ -1,0 +1,112 @@
+"""task.toml: a Harbor task with everything of ours under ``[metadata.dojo]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.spec.base import Spec
+from harness.spec.budget import Budget
+from harness.spec.toml import read_toml
+
+PROFILES = ("full", "mini")
+
+
+class Limits(Spec):
+    """What a sandbox may use. Hard limits, enforced by the backend."""
+
+    cpus: float = Field(1.0, gt=0, le=1024)
+    memory_mb: int = Field(4096, ge=64)
+    pids: int = Field(512, ge=8)
+    disk_mb: int = Field(4096, ge=16, description="megabytes the sandbox's writable places may hold together")
+    gpus: int = Field(0, ge=0)
+    open_files: int = Field(4096, ge=64)
+
+
+class MetricSpec(Spec):
+    """The primary metric: what agents are told and leaderboards show."""
+
+    name: str
+    description: str
+    higher_is_better: Literal[True] = True
+
+
+class SubsetSpec(Spec):
+    """One sub-set of the benchmark and its own metric."""
+
+    name: str
+    metric: str
+    description: str = ""
+
+
+class Generation(Spec):
+    """How the grader generates: greedy, base model's template, zero-shot unless said."""
+
+    max_new_tokens: int = Field(8192, gt=0)
+    max_context: int = Field(32768, gt=0)
+    fewshot: int = Field(0, ge=0, description="worked examples shown before each item")
+    batch_size: int = Field(32, gt=0)
+
+
+class ProfileSpec(Spec):
+    """Data, base model, budget and limits for one profile of a task."""
+
+    base_model: str
+    budget: Budget
+    limits: Limits = Limits()
+    generation: Generation = Generation()
+    description: str = ""
+
+
+class DojoTask(Spec):
+    """``[metadata.dojo]``: what makes a Harbor task a dojo task."""
+
+    title: str
+    summary: str
+    version: str = "1"
+    metric: MetricSpec
+    subsets: tuple[SubsetSpec, ...] = Field(min_length=1)
+    answer_format: str = Field(description="what an answer looks like; shown to agents, tested against the extractor")
+    licence: str = ""
+    submission_policy: Literal["last", "best_on_dev"] = "last"
+    show_dev_answers: bool = Field(True, description="whether sampled errors carry the gold answer")
+    max_train_samples: int = Field(2000, gt=0, description="rule of the benchmark for the training set an agent makes")
+    profiles: dict[Literal["full", "mini"], ProfileSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _subsets_unique(self) -> Self:
+        names = [s.name for s in self.subsets]
+        if len(set(names)) != len(names):
+            raise ValueError("sub-set names must differ")
+        return self
+
+
+class Metadata(BaseModel):
+    """Harbor's free metadata with our table in it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    dojo: DojoTask
+
+
+class TaskConfig(BaseModel):
+    """A whole ``task.toml``; Harbor's own tables are kept as they are and checked by Harbor's lint."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    schema_version: str = "1.4"
+    metadata: Metadata
+    task: dict[str, Any] = Field(default_factory=dict)
+    agent: dict[str, Any] = Field(default_factory=dict)
+    verifier: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    solution: dict[str, Any] = Field(default_factory=dict)
+
+
+def load_task_config(path: Path) -> TaskConfig:
+    """Read a ``task.toml``.
+
+    Raises:
+        SpecError: it is no TOML or breaks the schema; names file, field and value.
+    """
+    return read_toml(path, TaskConfig)
