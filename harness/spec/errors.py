@@ -1,17 +1,17 @@
 """The one tree of errors that dojo raises on purpose.
 
-    DojoError                     exit code
-    ├── UsageError                2   wrong input; names the value and the fix
-    │   ├── NotFoundError         2   unknown name; carries "did you mean"
-    │   └── SpecError             2   a file (task.toml, agent.toml, dojo.toml) that does not parse
-    ├── MissingError              3   something needed is not installed, prepared or allowed here
-    │   └── IsolationUnavailable  3   this host cannot isolate a sandbox
-    ├── SandboxError              1   a sandbox did not do what was asked
-    │   └── SandboxUnavailable    1   the sandbox is gone or never came up; carries the cause
-    ├── SubmissionRefused         1   what an agent handed in is unsafe or unusable (typed by `code`)
-    ├── BudgetExhausted           1   an agent asked for more than it has left
-    ├── GraderFailure             1   the grader broke; never turned into a score
-    └── StoreError                1   the results directory or the database
+DojoError                     exit code
+├── UsageError                2   wrong input; names the value and the fix
+│   ├── NotFoundError         2   unknown name; carries "did you mean"
+│   └── SpecError             2   a file (task.toml, agent.toml, dojo.toml) that does not parse
+├── MissingError              3   something needed is not installed, prepared or allowed here
+│   └── IsolationUnavailable  3   this host cannot isolate a sandbox
+├── SandboxError              1   a sandbox did not do what was asked
+│   └── SandboxUnavailable    1   the sandbox is gone or never came up; carries the cause
+├── SubmissionRefused         1   what an agent handed in is unsafe or unusable (typed by `code`)
+├── BudgetExhausted           1   an agent asked for more than it has left
+├── GraderFailure             1   the grader broke; never turned into a score
+└── StoreError                1   the results directory or the database
 """
 
 from __future__ import annotations
