@@ -138,9 +138,7 @@ class Sandbox(Protocol):
         """Start a detached process that survives a disconnect; return its id. A known ``name`` returns the running one."""
         ...
 
-    def poll(
-        self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0
-    ) -> ProcessStatus:
+    def poll(self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0) -> ProcessStatus:
         """Return state and output from the offsets; waits up to ``wait_s`` for news."""
         ...
 

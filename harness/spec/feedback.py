@@ -50,9 +50,7 @@ class Feedback(Spec):
     primary: Interval
     subsets: dict[str, Interval]
     errors: tuple[SampledError, ...] = ()
-    response_tokens: dict[str, float] = Field(
-        default_factory=dict, description="mean, p50, p95, max, at_cap (share cut off)"
-    )
+    response_tokens: dict[str, float] = Field(default_factory=dict, description="mean, p50, p95, max, at_cap (share cut off)")
     response_chars: dict[str, float] = Field(default_factory=dict)
     since_last: Change | None = None
     since_best: Change | None = None

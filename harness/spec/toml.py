@@ -20,9 +20,7 @@ def read_toml(path: Path, model: type[T]) -> T:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise SpecError(f"{path}: not valid TOML: {exc}", hint="mend the line it names") from exc
     except OSError as exc:
-        raise SpecError(
-            f"{path}: cannot be read: {exc.strerror}", hint="check that the file is there and readable"
-        ) from exc
+        raise SpecError(f"{path}: cannot be read: {exc.strerror}", hint="check that the file is there and readable") from exc
     try:
         return model.model_validate(raw)
     except ValidationError as exc:
