@@ -1,0 +1,186 @@
+"""Taking files out of a sandbox: a hostile tar stream in, plain files and a manifest out.
+
+Nothing is followed, nothing is executed, nothing lands outside the target. Every refusal has a code (THREATS: archive tricks).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from harness.spec.errors import StoreError, SubmissionRefused
+from harness.spec.submission import Manifest, SealedFile
+from harness.store.files import sha256_file
+
+MB = 1024 * 1024
+# A file name longer than this is refused by common file systems (255 bytes a component, 4,096 a path).
+_NAME_BYTES, _PATH_BYTES = 255, 1024
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What a collected tree may hold at most."""
+
+    bytes: int
+    files: int
+    file_bytes: int
+
+
+# A full fp32 7B model is 31 GB in some ten shards; an adapter a few files. 40 GB and 2,000 files leave room for both.
+SUBMISSION_CAPS = Caps(bytes=40_000 * MB, files=2_000, file_bytes=40_000 * MB)
+# The work an agent leaves behind for people to read: reports, journals, curves; no weights.
+WORKSPACE_CAPS = Caps(bytes=200 * MB, files=5_000, file_bytes=8 * MB)
+
+
+class _Stream:
+    """A read-only file over an iterator of byte pieces."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        while size < 0 or len(self._rest) < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self._rest += piece
+        cut = len(self._rest) if size < 0 else size
+        data, self._rest = self._rest[:cut], self._rest[cut:]
+        return data
+
+
+def collect(pieces: Iterable[bytes], target: Path, caps: Caps) -> Manifest:
+    """Unpack the tar stream ``pieces`` into the new directory ``target``.
+
+    Raises:
+        SubmissionRefused: codes ``link``, ``device``, ``path``, ``duplicate``, ``too_many_files``, ``too_large``, ``archive``, ``empty``.
+        StoreError: the harness's own disk is full (code ``disk_full``); nothing half-written is left.
+    """
+    target.mkdir(parents=True)
+    try:
+        _unpack(iter(pieces), target, caps)
+        manifest = manifest_of(target)
+        if not manifest.files:
+            raise SubmissionRefused("the directory holds no file", hint="write the model there first", code="empty")
+        return manifest
+    except tarfile.TarError as exc:
+        shutil.rmtree(target, ignore_errors=True)
+        raise SubmissionRefused(f"the archive is broken: {exc}", hint="hand in a plain directory", code="archive") from exc
+    except OSError as exc:
+        shutil.rmtree(target, ignore_errors=True)
+        code = "disk_full" if exc.errno in (28, 122) else "store"
+        raise StoreError(
+            f"collecting into {target.name} failed: {exc.strerror}", hint="free disk space, then `dojo resume`", code=code
+        ) from exc
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def collect_readable(pieces: Iterable[bytes], target: Path, caps: Caps = WORKSPACE_CAPS) -> list[str]:
+    """Like `collect`, but leave out what is refused and go on; return one line for each thing left out.
+
+    For the work an agent leaves behind: people want the reports even if a socket or a checkpoint lies beside them.
+    """
+    target.mkdir(parents=True)
+    left_out: list[str] = []
+    try:
+        _unpack(iter(pieces), target, caps, left_out)
+    except (tarfile.TarError, SubmissionRefused) as exc:
+        left_out.append(f"the rest: {exc}")
+    return left_out
+
+
+def _unpack(pieces: Iterator[bytes], target: Path, caps: Caps, left_out: list[str] | None = None) -> None:
+    files = total = entries = 0
+    seen: set[str] = set()
+    with tarfile.open(fileobj=_Stream(pieces), mode="r|", errorlevel=2) as tar:  # type: ignore[call-overload]
+        for member in tar:
+            tar.members = []  # the stream reader keeps every header otherwise
+            entries += 1
+            if entries > caps.files * 4:
+                raise SubmissionRefused(f"more than {caps.files * 4} entries", hint="hand in fewer files", code="too_many_files")
+            try:
+                path = _checked_path(member)
+                if member.isdir():
+                    if path:
+                        (target / path).mkdir(parents=True, exist_ok=True)
+                    continue
+                if path in seen:
+                    raise SubmissionRefused(f"{path!r} occurs twice", hint="hand in a plain directory", code="duplicate")
+                if member.size > caps.file_bytes or total + member.size > caps.bytes:
+                    raise SubmissionRefused(
+                        f"{path!r} of {member.size / MB:.0f} MB goes over the cap of {caps.bytes / MB:.0f} MB",
+                        hint="hand in only the model",
+                        code="too_large",
+                    )
+                if files + 1 > caps.files:
+                    raise SubmissionRefused(f"more than {caps.files} files", hint="hand in fewer files", code="too_many_files")
+            except SubmissionRefused as exc:
+                if left_out is None or exc.code == "too_many_files":
+                    raise
+                left_out.append(exc.message)
+                continue
+            seen.add(path)
+            files, total = files + 1, total + member.size
+            _write(tar, member, target / path)
+
+
+def _checked_path(member: tarfile.TarInfo) -> str:
+    name = member.name
+    pure = PurePosixPath(name)
+    shown = repr(name[:120])
+    if member.issym() or member.islnk():
+        raise SubmissionRefused(f"{shown} is a link", hint="copy the file itself into the directory", code="link")
+    if not (member.isreg() or member.isdir()) or member.issparse():
+        raise SubmissionRefused(f"{shown} is neither a file nor a directory", hint="hand in regular files only", code="device")
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise SubmissionRefused(f"{shown} is no plain relative path", hint="use simple file names", code="path")
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise SubmissionRefused(f"{shown} is not valid UTF-8", hint="use simple file names", code="path") from None
+    if len(encoded) > _PATH_BYTES or any(len(part.encode()) > _NAME_BYTES for part in pure.parts):
+        raise SubmissionRefused(f"{shown}… is too long", hint="use short file names", code="path")
+    return "/".join(pure.parts)
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(member)
+    assert source is not None  # a regular file
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "wb") as out:
+        shutil.copyfileobj(source, out, MB)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def manifest_of(directory: Path) -> Manifest:
+    """List every file under ``directory`` with size and SHA-256; the digest covers them all."""
+    files = []
+    for path in sorted(p for p in directory.rglob("*") if p.is_file() and not p.is_symlink()):
+        files.append(SealedFile(path=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=sha256_file(path)))
+    lines = "".join(f"{f.sha256} {f.size} {f.path}\n" for f in files)
+    return Manifest(digest=hashlib.sha256(lines.encode()).hexdigest(), files=tuple(files), bytes=sum(f.size for f in files))
+
+
+def seal(directory: Path) -> None:
+    """Make a collected directory read-only."""
+    for path in [*directory.rglob("*"), directory]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def unseal_and_remove(directory: Path) -> None:
+    """Remove a directory, sealed or not; fine if it is not there."""
+    if directory.exists():
+        for path in [directory, *directory.rglob("*")]:
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+        shutil.rmtree(directory)
