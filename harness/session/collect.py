@@ -59,7 +59,8 @@ def collect(pieces: Iterable[bytes], target: Path, caps: Caps) -> Manifest:
     """Unpack the tar stream ``pieces`` into the new directory ``target``.
 
     Raises:
-        SubmissionRefused: codes ``link``, ``device``, ``path``, ``duplicate``, ``too_many_files``, ``too_large``, ``archive``, ``empty``.
+        SubmissionRefused: codes ``link``, ``device``, ``path``, ``duplicate``, ``too_many_files``, ``too_large``, ``archive``,
+            ``empty``.
         StoreError: the harness's own disk is full (code ``disk_full``); nothing half-written is left.
     """
     target.mkdir(parents=True)

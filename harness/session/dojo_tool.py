@@ -197,7 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif args.call == "validate":
             answer = client.validate(args.path)
         elif args.call == "note":
-            answer = client.note(args.text, args.data)
+            client.note(args.text, args.data)
+            answer = {}
         else:
             answer = getattr(client, args.call)()
     except (ApiError, OSError) as exc:

@@ -1,0 +1,278 @@
+"""What the agent may call: the meaning of each call, without HTTP. Every call lands in the run's events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import Field, ValidationError
+
+from harness.sandbox.base import Sandbox
+from harness.session.clock import BudgetClock
+from harness.session.collect import SUBMISSION_CAPS, collect, unseal_and_remove
+from harness.session.feedback import make_feedback
+from harness.session.journal import Journal
+from harness.spec.base import Spec
+from harness.spec.budget import Usage, budget_lines
+from harness.spec.errors import BudgetExhausted, SandboxError, SubmissionRefused, UsageError
+from harness.spec.event import EventKind
+from harness.spec.run import RunSpec
+from harness.spec.submission import Manifest, SubmissionReport
+from harness.spec.verdict import Verdict
+from harness.store.run_dir import RunDir
+
+# What of a command's output goes into the events; the agent gets it whole (up to the sandbox's own cap).
+_EVENT_TEXT = 2_000
+# An agent may not fill the events file through notes: THREATS, output floods.
+_NOTE_BYTES = 64 * 1024
+_FILE_BYTES = 64 * 1024 * 1024
+
+
+class ExecCall(Spec):
+    """Body of ``POST /v1/exec``."""
+
+    argv: list[str] | None = None
+    command: str | None = None
+    stdin: str = ""
+    cwd: str | None = None
+    timeout_s: float | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+
+
+class PathCall(Spec):
+    """Body of ``POST /v1/validate``, ``/v1/evaluate`` and ``/v1/submit``."""
+
+    path: str
+    note: str = ""
+
+
+class NoteCall(Spec):
+    """Body of ``POST /v1/note``."""
+
+    text: str
+    data: Any = None
+
+
+class Scorer(Protocol):
+    """Checks and scores a submission folder on the dev split."""
+
+    def check(self, folder: Path) -> SubmissionReport:
+        """Say whether it would load."""
+        ...
+
+    def score(self, folder: Path) -> tuple[Verdict, dict[str, str]]:
+        """Return the verdict and the model's responses by item id."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """What a running agent phase consists of."""
+
+    spec: RunSpec
+    run: RunDir
+    journal: Journal
+    clock: BudgetClock
+    sandbox: Sandbox
+    evaluator: Scorer
+    task_view: dict[str, Any]
+    dev_items: dict[str, dict[str, Any]]
+    show_answers: bool
+    usage: Callable[[], Usage]
+
+
+class SessionApi:
+    """The calls of one run. Thread-safe: calls that score or collect go one after the other."""
+
+    def __init__(self, place: RunPlace) -> None:
+        self._place = place
+        self._turn = threading.Lock()
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Refuse further calls and wait until the one that is scoring or collecting has ended."""
+        self._closed.set()
+        with self._turn:
+            pass
+
+    def task(self) -> dict[str, Any]:
+        """Return the task as the agent sees it."""
+        return self._place.task_view
+
+    def budget(self) -> dict[str, Any]:
+        """Return limit, use and rest of every dimension."""
+        lines = budget_lines(self._place.spec.budget, self._place.usage())
+        return {name: line.model_dump() for name, line in lines.items()}
+
+    def exec(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Run a command in the task sandbox, at most until the deadline of the run."""
+        call = _parse(ExecCall, body)
+        if (call.argv is None) == (call.command is None):
+            raise UsageError("exec takes either argv or command", hint='for example {"command": "ls -l"}')
+        argv = call.argv if call.argv is not None else ["/bin/sh", "-c", str(call.command)]
+        left = self._place.clock.left()
+        timeout = min(call.timeout_s, left) if call.timeout_s is not None else left
+        result = self._place.sandbox.exec(
+            argv, stdin=call.stdin.encode(), cwd=call.cwd or "/workspace", env=call.env, timeout_s=timeout
+        )
+        answer = {
+            "exit_code": result.exit_code,
+            "stdout": result.stdout.decode(errors="replace"),
+            "stderr": result.stderr.decode(errors="replace"),
+            "timed_out": result.timed_out,
+            "truncated": result.truncated,
+            "oom_killed": result.oom_killed,
+            "duration_s": round(result.duration_s, 4),
+        }
+        brief = {**answer, "stdout": answer["stdout"][:_EVENT_TEXT], "stderr": answer["stderr"][:_EVENT_TEXT]}
+        shown = [part[:_EVENT_TEXT] for part in argv[:50]]
+        self._place.journal.emit(EventKind.EXEC, {"argv": shown, **brief})
+        return answer
+
+    def read_file(self, path: str) -> bytes:
+        """Return a file of the task sandbox."""
+        with _file_errors(path):
+            data = self._place.sandbox.read_file(path, max_bytes=_FILE_BYTES)
+        self._place.journal.emit(EventKind.FILE, {"op": "read", "path": path[:_EVENT_TEXT], "bytes": len(data)})
+        return data
+
+    def write_file(self, path: str, data: bytes) -> dict[str, Any]:
+        """Write a file into the task sandbox."""
+        with _file_errors(path):
+            self._place.sandbox.write_file(path, data)
+        self._place.journal.emit(EventKind.FILE, {"op": "write", "path": path[:_EVENT_TEXT], "bytes": len(data)})
+        return {"path": path, "bytes": len(data)}
+
+    def validate(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Say whether a submission would load. Not metered."""
+        call = _parse(PathCall, body)
+        with self._one_at_a_time(), self._collected(call.path, "validate") as (folder, manifest):
+            report = self._place.evaluator.check(folder)
+        self._place.journal.emit(
+            EventKind.VALIDATE, {"path": call.path[:_EVENT_TEXT], "digest": manifest.digest, "report": report.model_dump()}
+        )
+        return report.model_dump(mode="json")
+
+    def evaluate(self, body: dict[str, Any], key: str) -> dict[str, Any]:
+        """Score a submission on the dev split; costs one evaluation, once for each idempotency key."""
+        call = _parse(PathCall, body)
+        with self._one_at_a_time():
+            done = self._place.journal.record.evaluations
+            if known := next((e for e in done if key and e.key == key), None):
+                return known.answer
+            limit = self._place.spec.budget.evaluations
+            if len(done) >= limit:
+                raise BudgetExhausted(f"all {limit} evaluations are spent", hint="validate and submit are still free")
+            with self._collected(call.path, "evaluate") as (folder, manifest):
+                self._require_ok(self._place.evaluator.check(folder))
+                verdict, responses = self._place.evaluator.score(folder)
+            feedback = make_feedback(
+                number=len(done) + 1,
+                left=limit - len(done) - 1,
+                verdict=verdict,
+                responses=responses,
+                items=self._place.dev_items,
+                earlier=[e.answer for e in done],
+                show_answers=self._place.show_answers,
+                max_new_tokens=self._place.spec.generation.max_new_tokens,
+            ).model_dump(mode="json")
+            data = {"evaluation": len(done) + 1, "key": key, "digest": manifest.digest, "note": call.note[:_EVENT_TEXT]}
+            self._place.journal.emit(EventKind.EVALUATE, {**data, "feedback": feedback})
+            return feedback
+
+    def submit(self, body: dict[str, Any], key: str) -> dict[str, Any]:
+        """Take a submission in: copied out, checked, hashed and acknowledged in one event."""
+        call = _parse(PathCall, body)
+        place = self._place
+        with self._one_at_a_time():
+            done = place.journal.record.submissions
+            if known := next((s for s in done if key and s.key == key), None):
+                return known.answer
+            number = len(done) + 1
+            with self._collected(call.path, f"submit-{number}") as (folder, manifest):
+                report = place.evaluator.check(folder)
+                self._require_ok(report)
+                target = place.run.submissions / str(number)
+                unseal_and_remove(target)
+                folder.rename(target)
+            answer = {
+                "submission": number,
+                "digest": manifest.digest,
+                "bytes": manifest.bytes,
+                "report": report.model_dump(mode="json"),
+            }
+            data = {"submission": number, "key": key, "digest": manifest.digest, "note": call.note[:_EVENT_TEXT]}
+            place.journal.emit(EventKind.SUBMIT, {**data, "answer": answer})
+            self._drop_superseded(number)
+            return answer
+
+    def note(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Put a line of the agent into the trajectory."""
+        call = _parse(NoteCall, body)
+        if len(call.model_dump_json()) > _NOTE_BYTES:
+            raise UsageError(f"a note of more than {_NOTE_BYTES} bytes", hint="write a file under /workspace instead")
+        self._place.journal.emit(EventKind.NOTE, call.model_dump(mode="json"))
+        return {}
+
+    def _drop_superseded(self, newest: int) -> None:
+        """Keep the newest submission and the one that scored best on dev; the others can never count."""
+        record = self._place.journal.record
+        best = record.best_evaluation
+        keep = {newest} | {s.number for s in record.submissions if best and s.digest == best.digest}
+        for old in record.submissions:
+            if old.number not in keep:
+                unseal_and_remove(self._place.run.submissions / str(old.number))
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        with self._turn:
+            if self._closed.is_set() or self._place.clock.left() <= 0:
+                raise BudgetExhausted("the run is over", hint="what was submitted before is graded")
+            yield
+
+    @contextmanager
+    def _collected(self, path: str, purpose: str) -> Iterator[tuple[Path, Manifest]]:
+        """Copy a directory out of the sandbox into a private place that is gone afterwards, unless moved on."""
+        folder = self._place.run.private / f"incoming-{purpose}"
+        unseal_and_remove(folder)
+        try:
+            with _file_errors(path):
+                manifest = collect(self._place.sandbox.archive(path), folder, SUBMISSION_CAPS)
+            yield folder, manifest
+        finally:
+            unseal_and_remove(folder)
+
+    @staticmethod
+    def _require_ok(report: SubmissionReport) -> None:
+        if not report.ok:
+            first = report.problems[0]
+            more = f" (and {len(report.problems) - 1} more; validate lists them)" if len(report.problems) > 1 else ""
+            raise SubmissionRefused(first.message + more, hint=first.hint, code=first.code)
+
+
+def _parse(model: type[Any], body: Any) -> Any:
+    try:
+        return model.model_validate(body)
+    except ValidationError as exc:
+        err = exc.errors()[0]
+        where = ".".join(str(p) for p in err["loc"]) or "body"
+        raise UsageError(f"{where}: {err['msg']}", hint="docs/architecture.md lists the fields of every call") from exc
+
+
+@contextmanager
+def _file_errors(path: str) -> Iterator[None]:
+    """Name the path in what the sandbox's file calls raise."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise UsageError(f"{path!r} does not exist in the sandbox", hint="check the path", code="no_such_file") from exc
+    except IsADirectoryError as exc:
+        raise UsageError(f"{path!r} is a directory", hint="name a file", code="is_a_directory") from exc
+    except PermissionError as exc:
+        raise UsageError(f"{path!r} is not yours to touch", hint="use /workspace", code="permission") from exc
+    except OSError as exc:
+        raise SandboxError(f"{path!r}: {exc.strerror or exc}", hint="is the sandbox's disk full?", code="file") from exc

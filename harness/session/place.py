@@ -1,0 +1,195 @@
+"""Where a run happens: runtime folder, sandboxes, mounts, environment.
+
+All names are derived from the run, so any process finds them again.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.assets.base_models import BaseModel
+from harness.assets.prepare import PreparedTask
+from harness.grading.evaluator import Evaluator
+from harness.sandbox.base import Backend, Mount, Relay, Sandbox, SandboxSpec
+from harness.sandbox.runtime import runtime_root
+from harness.session import dojo_tool
+from harness.spec.errors import GraderFailure, SandboxUnavailable
+from harness.spec.run import RunSpec
+from harness.spec.task import Limits
+from harness.store.files import write_atomic
+from harness.store.run_dir import RunDir
+
+API_PORT = 7788
+AGENT_PROCESS = "agent"
+# An agent that only drives the API from its own sandbox needs little; a Python SDK agent fits.
+OWN_LIMITS = Limits(cpus=1.0, memory_mb=2048, pids=256, disk_mb=1024)
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What a run is made from, prepared and checked against the digests in its RunSpec."""
+
+    prepared: PreparedTask
+    base_model: BaseModel
+
+
+class Place:
+    """Makes, finds and removes what one attempt of a run needs on this host."""
+
+    def __init__(self, spec: RunSpec, run: RunDir, backend: Backend, assets: Assets, attempt: int) -> None:
+        self.spec, self.run, self.backend, self.assets, self.attempt = spec, run, backend, assets, attempt
+        self.runtime = runtime_root() / "runs" / spec.id
+        self.socket = self.runtime / "api" / "api.sock"
+
+    @property
+    def own(self) -> bool:
+        """Whether the agent program has a sandbox of its own beside the task sandbox."""
+        return self.spec.agent.config.placement == "own"
+
+    def sandbox_id(self, role: str) -> str:
+        """Return the id of this attempt's sandbox: task, agent, dev or grade."""
+        return f"{self.spec.id}-{self.attempt}-{role}"
+
+    def token(self) -> str:
+        """Return the run's API token, made at the first call."""
+        path = self.run.private / "token"
+        if not path.exists():
+            write_atomic(path, secrets.token_urlsafe(24).encode(), 0o600)
+        return path.read_text()
+
+    def build(self) -> None:
+        """Write the runtime folder: the API's socket folder and dojo-tool."""
+        source = Path(dojo_tool.__file__).read_bytes()
+        for folder in ("api", "tool/bin", "tool/lib"):
+            (self.runtime / folder).mkdir(parents=True, exist_ok=True)
+        write_atomic(self.runtime / "tool/bin/dojo-tool", source, 0o755)
+        write_atomic(self.runtime / "tool/lib/dojo_tool.py", source, 0o644)
+
+    def create_sandboxes(self) -> None:
+        """Create the task sandbox and, for placement "own", the agent's."""
+        mounts = self._task_mounts()
+        if not self.own:
+            mounts += self._agent_mounts()
+        relays = (Relay(API_PORT, self.socket),)
+        labels = {"dojo.run": self.spec.id}
+        self.backend.create(
+            SandboxSpec(self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels)
+        )
+        if self.own:
+            self.backend.create(
+                SandboxSpec(self.sandbox_id("agent"), OWN_LIMITS, tuple(self._agent_mounts()), relays, self.environment(), labels)
+            )
+
+    def attach_sandboxes(self) -> tuple[Sandbox, Sandbox]:
+        """Return (task sandbox, sandbox the agent program runs in).
+
+        Raises:
+            SandboxUnavailable: one of them is gone.
+        """
+        task = self.backend.attach(self.sandbox_id("task"))
+        return task, self.backend.attach(self.sandbox_id("agent")) if self.own else task
+
+    def evaluator(self, split: str, submission: Path | None = None) -> Evaluator:
+        """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first."""
+        role = "dev" if split == "dev" else "grade"
+        self.backend.destroy(self.sandbox_id(role))
+        prepared = self.assets.prepared
+        return Evaluator.start(
+            self.backend,
+            self.sandbox_id(role),
+            task_dir=prepared.task.path,
+            base_model_dir=self.assets.base_model.path,
+            items_path=prepared.dev_path if split == "dev" else prepared.hidden_path,
+            few_shot_path=prepared.few_shot_path,
+            generation=self.spec.generation,
+            limits=self.spec.limits,
+            split=split,
+            submission_dir=submission,
+        )
+
+    def dev_evaluator(self) -> Evaluator:
+        """Return the running dev evaluator, or start one."""
+        try:
+            evaluator = Evaluator.attach(self.backend, self.sandbox_id("dev"))
+        except (SandboxUnavailable, GraderFailure):
+            return self.evaluator("dev")
+        return evaluator
+
+    def destroy(self, *roles: str) -> None:
+        """Remove this attempt's sandboxes of these roles and all their remains."""
+        for role in roles:
+            self.backend.destroy(self.sandbox_id(role))
+
+    def clear(self) -> None:
+        """Remove everything of this attempt from the host but the run's folder."""
+        self.destroy("task", "agent", "dev", "grade")
+        shutil.rmtree(self.runtime, ignore_errors=True)
+
+    def environment(self) -> dict[str, str]:
+        """Return the agent's environment."""
+        threads = str(max(1, int(self.spec.limits.cpus)))
+        config = self.spec.agent.config
+        return {
+            "DOJO_API": f"http://127.0.0.1:{API_PORT}",
+            "DOJO_TOKEN": self.token(),
+            "DOJO_SEED": str(self.spec.seed),
+            "DOJO_AGENT_PARAMS": json.dumps(config.params),
+            "OMP_NUM_THREADS": threads,
+            "OMP_WAIT_POLICY": "passive",
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONUNBUFFERED": "1",
+            **config.env,
+        }
+
+    def task_view(self) -> dict[str, Any]:
+        """Return what ``GET /v1/task`` answers."""
+        task, prepared, spec = self.assets.prepared.task, self.assets.prepared, self.spec
+        dojo = task.config.metadata.dojo
+        examples = [json.loads(line) for line in prepared.few_shot_path.read_text(encoding="utf-8").splitlines()]
+        return {
+            "id": task.id,
+            "profile": spec.task.profile,
+            "title": dojo.title,
+            "goal": prepared.goal(spec),
+            "answer_format": dojo.answer_format,
+            "metric": dojo.metric.model_dump(),
+            "subsets": [s.model_dump() for s in dojo.subsets],
+            "base_model": {"name": spec.base_model.name, "path": "/models/base"},
+            "data": {
+                "path": "/data",
+                "card": "/data/card.md",
+                "few_shot": "/data/few_shot.jsonl",
+                "sources": [
+                    {"name": s.name, "path": f"/data/sources/{s.path.name}", "rows": s.rows, "description": s.description}
+                    for s in prepared.sources
+                ],
+            },
+            "examples": [{"prompt": e["prompt"], "answer": e["answer"]} for e in examples],
+            "generation": spec.generation.model_dump(),
+            "submission_policy": dojo.submission_policy,
+            "max_train_samples": dojo.max_train_samples,
+            "limits": spec.limits.model_dump(),
+            "budget": spec.budget.model_dump(),
+            "seed": spec.seed,
+        }
+
+    def _task_mounts(self) -> list[Mount]:
+        prepared = self.assets.prepared
+        return [
+            Mount(self.assets.base_model.path, "/models/base"),
+            Mount(prepared.dir / "sources", "/data/sources"),
+            Mount(prepared.dir / "card.md", "/data/card.md"),
+            Mount(prepared.few_shot_path, "/data/few_shot.jsonl"),
+            Mount(self.runtime / "tool", "/opt/dojo"),
+        ]
+
+    def _agent_mounts(self) -> list[Mount]:
+        mounts = [Mount(self.run.agent_dir, "/agent")]
+        return mounts if not self.own else [*mounts, Mount(self.runtime / "tool", "/opt/dojo")]
