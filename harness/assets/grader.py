@@ -7,22 +7,23 @@ math-verify) inside its functions. It touches no file, no clock, no network, so 
 ``SUBSET_METRICS: dict[str, str]``
     sub-set → the name of the metric that counts for it. The task's primary score is the plain mean of these.
 ``score(row, response, subset) -> dict``
-    one answer: ``{"parsed": bool, "value": Any, "score": float, "metrics": {name: float}}``. ``row`` is the item in the benchmark's
-    own layout and holds the gold answer, ``score`` lies on 0–1 (higher better), ``parsed`` says that an answer of the asked form was
-    found, ``value`` is that answer (JSON-able), ``metrics`` holds further figures of this item.
+    one answer: ``{"parsed": bool, "value": Any, "score": float, "metrics": {name: float}}``. ``row`` is the item in the
+    benchmark's own layout and holds the gold answer, ``score`` lies on 0–1 (higher better), ``parsed`` says that an answer of
+    the asked form was found, ``value`` is that answer (JSON-able), ``metrics`` holds further figures of this item.
 ``subset_of(row) -> str``
     the sub-set of a row in the upstream layout (or from ``row["subset"]`` where upstream names it only by file).
 ``constant_answers(items) -> list[str]``
     for the majority baseline: candidate responses for items of one question type; the caller keeps the best one.
 ``process_results(doc, results) -> dict``
     what lm-eval calls (``!function grader.process_results`` in ``tests/task.yaml``): ``{"score": …, "parsed": 0 or 1}``.
+    ``doc`` is an item of ``hidden.jsonl``; its ``row`` may come as an object or as JSON text of it (tables want one type).
 ``summarise(subset, scored) -> dict[str, float]`` (only where a metric is not a mean over items)
     sub-set metrics from ``scored``: the dicts that ``score`` returned, each with its ``row`` added. Overrides the means.
 ``LOWER_IS_BETTER: frozenset[str]`` (optional)
     names of the side metrics where less is better, such as ``mae``.
 
-A sub-set's figures are then: its own metric = the mean of ``score``; every name in ``metrics`` = the mean over the items that have
-it; ``parse_rate`` = the mean of ``parsed``; all overridden by ``summarise``.
+A sub-set's figures are then: its own metric = the mean of ``score``; every name in ``metrics`` = the mean over the items that
+have it; ``parse_rate`` = the mean of ``parsed``; all overridden by ``summarise``.
 """
 
 from __future__ import annotations
