@@ -22,6 +22,8 @@ class Reference(Spec):
     scores: Scores
     ci_low: float
     ci_high: float
+    item_scores: dict[str, float] = Field(default_factory=dict, description="hidden item id → score; grader's side only")
+    pseudo_values: dict[str, float] = Field(default_factory=dict, description="as in GradeRecord")
 
 
 class GradeRecord(Spec):
@@ -33,6 +35,13 @@ class GradeRecord(Spec):
     ci_low: float
     ci_high: float
     item_scores: dict[str, float] = Field(description="hidden item id → score; grader's side only")
+    item_subsets: dict[str, str] = Field(
+        default_factory=dict, description="hidden item id → sub-set; may be empty where the task has one sub-set"
+    )
+    pseudo_values: dict[str, float] = Field(
+        default_factory=dict,
+        description="item id → delete-one jackknife pseudo-value, for items of sub-sets whose metric is no mean of item scores",
+    )
     verdict_sha256: str
     seconds: float
     settings: dict[str, Any] = Field(default_factory=dict)
