@@ -1,0 +1,140 @@
+"""Settings: flags over environment ``DOJO_*`` over ``dojo.toml`` over defaults, each with its origin.
+
+``dojo.toml`` is the nearest one from the working directory upwards, or the file that ``DOJO_CONFIG`` names. A relative path in it is
+relative to the file; a relative path in a flag or variable is relative to the working directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from harness.spec.base import Spec
+from harness.spec.errors import SpecError, UsageError
+from harness.spec.toml import describe
+
+FILE_NAME = "dojo.toml"
+_PATHS = ("home", "cache", "tasks", "agents")
+
+
+class Settings(Spec):
+    """What a user may set once instead of on every command. ``None`` means: the harness decides."""
+
+    home: Path = Field(Path("results"), description="batches, runs and the database")
+    cache: Path = Field(Path("~/.cache/dojo"), description="models, data and images")
+    tasks: Path | None = Field(None, description="directory of task directories")
+    agents: Path | None = Field(None, description="directory of agent directories")
+    database: str | None = Field(None, description="SQLAlchemy URL; default SQLite in home")
+    profile: Literal["full", "mini"] = Field("mini", description="profile that `submit` uses")
+    sandbox: str | None = Field(None, description="sandbox backend that `submit` uses")
+    executor: str = Field("local", description="executor that `submit` uses")
+    backbone: str | None = Field(None, description="language model that agents think with")
+    budget: str | None = Field(None, description="budget that `submit` lays over the task's own, as wall=2h,evaluations=5")
+    parallel: int | None = Field(None, ge=1, description="at most this many runs at once; default what fits")
+
+
+class Setting(Spec):
+    """One value and where it came from."""
+
+    name: str
+    value: Any
+    origin: str
+    description: str
+
+
+class Config(Spec):
+    """All settings with their origins."""
+
+    settings: Settings
+    origins: dict[str, str]
+    file: Path | None = Field(None, description="the dojo.toml that was read")
+
+    def rows(self) -> tuple[Setting, ...]:
+        """Return each setting with its origin, in the order of `Settings`."""
+        values = self.settings.model_dump(mode="json")
+        return tuple(
+            Setting(name=name, value=values[name], origin=self.origins[name], description=field.description or "")
+            for name, field in Settings.model_fields.items()
+        )
+
+
+def find_file(start: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the ``dojo.toml`` that counts for ``start``.
+
+    Raises:
+        UsageError: ``DOJO_CONFIG`` names a file that is not there.
+    """
+    named = environ.get("DOJO_CONFIG")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise UsageError(f"DOJO_CONFIG={named!r} is no file", hint="name an existing dojo.toml or unset DOJO_CONFIG")
+        return path
+    return next((p / FILE_NAME for p in (start, *start.parents) if (p / FILE_NAME).is_file()), None)
+
+
+def load(flags: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Config:
+    """Read every source and say which one won, setting by setting.
+
+    Args:
+        flags: values given on the command line; None means not given.
+        environ: the environment; default this process's.
+        cwd: where relative paths start; default the working directory.
+
+    Raises:
+        SpecError: dojo.toml does not parse, has an unknown key or a bad value.
+        UsageError: an environment variable or flag has a bad value.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = cwd or Path.cwd()
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    path = find_file(cwd, environ)
+    layers: list[tuple[str, Mapping[str, Any], Path]] = []
+    if path:
+        layers.append((str(path), _read(path), path.resolve().parent))
+    for name in Settings.model_fields:
+        variable = f"DOJO_{name.upper()}"
+        if environ.get(variable):
+            layers.append((f"environment {variable}", {name: environ[variable]}, cwd))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            layers.append((f"flag --{name.replace('_', '-')}", {name: value}, cwd))
+    for origin, layer, base in layers:
+        for name, value in layer.items():
+            values[name] = str(base / Path(str(value)).expanduser()) if name in _PATHS else value
+            origins[name] = origin
+            _check(name, value, origin)
+    settings = Settings.model_validate(values)
+    anchored = {name: cwd / getattr(settings, name).expanduser() for name in ("home", "cache")}
+    return Config(settings=settings.model_copy(update=anchored), origins=origins, file=path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SpecError(f"{path}: not valid TOML: {exc}", hint="mend the line it names") from exc
+    except OSError as exc:
+        raise SpecError(f"{path}: cannot be read: {exc.strerror}", hint="check that the file is there and readable") from exc
+    for name in raw:
+        if name not in Settings.model_fields:
+            close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"settings: {', '.join(Settings.model_fields)}"
+            raise SpecError(f"{path}: unknown setting {name!r}", hint=hint)
+    return raw
+
+
+def _check(name: str, value: Any, origin: str) -> None:
+    """Refuse a bad value with the source it came from named, before the sources are laid over each other."""
+    try:
+        Settings.model_validate({name: value})
+    except ValidationError as exc:
+        error = SpecError if origin.endswith(".toml") else UsageError
+        raise error(f"{origin}: {describe(exc)}", hint="`dojo config show` lists every setting with its meaning") from exc
