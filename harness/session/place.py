@@ -67,6 +67,7 @@ class Place:
         source = Path(dojo_tool.__file__).read_bytes()
         for folder in ("api", "tool/bin", "tool/lib"):
             (self.runtime / folder).mkdir(parents=True, exist_ok=True)
+        write_atomic(self.runtime / "home", str(self.run.path.parents[3]).encode())  # whose run this is, for `dojo gc`
         write_atomic(self.runtime / "tool/bin/dojo-tool", source, 0o755)
         write_atomic(self.runtime / "tool/lib/dojo_tool.py", source, 0o644)
 

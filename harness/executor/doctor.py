@@ -1,0 +1,93 @@
+"""`dojo doctor`: what this machine has for running dojo, and what to do about what it lacks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.assets.base_models import find_base_model
+from harness.sandbox.base import Check
+from harness.sandbox.registry import get_backend
+from harness.spec.errors import DojoError, NotFoundError
+
+# A mini run writes some 100 MB and the cache holds 1 GB of model and data; below this, runs end in "disk full".
+_MIN_FREE_GB = 5
+_ML_PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "lm_eval", "rdkit", "math_verify", "optuna")
+
+
+def diagnose(home: Path, cache: Path, sandbox: str, area: str | None = None) -> list[Check]:
+    """Run the checks of one area, or of all that matter on this machine.
+
+    Args:
+        home: results directory.
+        cache: models and data.
+        sandbox: the backend runs use by default.
+        area: host, sandbox, data, gpu, docker, k8s or gateway; None: host, sandbox and data.
+
+    Raises:
+        NotFoundError: there is no such area.
+    """
+    areas: dict[str, Callable[[], list[Check]]] = {
+        "host": lambda: _host(home, cache),
+        "sandbox": lambda: get_backend(sandbox).check(),
+        "data": lambda: _data(cache),
+        "gpu": _gpu,
+        "docker": _docker,
+        "k8s": lambda: [Check("kubernetes", False, "this version has no kubernetes backend", "use --sandbox namespace")],
+        "gateway": lambda: [Check("gateway", False, "this version has no LLM gateway", "use agents that plan offline")],
+    }
+    if area is not None and area not in areas:
+        raise NotFoundError.named("doctor area", area, list(areas))
+    chosen = [area] if area else ["host", "sandbox", "data"]
+    return [check for name in chosen for check in areas[name]()]
+
+
+def _host(home: Path, cache: Path) -> list[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    missing = [name for name in _ML_PACKAGES if importlib.util.find_spec(name) is None]
+    checks = [
+        Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer"),
+        Check(
+            "packages",
+            not missing,
+            "missing: " + ", ".join(missing) if missing else "torch, transformers, peft, trl, lm-eval and the rest are there",
+            "run `make setup`",
+        ),
+        Check("cores", True, f"{len(os.sched_getaffinity(0))} CPU cores"),
+    ]
+    for name, folder in (("results", home), ("cache", cache)):
+        there = next(parent for parent in [folder, *folder.parents] if parent.exists())
+        free = shutil.disk_usage(there).free / 1e9
+        enough = free >= _MIN_FREE_GB and os.access(there, os.W_OK)
+        checks.append(
+            Check(
+                f"{name} directory",
+                enough,
+                f"{folder}: {free:.1f} GB free" + ("" if os.access(there, os.W_OK) else ", not writable"),
+                f"free {_MIN_FREE_GB} GB or set DOJO_{'HOME' if name == 'results' else 'CACHE'} elsewhere",
+            )
+        )
+    return checks
+
+
+def _data(cache: Path) -> list[Check]:
+    try:
+        model = find_base_model("smol", cache)
+    except DojoError as exc:
+        return [Check("base model smol", False, exc.message, exc.hint or "run `dojo data prepare math/aime25 --profile mini`")]
+    return [Check("base model smol", True, f"digest {model.digest[:12]}")]
+
+
+def _gpu() -> list[Check]:
+    devices = sorted(p.name for p in Path("/dev").glob("nvidia[0-9]*"))
+    if not devices:
+        return [Check("gpu", False, "no NVIDIA device in /dev", "the mini profiles run on a CPU; full ones need a GPU machine")]
+    return [Check("gpu", True, ", ".join(devices))]
+
+
+def _docker() -> list[Check]:
+    return [Check("docker", False, "this version has no docker backend", "use --sandbox namespace")]

@@ -1,0 +1,175 @@
+"""From what was asked to frozen runs: the matrix agents × tasks × seeds, with everything checked that can be checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from platform import python_version
+
+from pydantic import Field, ValidationError
+
+import harness
+from harness.assets.agent_dir import Agent
+from harness.assets.base_models import BaseModel
+from harness.assets.prepare import PreparedTask
+from harness.spec.agent import AgentConfig
+from harness.spec.base import Spec
+from harness.spec.errors import MissingError, UsageError
+from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef
+from harness.spec.task import ProfileSpec
+from harness.spec.toml import describe
+from harness.store.database import Store
+from harness.store.ids import new_id
+from harness.store.run_dir import RunDir
+
+_RECORDED_PACKAGES = ("torch", "transformers", "peft", "trl", "lm-eval")
+
+
+class BatchPlan(Spec):
+    """The matrix of one submit, before anything runs."""
+
+    batch: str
+    name: str
+    runs: tuple[RunSpec, ...]
+    agent_dirs: dict[str, str] = Field(description="agent name → directory it is copied from at submit")
+    warnings: tuple[str, ...] = ()
+    max_wall_s: float = Field(description="the longest the runs can take one after the other, agent phases only, seconds")
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+def profile_of(prepared_config: Mapping[str, ProfileSpec], task: str, profile: str) -> ProfileSpec:
+    """Return the task's profile.
+
+    Raises:
+        UsageError: the task has no such profile; names those it has.
+    """
+    if profile not in prepared_config:
+        raise UsageError(f"task {task} has no profile {profile!r}", hint=f"it has {', '.join(sorted(prepared_config))}")
+    return prepared_config[profile]
+
+
+def plan_batch(
+    agents: Sequence[Agent],
+    tasks: Sequence[tuple[PreparedTask, BaseModel]],
+    seeds: Sequence[int],
+    *,
+    sandbox: str,
+    budget: str | None = None,
+    backbone: str | None = None,
+    name: str = "",
+    agent_params: Mapping[str, str] | None = None,
+) -> BatchPlan:
+    """Plan one run for each agent, task and seed; nothing is written.
+
+    Raises:
+        UsageError: a budget, parameter or seed out of range.
+        MissingError: an agent needs what is not there (a backbone).
+    """
+    if not agents or not tasks or not seeds:
+        raise UsageError("nothing to run", hint="name at least one --agent and one --task")
+    batch = new_id("b")
+    runs = []
+    for prepared, base_model in tasks:
+        config = prepared.task.config.metadata.dojo
+        profile = profile_of(config.profiles, prepared.task.id, prepared.profile)
+        limit = profile.budget.override(budget) if budget else profile.budget
+        for agent in agents:
+            _check_backbone(agent.config, backbone)
+            configured = _with_params(agent.config, agent_params or {})
+            for seed in seeds:
+                runs.append(
+                    RunSpec(
+                        id=new_id("r"),
+                        batch=batch,
+                        agent=AgentRef(config=configured, digest=agent.digest),
+                        task=TaskRef(
+                            id=prepared.task.id,
+                            profile=prepared.profile,
+                            digest=prepared.task.digest,
+                            data_digest=prepared.digest,
+                        ),
+                        base_model=BaseModelRef(name=base_model.name, digest=base_model.digest),
+                        seed=seed,
+                        budget=limit,
+                        limits=profile.limits,
+                        generation=profile.generation,
+                        sandbox=sandbox,
+                        backbone=backbone,
+                        versions=versions(),
+                    )
+                )
+    return BatchPlan(
+        batch=batch,
+        name=name,
+        runs=tuple(runs),
+        agent_dirs={agent.config.name: str(agent.path) for agent in agents},
+        warnings=tuple(_warnings(runs, len(seeds))),
+        max_wall_s=sum(run.budget.wall for run in runs),
+    )
+
+
+def record_plan(plan: BatchPlan, store: Store) -> None:
+    """Write a plan down: run folders with a frozen copy of each agent, then the database rows."""
+    for spec in plan.runs:
+        run = store.run_dir(spec.batch, spec.id)
+        RunDir.create(run.path, spec)
+        copy_agent(Path(plan.agent_dirs[spec.agent.name]), run.agent_dir)
+    store.add_batch(plan.batch, plan.name, plan.runs, plan.settings)
+
+
+def copy_agent(source: Path, target: Path) -> None:
+    """Copy an agent's directory so that editing it later does not change a run that is planned or resumed."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".git", ".venv"), dirs_exist_ok=True)
+    for path in [target, *target.rglob("*")]:  # the sandbox's agent user must be able to read it
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {"dojo": harness.__version__, "python": python_version()}
+    for package in _RECORDED_PACKAGES:
+        try:
+            found[package.replace("-", "_")] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _check_backbone(config: AgentConfig, backbone: str | None) -> None:
+    if backbone:
+        raise MissingError(
+            f"--backbone {backbone}: this version has no LLM gateway yet", hint="leave --backbone out; ft_agent plans offline"
+        )
+    if config.backbone == "required":
+        raise MissingError(
+            f"agent {config.name} needs an LLM backbone and this version has no LLM gateway yet", hint="use an agent without one"
+        )
+
+
+def _with_params(config: AgentConfig, given: Mapping[str, str]) -> AgentConfig:
+    unknown = [name for name in given if name not in config.params]
+    if unknown:
+        known = ", ".join(sorted(config.params)) or "none"
+        raise UsageError(f"agent {config.name} has no parameter {unknown[0]!r}", hint=f"its parameters: {known}")
+    changed: dict[str, object] = {}
+    for name, text in given.items():
+        kind = type(config.params[name])
+        try:
+            changed[name] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
+        except ValueError as exc:
+            raise UsageError(f"parameter {name}={text!r} is no {kind.__name__}", hint=f"default: {config.params[name]}") from exc
+    try:
+        return AgentConfig.model_validate({**config.model_dump(), "params": {**config.params, **changed}})
+    except ValidationError as exc:
+        raise UsageError(describe(exc), hint=f"see the agent.toml of {config.name}") from exc
+
+
+def _warnings(runs: Sequence[RunSpec], seeds: int) -> list[str]:
+    found = []
+    if seeds == 1:
+        found.append("one seed: the result describes one model, not the agent; --seeds 3 or more lets agents be compared")
+    if any(run.limits.gpus for run in runs):
+        found.append("these runs need GPUs")
+    return found

@@ -1,0 +1,369 @@
+"""`Dojo`: the one façade. The command line, the web service and Python users call it; nothing is done only in a command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.assets import agent_dir, base_models, task_dir
+from harness.assets.prepare import PreparedTask, prepare_task
+from harness.executor.local import LocalExecutor
+from harness.executor.planner import BatchPlan, plan_batch, profile_of, record_plan
+from harness.executor.slots import Slots
+from harness.sandbox.base import Check
+from harness.sandbox.registry import get_backend
+from harness.session.lifecycle import RunSession
+from harness.session.place import Assets
+from harness.session.regrade import regrade
+from harness.session.status import RunStatus, run_status
+from harness.session.watch import follow_events, follow_output
+from harness.spec.base import Spec
+from harness.spec.errors import DojoError, MissingError, UsageError
+from harness.spec.event import Event
+from harness.spec.outcome import RunState
+from harness.spec.result import GradeRecord, Reference, RunResult
+from harness.spec.run import RunSpec
+from harness.store.database import RunRow, Store
+from harness.store.run_dir import EventListener, RunDir
+
+if TYPE_CHECKING:
+    from harness.analysis.compare import Comparison
+    from harness.analysis.leaderboard import Leaderboard
+
+
+class BatchStatus(Spec):
+    """A batch and where its runs stand."""
+
+    batch: str
+    name: str = ""
+    runs: tuple[RunStatus, ...] = ()
+
+
+class Dojo:
+    """Everything dojo does, over one results directory and one cache.
+
+    Args:
+        home: results directory; default ``$DOJO_HOME`` or ``./results``.
+        cache: models and data; default ``$DOJO_CACHE`` or ``~/.cache/dojo``.
+        tasks: directories to look for tasks in; default ``$DOJO_TASKS`` or the project's.
+        agents: directories to look for agents in; default ``$DOJO_AGENTS`` or the project's.
+        database: an SQLAlchemy URL; default SQLite inside ``home``.
+        sandbox: the backend used where a call names none.
+    """
+
+    def __init__(
+        self,
+        home: Path | str | None = None,
+        cache: Path | str | None = None,
+        tasks: Sequence[Path] | None = None,
+        agents: Sequence[Path] | None = None,
+        database: str | None = None,
+        sandbox: str = "namespace",
+    ) -> None:
+        self.home = Path(home or os.environ.get("DOJO_HOME") or "results").resolve()
+        self.cache = Path(cache or os.environ.get("DOJO_CACHE") or Path.home() / ".cache" / "dojo").resolve()
+        self._task_roots, self._agent_roots = tasks, agents
+        self._database, self._sandbox = database, sandbox
+        self._opened: Store | None = None
+        self._assets: dict[tuple[str, str, str], Assets] = {}
+        self._assets_lock = threading.Lock()
+
+    @property
+    def store(self) -> Store:
+        """The results directory with its database, opened on first use."""
+        if self._opened is None:
+            self._opened = Store(self.home, self._database)
+        return self._opened
+
+    # -- planning and running ---------------------------------------------------------------------------------------
+
+    def plan(
+        self,
+        agents: Sequence[str],
+        tasks: Sequence[str],
+        seeds: Sequence[int] = (0,),
+        profile: str = "full",
+        *,
+        budget: str | None = None,
+        sandbox: str | None = None,
+        executor: str = "local",
+        base_model: str | None = None,
+        backbone: str | None = None,
+        name: str | None = None,
+        agent_params: Mapping[str, str] | None = None,
+        progress: base_models.Progress | None = None,
+    ) -> BatchPlan:
+        """Plan the matrix of a submit and check everything that can be checked beforehand.
+
+        Prepares data and base models where they are not in the cache yet.
+
+        Raises:
+            UsageError: an unknown name, a value out of range.
+            MissingError: data, a model, isolation or a GPU that this machine does not have.
+        """
+        if executor != "local":
+            raise UsageError(f"there is no executor {executor!r}", hint="this version has: local")
+        found_agents = [agent_dir.find_agent(agent, self._agent_roots) for agent in agents]
+        found_tasks = [task_dir.find_task(task, self._task_roots) for task in self.expand_tasks(tasks)]
+        backend = get_backend(sandbox or self._sandbox)
+        bad = next((check for check in backend.check() if not check.ok), None)
+        if bad:
+            raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
+        prepared = []
+        for task in found_tasks:
+            wanted = profile_of(task.config.metadata.dojo.profiles, task.id, profile)
+            Slots.of_this_machine().check(wanted.limits)
+            model = base_models.prepare_base_model(base_model or wanted.base_model, self.cache, progress)
+            prepared.append((prepare_task(task, profile, self.cache, progress), model))
+        return plan_batch(
+            found_agents,
+            prepared,
+            list(seeds),
+            sandbox=backend.name,
+            budget=budget,
+            backbone=backbone,
+            name=name or "",
+            agent_params=agent_params,
+        )
+
+    def submit(
+        self,
+        plan: BatchPlan,
+        *,
+        parallel: int | None = None,
+        detach: bool = False,
+        on_event: EventListener | None = None,
+        stop: threading.Event | None = None,
+    ) -> BatchStatus:
+        """Write the plan down and run it to its end here, or (``detach``) in a background process."""
+        record_plan(plan, self.store)
+        if detach:
+            self._detach(plan.batch, parallel)
+            return self.status(plan.batch)
+        return self.resume(plan.batch, parallel=parallel, on_event=on_event, stop=stop)
+
+    def resume(
+        self,
+        batch: str | None = None,
+        *,
+        parallel: int | None = None,
+        on_event: EventListener | None = None,
+        stop: threading.Event | None = None,
+    ) -> BatchStatus:
+        """Go on with every run of a batch that has not ended; default: the newest batch."""
+        batch = self.store.resolve(batch or "@last", "batch")
+        stop = stop or threading.Event()
+        waiting = [row for row in self.store.runs(batch) if not RunState(row.state).final]
+        specs = [self._dir(row).spec() for row in waiting]
+
+        def drive(spec: RunSpec) -> RunState:
+            session = RunSession(spec, self.store, get_backend(spec.sandbox), self._resolve, self._references, stop, on_event)
+            return session.drive()
+
+        results = LocalExecutor(Slots.of_this_machine(), parallel).execute(specs, drive, stop)
+        broken = [result for result in results.values() if isinstance(result, DojoError) and result.code != "busy"]
+        if broken:
+            raise broken[0]
+        return self.status(batch)
+
+    def cancel(self, reference: str) -> list[str]:
+        """End a run, or all runs of a batch; return the ids that were not over yet."""
+        ended = []
+        for row in self._rows(reference):
+            run = self._dir(row)
+            if RunState(row.state).final:
+                continue
+            (run.path / "cancel").touch()
+            ended.append(row.id)
+            if not run.driven():
+                spec = run.spec()
+                RunSession(
+                    spec, self.store, get_backend(spec.sandbox), self._resolve, self._references, threading.Event()
+                ).drive()
+        return ended
+
+    def grade(self, reference: str, again: bool = False) -> GradeRecord:
+        """Return a run's grade; with ``again`` (or where it has none) score the sealed submission, keeping the history."""
+        row = self.store.run_row(self.store.resolve(reference, "run"))
+        run = self._dir(row)
+        result = run.result()
+        if result is None:
+            raise UsageError(f"run {row.id} has not ended", hint="`dojo status` shows where it stands")
+        if result.grade is not None and not again:
+            return result.grade
+        spec = run.spec()
+        return regrade(spec, run, self.store, get_backend(spec.sandbox), self._resolve, self._references)
+
+    def gc(self, dry_run: bool = False) -> list[dict[str, str]]:
+        """Remove what dead harnesses left on this host; return what was (or would be) removed."""
+        from harness.executor.leftovers import remove_leftovers
+
+        return remove_leftovers(self.store, [get_backend(self._sandbox)], dry_run=dry_run)
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def status(self, reference: str | None = None) -> BatchStatus:
+        """Return where a batch, or one run, stands; default: the newest batch."""
+        rows = self._rows(reference or "@last")
+        batch = rows[0].batch
+        name = next(b.name for b in self.store.batches() if b.id == batch)
+        statuses = []
+        for row in rows:
+            run = self._dir(row)
+            statuses.append(run_status(run.spec(), run, run.path.relative_to(self.home).as_posix()))
+        return BatchStatus(batch=batch, name=name, runs=tuple(statuses))
+
+    def show(self, reference: str) -> RunResult:
+        """Return the whole result of a run.
+
+        Raises:
+            UsageError: it has not ended.
+        """
+        row = self.store.run_row(self.store.resolve(reference, "run"))
+        result = self._dir(row).result()
+        if result is None:
+            raise UsageError(f"run {row.id} has not ended (state {row.state})", hint=f"`dojo status {row.id}`")
+        return result
+
+    def events(self, reference: str, follow: bool = False, stop: threading.Event | None = None) -> Iterator[Event]:
+        """Yield a run's events; with ``follow`` until it ends."""
+        row = self.store.run_row(self.store.resolve(reference, "run"))
+        return follow_events(self._dir(row), follow, stop or threading.Event())
+
+    def output(
+        self, reference: str, stream: str = "stdout", follow: bool = False, stop: threading.Event | None = None
+    ) -> Iterator[bytes]:
+        """Yield what a run's agent program printed on ``stdout`` or ``stderr``; with ``follow`` until the run ends."""
+        if stream not in ("stdout", "stderr"):
+            raise UsageError(f"there is no stream {stream!r}", hint="stdout or stderr")
+        row = self.store.run_row(self.store.resolve(reference, "run"))
+        return follow_output(self._dir(row), f"agent.{stream}", follow, stop or threading.Event())
+
+    def results(self, task: str | None = None, batch: str | None = None) -> list[RunResult]:
+        """Return the results of all runs that have ended, filtered."""
+        if task:
+            task = task_dir.find_task(task, self._task_roots).id
+        batch = self.store.resolve(batch, "batch") if batch else None
+        rows = [row for row in self.store.runs(batch, task) if RunState(row.state).final]
+        return [result for row in rows if (result := self._dir(row).result()) is not None]
+
+    def leaderboard(self, task: str | None = None, batch: str | None = None) -> Leaderboard:
+        """Return agents with intervals, beside them base, few-shot base and majority."""
+        from harness.analysis.leaderboard import leaderboard
+
+        return leaderboard(self.results(task, batch))
+
+    def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None) -> Comparison:
+        """Return the paired difference of two agents with its verdict."""
+        from harness.analysis.compare import compare
+
+        results = self.results(task, batch)
+        known = sorted({result.spec.agent.name for result in results})
+        names = [agent_dir.resolve_name(agent, known) for agent in (a, b)]
+        return compare(results, names[0], names[1])
+
+    def doctor(self, area: str | None = None) -> list[Check]:
+        """Check what this machine has for running dojo."""
+        from harness.executor.doctor import diagnose
+
+        return diagnose(self.home, self.cache, self._sandbox, area)
+
+    # -- tasks, agents, data ----------------------------------------------------------------------------------------
+
+    def tasks(self) -> list[task_dir.Task]:
+        """Return all tasks."""
+        return task_dir.list_tasks(self._task_roots)
+
+    def task(self, task: str) -> task_dir.Task:
+        """Return one task by id."""
+        return task_dir.find_task(task, self._task_roots)
+
+    def agents(self) -> list[agent_dir.Agent]:
+        """Return all agents."""
+        return agent_dir.list_agents(self._agent_roots)
+
+    def agent(self, agent: str) -> agent_dir.Agent:
+        """Return one agent by name or path."""
+        return agent_dir.find_agent(agent, self._agent_roots)
+
+    def expand_tasks(self, patterns: Sequence[str]) -> list[str]:
+        """Turn task ids, globs and ``all`` into task ids, each once, in the order given."""
+        from fnmatch import fnmatchcase
+
+        known = [task.id for task in self.tasks()]
+        found: dict[str, None] = {}
+        for pattern in patterns:
+            if pattern == "all" or any(c in pattern for c in "*?["):
+                matches = [i for i in known if pattern == "all" or fnmatchcase(i, pattern)]
+                if not matches:
+                    raise UsageError(f"no task matches {pattern!r}", hint=f"known: {', '.join(known)}")
+                found |= dict.fromkeys(matches)
+            else:
+                found[task_dir.find_task(pattern, self._task_roots).id] = None
+        return list(found)
+
+    def prepare_data(self, task: str, profile: str, progress: base_models.Progress | None = None) -> PreparedTask:
+        """Prepare a task's data and base model in the cache."""
+        found = task_dir.find_task(task, self._task_roots)
+        wanted = profile_of(found.config.metadata.dojo.profiles, found.id, profile)
+        base_models.prepare_base_model(wanted.base_model, self.cache, progress)
+        return prepare_task(found, profile, self.cache, progress)
+
+    def score_rows(self, task: str, rows: Path, responses: Path) -> dict[str, Any]:
+        """Score given answers to given items with the task's own grader; no model, no run."""
+        from harness.grading.score_rows import score_rows
+
+        return score_rows(task_dir.find_task(task, self._task_roots).path, rows, responses)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _dir(self, row: RunRow) -> RunDir:
+        return self.store.run_dir(row.batch, row.id)
+
+    def _rows(self, reference: str) -> list[RunRow]:
+        found = self.store.resolve(reference, "any")
+        return [row for row in self.store.runs() if found in (row.id, row.batch)]
+
+    def _resolve(self, spec: RunSpec, progress: base_models.Progress | None = None) -> Assets:
+        """Prepare (or find in the cache) what a planned run is made from.
+
+        Raises:
+            MissingError: task, data or base model are not what the run was planned with.
+        """
+        key = (spec.task.id, spec.task.profile, spec.base_model.name)
+        with self._assets_lock:
+            if key not in self._assets:
+                task = task_dir.find_task(spec.task.id, self._task_roots)
+                model = base_models.prepare_base_model(spec.base_model.name, self.cache, progress)
+                self._assets[key] = Assets(prepare_task(task, spec.task.profile, self.cache, progress), model)
+            assets = self._assets[key]
+        planned = (spec.task.digest, spec.task.data_digest, spec.base_model.digest)
+        now = (assets.prepared.task.digest, assets.prepared.digest, assets.base_model.digest)
+        for what, before, after in zip(("the task", "its data", "the base model"), planned, now, strict=True):
+            if before != after:
+                raise MissingError(
+                    f"run {spec.id}: {what} has changed since it was planned ({before[:12]} → {after[:12]})",
+                    hint=f"bring back the version it was planned with, or submit {spec.task.id} anew",
+                )
+        return assets
+
+    def _references(self, spec: RunSpec, assets: Assets) -> tuple[Reference, ...]:
+        from harness.grading.references import references_for
+
+        return references_for(
+            assets.prepared, assets.base_model, spec.generation, spec.limits, get_backend(spec.sandbox), self.cache
+        )
+
+    def _detach(self, batch: str, parallel: int | None) -> None:
+        log = self.home / "batches" / batch / "detached.log"
+        command = [sys.executable, "-m", "harness.cli.main", "resume", batch]
+        command += ["--parallel", str(parallel)] if parallel else []
+        environment = {**os.environ, "DOJO_HOME": str(self.home), "DOJO_CACHE": str(self.cache)}
+        with closing(log.open("ab")) as out:
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, start_new_session=True)
