@@ -52,6 +52,6 @@ def test_no_link_of_a_page_is_broken(page: Path) -> None:
 def test_a_missing_file_and_a_missing_heading_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "# One `two`\n[a](page.md#one-two) [b](gone.md) [c](#three) [d](https://example.org) `[e](no.md)`\n", encoding="utf-8"
+        "# One `two`\n[a](page.md#one-two) [b](gone.md) [c](#three) [d](https://a.example) `[e](no.md)`\n", encoding="utf-8"
     )
     assert broken_links(page) == ["gone.md", "#three"]
