@@ -12,7 +12,7 @@ from pydantic import Field
 from harness.spec.base import Spec
 from harness.spec.errors import UsageError
 from harness.spec.outcome import Cause
-from harness.spec.result import GradeRecord, Reference, RunResult
+from harness.spec.result import Reference, RunResult
 from harness.spec.run import RunSpec
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def measurements_from(results: Iterable[RunResult]) -> Measurements:
         UsageError: a grade lacks the sub-set of an item on a task with several sub-sets, or the base reference has no item scores
             although a flagged run needs them.
     """
+    results = list(results)
+    known = _known_subsets(results)
     kept: list[Measurement] = []
     left: list[LeftOut] = []
     warnings: list[str] = []
@@ -107,7 +109,7 @@ def measurements_from(results: Iterable[RunResult]) -> Measurements:
             spec = result.spec
             left.append(LeftOut(run=spec.id, agent=spec.agent.name, task=spec.task.id, reason=reason))
             continue
-        measurement, warning = _measure(result)
+        measurement, warning = _measure(result, known[result.spec.task.data_digest])
         kept.append(measurement)
         warnings += [warning] if warning else []
     return Measurements(measurements=tuple(kept), left_out=tuple(left), warnings=tuple(dict.fromkeys(warnings)))
@@ -123,17 +125,13 @@ def _why_left_out(result: RunResult) -> str:
     return ""
 
 
-def _measure(result: RunResult) -> tuple[Measurement, str]:
+def _measure(result: RunResult, known_subsets: Mapping[str, str]) -> tuple[Measurement, str]:
     spec, grade = result.spec, result.grade
     flagged = result.outcome.cause is Cause.AGENT_INTEGRITY
-    scored: GradeRecord | Reference
-    if flagged or grade is None:
-        scored = _base_reference(result)
-    else:
-        scored = grade
+    scored = _base_reference(result) if flagged or grade is None else grade
     # Pseudo-values of a sub-set stand in for its item scores; where none are stored the scores are the values.
     values = {**scored.item_scores, **{i: v for i, v in scored.pseudo_values.items() if i in scored.item_scores}}
-    subsets = _subsets_of(result, values)
+    subsets = _subsets_of(result, values, known_subsets)
     primary = scored.scores.primary
     warning = ""
     if not scored.pseudo_values and abs(_mean_over_subsets(values, subsets) - primary.value) > _ROUNDING:
@@ -171,8 +169,15 @@ def _base_reference(result: RunResult) -> Reference:
     return base
 
 
-def _subsets_of(result: RunResult, values: Mapping[str, float]) -> dict[str, str]:
-    known: Mapping[str, str] = result.grade.item_subsets if result.grade else {}
+def _known_subsets(results: Sequence[RunResult]) -> dict[str, dict[str, str]]:
+    """Gather what the grades on the same data say about the items' sub-sets: a flagged run may have no grade of its own."""
+    known: dict[str, dict[str, str]] = {}
+    for result in results:
+        known.setdefault(result.spec.task.data_digest, {}).update(result.grade.item_subsets if result.grade else {})
+    return known
+
+
+def _subsets_of(result: RunResult, values: Mapping[str, float], known: Mapping[str, str]) -> dict[str, str]:
     if all(item in known for item in values):
         return {item: known[item] for item in values}
     names = list(result.grade.scores.subsets) if result.grade else []
@@ -231,10 +236,10 @@ def require_same_items(measurements: Sequence[Measurement]) -> None:
 def score_table(measurements: Sequence[Measurement]) -> NDArray[np.float64]:
     """Return the K×N table of an agent's runs, scaled so that a row's mean is the run's primary score.
 
-    The primary score is the unweighted mean over S sub-sets, so an item of a sub-set of n_s items weighs w = N/(S·n_s). The sub-sets are
-    fixed, hence only the spread of items *within* each is sampling: X = primary + w·c·(value − sub-set mean) with
+    The primary score is the unweighted mean over S sub-sets, so an item of a sub-set of n_s items weighs w = N/(S·n_s). The
+    sub-sets are fixed, hence only the spread of items *within* each is sampling: X = primary + w·c·(value − sub-set mean) with
     c² = n_s(N−1)/((n_s−1)N), which makes var(X over items)/N the stratified Σ var_s/(S²·n_s). With one sub-set X is the values
-    themselves (moved to the graded score where they are pseudo-values, whose mean is the bias-corrected one). Columns are sorted by item id.
+    themselves (moved to the graded score where they are pseudo-values, whose mean is the bias-corrected one). Columns: by item id.
 
     Raises:
         UsageError: the runs were scored on different items.
@@ -269,4 +274,7 @@ def _strata(sizes: Mapping[str, int]) -> list[set[str]]:
             strata[-1].add(name)
         else:
             strata.append({name})
+    if len(strata) > 1 and sum(sizes[n] for n in strata[-1]) < 2:
+        last = strata.pop()
+        strata[-1] |= last
     return strata

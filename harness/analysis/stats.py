@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,9 +91,8 @@ class Estimate:
     def half_width(self, alpha: float = ALPHA) -> Array:
         """Return t(df)·√V at two-sided level ``alpha``: the smallest distance from 0 that would have been seen as one."""
         import numpy as np
-        from scipy import stats  # type: ignore[import-untyped]
 
-        return np.asarray(stats.t.ppf(1.0 - alpha / 2.0, self.df) * np.sqrt(self.variance), dtype=np.float64)
+        return np.asarray(_student_t().ppf(1.0 - alpha / 2.0, self.df) * np.sqrt(self.variance), dtype=np.float64)
 
     def interval(self, alpha: float = ALPHA) -> tuple[Array, Array]:
         """Return the bounds of the interval of confidence 1 − ``alpha``."""
@@ -103,9 +102,20 @@ class Estimate:
     def p_value(self) -> Array:
         """Return the two-sided t test's p for "the value is 0"."""
         import numpy as np
-        from scipy import stats  # type: ignore[import-untyped]
 
-        return np.asarray(2.0 * stats.t.sf(np.abs(self.value) / np.sqrt(self.variance), self.df), dtype=np.float64)
+        return np.asarray(2.0 * _student_t().sf(np.abs(self.value) / np.sqrt(self.variance), self.df), dtype=np.float64)
+
+
+def _student_t() -> Any:
+    """Return scipy's t distribution; scipy takes most of a second to import."""
+    from scipy import stats  # type: ignore[import-untyped]
+
+    return stats.t
+
+
+def t_quantile(probability: float, df: float) -> float:
+    """Return the value below which a t variable with ``df`` degrees of freedom lies with the given probability."""
+    return float(_student_t().ppf(probability, df))
 
 
 def satterthwaite(parts: Sequence[Part]) -> Array:
@@ -203,7 +213,7 @@ def by_source(estimate: Estimate) -> dict[str, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's (1979) adjusted p values, in the order given, before cutting at 1 is done (each is cut at 1)."""
+    """Return Holm's (1979) adjusted p values, in the order given."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [1.0] * len(p_values)
     highest = 0.0
@@ -211,6 +221,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, (len(p_values) - place) * p_values[index])
         adjusted[index] = min(1.0, highest)
     return adjusted
+
+
+def holm_levels(p_values: Sequence[float], alpha: float = ALPHA) -> list[float]:
+    """Return for each row the unadjusted level that it had to meet, given the verdicts on the other rows.
+
+    With R other rows of m found different, Holm lets this row be tested at alpha/(m − R). So a row's adjusted p is at most
+    ``alpha`` exactly when its p is at most its level, that is, when its interval of confidence 1 − level excludes 0.
+    """
+    found = [p <= alpha for p in holm(p_values)]
+    return [alpha / (len(p_values) - (sum(found) - here)) for here in found]
 
 
 def rank_ranges(intervals: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:

@@ -1,0 +1,99 @@
+"""Which runs may stand side by side: grouped by setting, and by who the agent is within a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from harness.analysis.measurement import Measurement, Setting
+from harness.spec.errors import NotFoundError
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on one task in one setting, by agent in order of name.
+
+    Attributes:
+        task: the task's id.
+        setting: what all runs of the group share.
+        agents: shown name → the agent's runs, by seed. An agent of which there are several versions (directory, parameters) or
+            backbones in the group appears once for each, told apart in its shown name.
+        differs: in which fields the group differs from the newest one on the task; empty for the newest.
+    """
+
+    task: str
+    setting: Setting
+    agents: dict[str, list[Measurement]]
+    differs: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> list[Measurement]:
+        """All runs of the group."""
+        return [m for runs in self.agents.values() for m in runs]
+
+
+def tasks_of(measurements: Iterable[Measurement], task: str | None) -> list[str]:
+    """Return the ids of the tasks with measurements, sorted; of these the ones that match ``task`` (an id or a glob).
+
+    Raises:
+        NotFoundError: nothing was measured on such a task.
+    """
+    known = sorted({m.task for m in measurements})
+    chosen = known if task is None else [t for t in known if fnmatchcase(t, task)]
+    if task is not None and not chosen:
+        raise NotFoundError.named("measured task", task, known)
+    return chosen
+
+
+def groups_on(task: str, measurements: Sequence[Measurement], mix: bool = False) -> list[Group]:
+    """Split the measurements on a task into groups that may be compared, the newest first.
+
+    Agents that think with no language model (backbone None) stand in every group of an otherwise equal setting. With ``mix`` all
+    runs make one group, and all versions of an agent are one agent.
+    """
+    runs = sorted((m for m in measurements if m.task == task), key=lambda m: m.created, reverse=True)
+    if mix and runs:
+        return [Group(task, runs[0].setting, _by_name(runs, {m.run: m.agent for m in runs}))]
+    groups: list[Group] = []
+    bare: dict[Setting, list[Measurement]] = {}
+    for m in runs:
+        bare.setdefault(m.setting.model_copy(update={"backbone": None}), []).append(m)
+    for setting, members in bare.items():
+        backbones: list[str | None] = list(dict.fromkeys(m.setting.backbone for m in members if m.setting.backbone))
+        for backbone in backbones or [None]:
+            fitting = [m for m in members if m.setting.backbone in (None, backbone)]
+            groups.append(Group(task, setting.model_copy(update={"backbone": backbone}), _by_name(fitting, _shown(fitting))))
+    groups.sort(key=lambda g: max(m.created for m in g.runs), reverse=True)
+    return [Group(g.task, g.setting, g.agents, tuple(groups[0].setting.differing(g.setting))) for g in groups]
+
+
+def _by_name(runs: Sequence[Measurement], names: dict[str, str]) -> dict[str, list[Measurement]]:
+    agents: dict[str, list[Measurement]] = {}
+    for m in sorted(runs, key=lambda m: (names[m.run], m.seed, m.run)):
+        agents.setdefault(names[m.run], []).append(m)
+    return agents
+
+
+def _shown(runs: Sequence[Measurement]) -> dict[str, str]:
+    """Return run → shown name: the agent's name, with version or backbone only where that tells agents apart."""
+    digests: dict[str, set[str]] = {}
+    backbones: dict[str, set[str]] = {}
+    for m in runs:
+        digests.setdefault(m.agent, set()).add(m.agent_digest)
+        backbones.setdefault(m.agent, set()).add(m.setting.backbone or "no backbone")
+    return {
+        m.run: m.agent
+        + (f"@{m.agent_digest[:8]}" if len(digests[m.agent]) > 1 else "")
+        + (f" [{m.setting.backbone or 'no backbone'}]" if len(backbones[m.agent]) > 1 else "")
+        for m in runs
+    }
+
+
+def repeated_seeds(agent: str, runs: Sequence[Measurement]) -> str:
+    """Return a warning where several runs of an agent share a seed: they may not be independent. Empty otherwise."""
+    seeds = [m.seed for m in runs]
+    twice = sorted({s for s in seeds if seeds.count(s) > 1})
+    if not twice:
+        return ""
+    return f"{runs[0].task}: {agent} ran seed {', '.join(map(str, twice))} more than once; such runs may not be independent"

@@ -1,0 +1,166 @@
+"""The leaderboard: agents with intervals and ranges of ranks, beside the task's yardsticks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
+
+from harness.analysis import stats
+from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
+from harness.analysis.measurement import LeftOut, Measurement, Measurements, measurements_from, score_table
+from harness.analysis.references import normalised_score
+from harness.spec.base import Spec
+from harness.spec.result import RunResult
+
+OVER_TASKS = "all tasks"
+SINGLE_RUN = "this model: one run says nothing about run-to-run variance"
+
+
+class LeaderboardRow(Spec):
+    """One agent on one task (or over all tasks) in one setting."""
+
+    task: str
+    agent: str
+    runs: int
+    score: float
+    ci_low: float
+    ci_high: float
+    rank_low: int = Field(description="best rank compatible with the intervals")
+    rank_high: int = Field(description="worst rank compatible with the intervals")
+    flagged: int = Field(0, description="runs in which cheating was found; they count as the base model")
+    left_out: int = Field(0, description="runs of the agent on the task that are no measurement")
+    label: str = Field("", description="what the interval describes, where it is not the agent")
+    normalised: float | None = Field(None, description="(score − base)/(reference − base), where the task gives a reference")
+    setting: str = Field("", description="in what the setting differs from the newest one on the task")
+
+
+class ReferenceLine(Spec):
+    """A yardstick on the task's hidden items: no agent, no runs."""
+
+    name: str
+    score: float
+    ci_low: float
+    ci_high: float
+    setting: str = ""
+
+
+class Leaderboard(Spec):
+    """Rows by task and score, rows over all tasks where there are several, yardsticks by task."""
+
+    rows: tuple[LeaderboardRow, ...]
+    overall: tuple[LeaderboardRow, ...] = ()
+    references: dict[str, tuple[ReferenceLine, ...]] = Field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def leaderboard(results: Iterable[RunResult], task: str | None = None) -> Leaderboard:
+    """Rank the agents of ``results``.
+
+    Args:
+        results: finished runs, of any batches; those that are no measurement are left out and counted.
+        task: a task id or glob; all tasks when None.
+
+    Raises:
+        NotFoundError: no measured task matches ``task``.
+        UsageError: runs of one task and data digest were scored on different items.
+    """
+    measured = measurements_from(results)
+    warnings = list(measured.warnings)
+    rows: list[LeaderboardRow] = []
+    references: dict[str, tuple[ReferenceLine, ...]] = {}
+    newest: list[Group] = []
+    for name in tasks_of(measured.measurements, task):
+        groups = groups_on(name, measured.measurements)
+        newest.append(groups[0])
+        if len(groups) > 1:
+            fields = sorted({f for g in groups for f in g.differs})
+            warnings.append(f"{name}: runs of {len(groups)} settings are shown apart; they differ in {', '.join(fields)}")
+        for group in groups:
+            rows += _rows(group, measured)
+            warnings += filter(None, (repeated_seeds(agent, runs) for agent, runs in group.agents.items()))
+        references[name] = tuple(line for group in groups for line in _reference_lines(group))
+    if any(row.flagged for row in rows):
+        warnings.append("runs in which cheating was found count as the base model's score")
+    chosen = set(references)
+    return Leaderboard(
+        rows=tuple(rows),
+        overall=tuple(_overall(newest, measured)) if len(newest) > 1 else (),
+        references=references,
+        left_out=tuple(out for out in measured.left_out if task is None or out.task in chosen),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _rows(group: Group, measured: Measurements) -> list[LeaderboardRow]:
+    estimates = {agent: stats.score(score_table(runs)) for agent, runs in group.agents.items()}
+    return _ranked(group.task, estimates, group.agents, measured, setting=_setting(group), group=group)
+
+
+def _overall(groups: Sequence[Group], measured: Measurements) -> list[LeaderboardRow]:
+    """Make the rows over all tasks, for agents that were measured on each, in the newest setting of each."""
+    everywhere = set.intersection(*(set(g.agents) for g in groups))
+    estimates = {a: stats.over_tasks([stats.score(score_table(g.agents[a])) for g in groups]) for a in sorted(everywhere)}
+    runs = {a: [m for g in groups for m in g.agents[a]] for a in everywhere}
+    single = {a for a in everywhere if any(len(g.agents[a]) < 2 for g in groups)}
+    return _ranked(OVER_TASKS, estimates, runs, measured, single=single)
+
+
+def _ranked(
+    task: str,
+    estimates: dict[str, stats.Estimate],
+    runs: dict[str, list[Measurement]],
+    measured: Measurements,
+    *,
+    setting: str = "",
+    group: Group | None = None,
+    single: set[str] | None = None,
+) -> list[LeaderboardRow]:
+    single = {a for a in estimates if len(runs[a]) < 2} if single is None else single
+    agents = sorted(estimates, key=lambda a: (-float(estimates[a].value), a))
+    intervals = [(-math.inf, math.inf) if a in single else _bounds(estimates[a]) for a in agents]
+    rows = []
+    for agent, ranks in zip(agents, stats.rank_ranges(intervals), strict=True):
+        value = float(estimates[agent].value)
+        low, high = _bounds(estimates[agent])
+        name = runs[agent][0].agent
+        left = [out for out in measured.left_out if out.agent == name and (group is None or out.task == task)]
+        rows.append(
+            LeaderboardRow(
+                task=task,
+                agent=agent,
+                runs=len(runs[agent]),
+                score=value,
+                ci_low=low,
+                ci_high=high,
+                rank_low=ranks[0],
+                rank_high=ranks[1],
+                flagged=sum(m.flagged for m in runs[agent]),
+                left_out=len(left),
+                label=SINGLE_RUN if agent in single else "",
+                normalised=normalised_score(value, runs[agent][0].references) if group else None,
+                setting=setting,
+            )
+        )
+    return rows
+
+
+def _bounds(estimate: stats.Estimate) -> tuple[float, float]:
+    """Return the interval of a score, cut at the ends of the scale."""
+    low, high = estimate.interval()
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
+def _setting(group: Group) -> str:
+    return f"other {', '.join(group.differs)}" if group.differs else ""
+
+
+def _reference_lines(group: Group) -> list[ReferenceLine]:
+    """Take the yardsticks of the group's newest run: they belong to the data and the base model, not to a run."""
+    newest = max(group.runs, key=lambda m: m.created)
+    return [
+        ReferenceLine(name=r.name, score=r.scores.primary.value, ci_low=r.ci_low, ci_high=r.ci_high, setting=_setting(group))
+        for r in newest.references
+    ]
