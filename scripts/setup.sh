@@ -35,7 +35,8 @@ find_python() {
 make_venv() {
   local python
   python=$(find_python) || {
-    as_root_with_apt || die "no Python 3.11 or newer${PYTHON:+ (PYTHON=$PYTHON)}" "install python3.11 with its venv module, or name one: make setup PYTHON=/path/to/python3.11"
+    [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is no Python 3.11 or newer" "name one that is, or leave PYTHON out"
+    as_root_with_apt || die "no Python 3.11 or newer" "install python3.11 with its venv module, or name one: make setup PYTHON=/path/to/python3.11"
     apt_install python3 python3-venv
     python=$(find_python) || die "this system's python3 is older than 3.11" "install Python 3.11 or newer and name it: make setup PYTHON=/path/to/python3.11"
   }
