@@ -1,7 +1,7 @@
 """Settings: flags over environment ``DOJO_*`` over ``dojo.toml`` over defaults, each with its origin.
 
-``dojo.toml`` is the nearest one from the working directory upwards, or the file that ``DOJO_CONFIG`` names. A relative path in it is
-relative to the file; a relative path in a flag or variable is relative to the working directory.
+``dojo.toml`` is the nearest one from the working directory upwards, or the file that ``DOJO_CONFIG`` names. A relative path
+in it is relative to the file; a relative path in a flag or variable is relative to the working directory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from harness.spec.errors import SpecError, UsageError
 from harness.spec.toml import describe
 
 FILE_NAME = "dojo.toml"
-_PATHS = ("home", "cache", "tasks", "agents")
+_FOLDERS = ("home", "cache")
+_FOLDER_LISTS = ("tasks", "agents")
 
 
 class Settings(Spec):
@@ -28,11 +29,11 @@ class Settings(Spec):
 
     home: Path = Field(Path("results"), description="batches, runs and the database")
     cache: Path = Field(Path("~/.cache/dojo"), description="models, data and images")
-    tasks: Path | None = Field(None, description="directory of task directories")
-    agents: Path | None = Field(None, description="directory of agent directories")
+    tasks: tuple[Path, ...] | None = Field(None, description="directories to look for tasks in; default the project's")
+    agents: tuple[Path, ...] | None = Field(None, description="directories to look for agents in; default the project's")
     database: str | None = Field(None, description="SQLAlchemy URL; default SQLite in home")
     profile: Literal["full", "mini"] = Field("mini", description="profile that `submit` uses")
-    sandbox: str | None = Field(None, description="sandbox backend that `submit` uses")
+    sandbox: str = Field("namespace", description="sandbox backend that runs use")
     executor: str = Field("local", description="executor that `submit` uses")
     backbone: str | None = Field(None, description="language model that agents think with")
     budget: str | None = Field(None, description="budget that `submit` lays over the task's own, as wall=2h,evaluations=5")
@@ -108,11 +109,11 @@ def load(flags: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] |
             layers.append((f"flag --{name.replace('_', '-')}", {name: value}, cwd))
     for origin, layer, base in layers:
         for name, value in layer.items():
-            values[name] = str(base / Path(str(value)).expanduser()) if name in _PATHS else value
+            values[name] = _anchor(name, value, base)
             origins[name] = origin
-            _check(name, value, origin)
+            _check(name, values[name], origin, SpecError if origin == str(path) else UsageError)
     settings = Settings.model_validate(values)
-    anchored = {name: cwd / getattr(settings, name).expanduser() for name in ("home", "cache")}
+    anchored = {name: cwd / getattr(settings, name).expanduser() for name in _FOLDERS}
     return Config(settings=settings.model_copy(update=anchored), origins=origins, file=path)
 
 
@@ -131,10 +132,20 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _check(name: str, value: Any, origin: str) -> None:
+def _anchor(name: str, value: Any, base: Path) -> Any:
+    """Make folders absolute; a list of folders may be one string, separated as in PATH."""
+    if name in _FOLDERS and isinstance(value, str):
+        return str(base / Path(value).expanduser())
+    if name in _FOLDER_LISTS:
+        parts = [p for p in value.split(os.pathsep) if p] if isinstance(value, str) else value
+        if isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts):
+            return [str(base / Path(p).expanduser()) for p in parts]
+    return value
+
+
+def _check(name: str, value: Any, origin: str, error: type[UsageError]) -> None:
     """Refuse a bad value with the source it came from named, before the sources are laid over each other."""
     try:
         Settings.model_validate({name: value})
     except ValidationError as exc:
-        error = SpecError if origin.endswith(".toml") else UsageError
         raise error(f"{origin}: {describe(exc)}", hint="`dojo config show` lists every setting with its meaning") from exc

@@ -1,0 +1,78 @@
+"""Driving a batch in this process with progress, Ctrl-C and an ending: shared by submit and resume."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cli.interrupt import INTERRUPTED, Interrupt
+from harness.cli.leaderboard import render as render_leaderboard
+from harness.cli.output import Output, plain
+from harness.cli.progress import Progress, Row
+from harness.cli.rows import batch_rows, exit_code, failed
+from harness.cli.sanitise import one_line
+from harness.spec.errors import DojoError
+
+if TYPE_CHECKING:
+    from harness.service import BatchStatus, Dojo
+    from harness.store.run_dir import EventListener
+
+Run = Callable[["EventListener", threading.Event], "BatchStatus"]
+
+
+def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run) -> int:
+    """Run a batch to its end or to Ctrl-C, print how it stands and the leaderboard, and return the exit code."""
+    output.say(f"batch {batch}: {len(rows)} runs")
+    broken: DojoError | None = None
+    with Interrupt(output) as interrupt, Progress(rows, output) as progress:
+        try:
+            status = run(progress.on_event, interrupt.stop)
+        except DojoError as exc:
+            if not (dojo.home / "batches" / batch).is_dir():
+                raise  # nothing was started
+            broken, status = exc, dojo.status(batch)
+    data = plain(status)
+    open_runs = [row["id"] for row in data["runs"] if row["state"] not in ("done", "failed", "cancelled")]
+    data["leaderboard"] = None if open_runs else _leaderboard(dojo, output, batch)
+    data["folder"] = _short(dojo.home / "batches" / batch / "runs")
+    go_on = f"go on with `dojo resume {batch}`"
+    if interrupt.stop.is_set() and open_runs:
+        output.problem(data, _render, "interrupted", f"interrupted with {len(open_runs)} runs to go", go_on)
+        return INTERRUPTED
+    if broken:
+        output.problem(data, _render, broken.code, broken.message, f"{broken.hint}; then {go_on}" if broken.hint else go_on)
+        return broken.exit_code if len(open_runs) == len(data["runs"]) else 4
+    code = exit_code(data["runs"])
+    if code:
+        bad = [row for row in data["runs"] if failed(row)]
+        message = f"{len(bad)} of {len(data['runs'])} runs failed for a reason that is not the agent's: {bad[0]['why']}"
+        output.problem(data, _render, "runs_failed", message, f"`dojo show {bad[0]['id']}` says more; submit them again")
+        return code
+    output.result(data, _render)
+    return 0
+
+
+def _leaderboard(dojo: Dojo, output: Output, batch: str) -> Any:
+    try:
+        return plain(dojo.leaderboard(batch=batch))
+    except DojoError as exc:
+        output.say(f"warning: no leaderboard: {one_line(exc.message)} ({one_line(exc.hint)})")
+        return None
+
+
+def _render(data: Any, output: Output) -> None:
+    batch_rows(data, output)
+    if data["leaderboard"] and data["leaderboard"]["rows"]:
+        output.line()
+        render_leaderboard(data["leaderboard"], output)
+    output.line()
+    output.line(f"run folders: {data['folder']}")
+
+
+def _short(path: Path) -> str:
+    """Return the path relative to the working directory where it lies below it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

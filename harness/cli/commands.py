@@ -1,0 +1,42 @@
+"""All commands of ``dojo`` with their one-line helps. A command's module is imported when it is called."""
+
+from __future__ import annotations
+
+ROOT = {
+    "submit": ("harness.cli.submit:submit", "Run agents on tasks and end with the leaderboard."),
+    "status": ("harness.cli.status:status", "Show what runs, how far it is and why it waits."),
+    "logs": ("harness.cli.logs:logs", "Show a run's events and output, live if asked."),
+    "show": ("harness.cli.show:show", "Show the whole result of a run."),
+    "resume": ("harness.cli.resume:resume", "Go on with a batch after a stop or a crash."),
+    "cancel": ("harness.cli.cancel:cancel", "End a run or a batch for good."),
+    "gc": ("harness.cli.gc:gc", "Remove what dead harness processes left behind."),
+    "grade": ("harness.cli.grade:grade", "Score a run's sealed submission."),
+    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank agents, with intervals and yardsticks."),
+    "compare": ("harness.cli.compare:compare", "Say whether one agent is better than another."),
+    "report": ("harness.cli.report:report", "Write a batch's report and plots."),
+    "tasks": ("harness.cli.tasks:tasks", "List, show, check and score with tasks."),
+    "agents": ("harness.cli.agents:agents", "List, check and start agents."),
+    "data": ("harness.cli.data:data", "List, prepare and verify the tasks' data."),
+    "config": ("harness.cli.config:config", "Show settings and where they come from."),
+    "schema": ("harness.cli.schema:schema", "Print the JSON schemas of files and results."),
+    "doctor": ("harness.cli.doctor:doctor", "Check this machine: each check is ok or says what to do."),
+    "completion": ("harness.cli.completion:completion", "Print the shell completion script."),
+    "version": ("harness.cli.version:version", "Print versions of dojo and what it works with."),
+}
+TASKS = {
+    "list": ("harness.cli.tasks:list_tasks", "List tasks with their profiles."),
+    "show": ("harness.cli.tasks:show_task", "Show one task: goal, metric, budget, data."),
+    "check": ("harness.cli.tasks:check_task", "Check a task's directory and data."),
+    "score": ("harness.cli.tasks_score:score_task", "Score given answers to given items, without a model."),
+}
+AGENTS = {
+    "list": ("harness.cli.agents:list_agents", "List agents."),
+    "check": ("harness.cli.agents:check_agent", "Check an agent's directory."),
+    "new": ("harness.cli.agents:new_agent", "Start an agent from a working example."),
+}
+DATA = {
+    "list": ("harness.cli.data:list_data", "List prepared data and models in the cache."),
+    "prepare": ("harness.cli.data:prepare_data", "Prepare a task's data and base model."),
+    "verify": ("harness.cli.data:verify_data", "Check prepared data against its checksums."),
+}
+CONFIG = {"show": ("harness.cli.config:show_config", "Print each setting with its origin.")}

@@ -1,0 +1,49 @@
+"""``dojo compare``: is one agent better than another, and how many runs would tell?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.output import Output
+from harness.cli.sanitise import one_line
+
+
+@click.command("compare", cls=Command)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--task", metavar="T", help="Only this task (id or glob).")
+@click.option("--batch", metavar="BATCH", help="Only this batch (id, unique prefix or @last).")
+@pass_invocation
+def compare(invocation: Invocation, a: str, b: str, task: str | None, batch: str | None) -> None:
+    """Compare agent A with agent B: paired difference with its 95 % interval, win/tie/loss by item, and a verdict about A.
+
+    The verdict is better, worse or not_distinguishable, always with the smallest difference these runs could have shown.
+    """
+    invocation.output.result(invocation.dojo().compare(a, b, task, batch), _render)
+
+
+def _render(data: Any, output: Output) -> None:
+    rows = list(data["rows"])
+    if data["overall"] not in rows:
+        rows.append(data["overall"])
+    cells = [
+        (
+            row["task"],
+            f"{row['difference']:+.3f}",
+            f"{row['ci_low']:+.3f} to {row['ci_high']:+.3f}",
+            f"{row['p_adjusted']:.3g}",
+            f"{row['win']}/{row['tie']}/{row['loss']}",
+            f"{row['runs_a']}+{row['runs_b']}",
+            row["verdict"].replace("_", " "),
+        )
+        for row in rows
+    ]
+    columns = ("task", "difference>", "95 %", "p>", "win/tie/loss>", "runs>", "verdict")
+    output.table(columns, cells, title=f"{one_line(data['a'])} against {one_line(data['b'])}")
+    for row in rows:
+        output.line(f"{row['task']}: {row['verdict'].replace('_', ' ')}: {one_line(row['reason'])}")
+    for warning in data["warnings"]:
+        output.say(f"warning: {one_line(warning)}")

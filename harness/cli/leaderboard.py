@@ -1,0 +1,66 @@
+"""``dojo leaderboard``: agents with intervals, beside them the yardsticks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.humanise import interval, score
+from harness.cli.output import Output
+from harness.cli.sanitise import one_line
+
+
+@click.command("leaderboard", cls=Command)
+@click.option("--task", metavar="T", help="Only this task (id or glob).")
+@click.option("--batch", metavar="B", help="Only this batch (id, unique prefix or @last).")
+@pass_invocation
+def leaderboard(invocation: Invocation, task: str | None, batch: str | None) -> None:
+    """Rank agents with 95 % intervals, beside base, few-shot base and majority.
+
+    Ranks are ranges: the best and the worst that the intervals allow.
+    """
+    invocation.output.result(invocation.dojo().leaderboard(task, batch), render)
+
+
+def render(data: Any, output: Output) -> None:
+    """Print one table a task, agents first and the yardsticks below them, then what was left out and why."""
+    if not data["rows"]:
+        output.line("no run has been measured yet")
+    for task in dict.fromkeys(row["task"] for row in data["rows"]):
+        _table(task, [r for r in data["rows"] if r["task"] == task], data["references"].get(task, []), output)
+    if data.get("overall"):
+        _table("all tasks", data["overall"], [], output)
+    for label in dict.fromkeys(row["label"] for row in data["rows"] if row.get("label")):
+        output.line(f"* {one_line(label)}")
+    for out in data.get("left_out", []):
+        output.line("left out: " + ", ".join(f"{name} {one_line(value)}" for name, value in out.items() if value))
+    for warning in data.get("warnings", []):
+        output.say(f"warning: {one_line(warning)}")
+
+
+def _table(title: str, rows: list[dict[str, Any]], references: list[dict[str, Any]], output: Output) -> None:
+    cells: list[list[object]] = []
+    for row in rows:
+        low, high = row["rank_low"], row["rank_high"]
+        notes = [row.get("setting", "")]
+        notes += [f"{row['flagged']} run(s) with cheating"] if row.get("flagged") else []
+        notes += [f"normalised {row['normalised']:.2f}"] if row.get("normalised") is not None else []
+        cells.append(
+            [
+                str(low) if low == high else f"{low}–{high}",
+                row["agent"] + ("*" if row.get("label") else ""),
+                row["runs"],
+                score(row["score"]),
+                interval(row["ci_low"], row["ci_high"]),
+                "; ".join(filter(None, notes)),
+            ]
+        )
+    for line in references:
+        cells.append(
+            ["", f"({line['name']})", "", score(line["score"]), interval(line["ci_low"], line["ci_high"]), line["setting"]]
+        )
+    noted = any(row[-1] for row in cells)
+    columns = ["rank>", "agent", "runs>", "score>", "95 %", "note"]
+    output.table(columns if noted else columns[:-1], [row if noted else row[:-1] for row in cells], title=title)

@@ -1,0 +1,88 @@
+"""``dojo``: parse, call the façade, print; every way out has an exit code and, with ``--json``, an envelope.
+
+Exit codes: 0 fine · 1 failed for a reason that is not the agent's · 2 wrong usage or input · 3 something needed is missing ·
+4 some of a batch failed, some not · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+import harness
+from harness.cli.base import Invocation, LazyGroup
+from harness.cli.commands import ROOT
+
+INTERRUPTED = 130
+
+
+@click.group(cls=LazyGroup, table=ROOT, name="dojo", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(harness.__version__, prog_name="dojo", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run agents that fine-tune language models, grade what they hand in, and say which one is better.
+
+    A run is one agent on one task with one seed. Run and batch ids may be given as any unique prefix; @last is the newest.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``dojo`` with ``argv`` (default: the process's) and return the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    invocation = Invocation(argv)
+    try:
+        code = cli.main(args=argv, prog_name="dojo", obj=invocation, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # written by click itself (help, version); our own writing copes in Output
+        sys.stdout = None
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        invocation.output.error("interrupted", "interrupted", "`dojo status` shows what is there; `dojo resume` goes on")
+        return INTERRUPTED
+    except click.ClickException as exc:
+        return _usage_error(exc, invocation)
+    except Exception as exc:
+        return _error(exc, invocation)
+
+
+def _usage_error(exc: click.ClickException, invocation: Invocation) -> int:
+    """Show an error of click's: unknown option, bad value, missing argument."""
+    _traceback(invocation)
+    hint = getattr(exc, "hint", "")
+    possible = getattr(exc, "possibilities", None)
+    if possible:
+        hint = f"did you mean {' or '.join(sorted(possible))}?"
+    if not hint:
+        hint = f"`{invocation.command} --help` shows the usage"
+    # format_message repeats the possibilities; what is wrong is the plain message plus the parameter's name
+    message = exc.message if possible else exc.format_message()
+    invocation.output.error("usage", message.rstrip("."), hint)
+    return 2
+
+
+def _error(exc: Exception, invocation: Invocation) -> int:
+    """Show a `DojoError` as it says, and anything else as what it is: a fault of ours."""
+    from harness.spec.errors import DojoError
+
+    _traceback(invocation)
+    if isinstance(exc, DojoError):
+        invocation.output.error(exc.code, exc.message, exc.hint or "run again with --debug for the details")
+        return exc.exit_code
+    message = f"dojo itself failed: {type(exc).__name__}: {exc}"
+    invocation.output.error("internal", message, "run again with --debug and report the traceback")
+    return 1
+
+
+def _traceback(invocation: Invocation) -> None:
+    if invocation.debug:
+        import traceback
+
+        invocation.output.say(traceback.format_exc().rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""``dojo status``: what runs, how far it is, why it waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.output import plain
+from harness.cli.rows import batch_rows
+
+_FINAL = ("done", "failed", "cancelled")
+
+
+@click.command("status", cls=Command)
+@click.argument("reference", metavar="[BATCH or RUN]", required=False)
+@click.option("--watch", is_flag=True, help="Print again whenever something changes, until all runs have ended.")
+@pass_invocation
+def status(invocation: Invocation, reference: str | None, watch: bool) -> None:
+    """Show a batch or a run (default: the newest batch): phase, time against budget, dev score so far, why it waits."""
+    dojo, output = invocation.dojo(), invocation.output
+    if not watch:
+        output.result(dojo.status(reference), batch_rows)
+        return
+    from harness.cli.watch import watched
+
+    for value in watched(lambda: plain(dojo.status(reference)), finished):
+        output.result(value, batch_rows)
+        if output.closed:
+            return
+
+
+def finished(data: Any) -> bool:
+    """Whether all runs have ended."""
+    return all(row["state"] in _FINAL for row in data["runs"])

@@ -1,0 +1,143 @@
+"""``dojo submit``: plan the matrix, check it, run it, end with the leaderboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.humanise import duration
+from harness.cli.output import Output
+from harness.cli.sanitise import one_line
+
+if TYPE_CHECKING:
+    from harness.executor.planner import BatchPlan
+
+
+@click.command("submit", cls=Command)
+@click.option("--agent", "agents", multiple=True, required=True, metavar="A", help="An agent's name or directory; repeatable.")
+@click.option("--task", "tasks", multiple=True, metavar="T", help="A task's id, as math/aime25; repeatable.")
+@click.option("--tasks", "patterns", multiple=True, metavar="GLOB", help="all, or a glob over task ids; repeatable.")
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N-1 (default 1).")
+@click.option("--seed", "seed_list", type=click.IntRange(min=0), multiple=True, metavar="K", help="This seed; repeatable.")
+@click.option("--profile", type=click.Choice(["full", "mini"]), help="Data and base model: the paper's, or small ones.")
+@click.option("--budget", metavar="LIMITS", help="Over the task's own, as wall=2h,evaluations=5.")
+@click.option("--sandbox", metavar="NAME", help="Sandbox backend.")
+@click.option("--executor", metavar="NAME", help="Where runs are driven: local.")
+@click.option("--base-model", metavar="NAME", help="Instead of the profile's base model.")
+@click.option("--backbone", metavar="NAME", help="Language model that agents think with.")
+@click.option("--agent-param", "params", multiple=True, metavar="NAME=VALUE", help="Over an agent.toml's params; repeatable.")
+@click.option("--name", metavar="TEXT", help="A name for the batch.")
+@click.option("--parallel", type=click.IntRange(min=1), metavar="N", help="At most N runs at once (default: what fits).")
+@click.option("--detach", is_flag=True, help="Run in the background and return at once.")
+@click.option("--dry-run", is_flag=True, help="Plan and check, start nothing.")
+@pass_invocation
+def submit(
+    invocation: Invocation,
+    /,
+    agents: tuple[str, ...],
+    tasks: tuple[str, ...],
+    patterns: tuple[str, ...],
+    seeds: int | None,
+    seed_list: tuple[int, ...],
+    params: tuple[str, ...],
+    name: str | None,
+    base_model: str | None,
+    detach: bool,
+    dry_run: bool,
+    **flags: Any,
+) -> int:
+    """Run agents on tasks: one run for each agent, task and seed. Everything that can be checked is checked beforehand."""
+    from harness.cli.batch import drive
+    from harness.cli.progress import preparing, rows_of_plan
+
+    if not tasks and not patterns:
+        raise click.UsageError("no task was named: give --task T or --tasks all")
+    if seeds is not None and seed_list:
+        raise click.UsageError("--seeds and --seed exclude each other")
+    settings = invocation.config(**flags).settings
+    dojo, output = invocation.dojo(), invocation.output
+    plan = dojo.plan(
+        agents,
+        [*tasks, *patterns],
+        list(seed_list) or list(range(seeds or 1)),
+        settings.profile,
+        budget=settings.budget,
+        sandbox=settings.sandbox,
+        executor=settings.executor,
+        base_model=base_model,
+        backbone=settings.backbone,
+        name=name,
+        agent_params=dict(_pair(text) for text in params),
+        progress=preparing(output),
+    )
+    for warning in plan.warnings:
+        output.say(f"warning: {one_line(warning)}")
+    if dry_run:
+        output.result(_planned(plan), _render_plan)
+        return 0
+    if detach:
+        status = dojo.submit(plan, parallel=settings.parallel, detach=True)
+        output.result(status, _render_detached)
+        return 0
+    return drive(
+        dojo,
+        output,
+        plan.batch,
+        rows_of_plan(plan),
+        lambda on_event, stop: dojo.submit(plan, parallel=settings.parallel, on_event=on_event, stop=stop),
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sep, value = text.partition("=")
+    if not sep or not name:
+        raise click.UsageError(f"--agent-param {text!r} is not of the form name=value")
+    return name, value
+
+
+def _planned(plan: BatchPlan) -> dict[str, Any]:
+    """Return what a dry run shows, with the columns of a real one."""
+    runs = [
+        {
+            "id": run.id,
+            "agent": run.agent.name,
+            "task": run.task.id,
+            "profile": run.task.profile,
+            "seed": run.seed,
+            "state": "planned",
+            "outcome": None,
+            "score": None,
+            "base_model": run.base_model.name,
+            "budget": run.budget,
+            "limits": run.limits,
+        }
+        for run in plan.runs
+    ]
+    return {"batch": plan.batch, "runs": runs, "warnings": plan.warnings, "max_wall_s": plan.max_wall_s}
+
+
+def _render_plan(data: Any, output: Output) -> None:
+    rows = [
+        (
+            r["agent"],
+            r["task"],
+            r["profile"],
+            r["seed"],
+            r["base_model"],
+            duration(r["budget"]["wall"]),
+            r["budget"]["evaluations"],
+        )
+        for r in data["runs"]
+    ]
+    output.table(("agent", "task", "profile", "seed>", "base model", "time>", "evals>"), rows, title="would run")
+    output.line(
+        f"{len(rows)} runs, at most {duration(data['max_wall_s'])} of agent time one after the other; nothing was started"
+    )
+
+
+def _render_detached(data: Any, output: Output) -> None:
+    output.line(f"batch {data['batch']}: {len(data['runs'])} runs in the background")
+    output.line(f"watch:  dojo status {data['batch']} --watch")
+    output.line(f"cancel: dojo cancel {data['batch']}")
