@@ -239,7 +239,7 @@ def score_table(measurements: Sequence[Measurement]) -> NDArray[np.float64]:
     The primary score is the unweighted mean over S sub-sets, so an item of a sub-set of n_s items weighs w = N/(S·n_s). The
     sub-sets are fixed, hence only the spread of items *within* each is sampling: X = primary + w·c·(value − sub-set mean) with
     c² = n_s(N−1)/((n_s−1)N), which makes var(X over items)/N the stratified Σ var_s/(S²·n_s). With one sub-set X is the values
-    themselves (moved to the graded score where they are pseudo-values, whose mean is the bias-corrected one). Columns: by item id.
+    themselves (moved to the graded score where they are pseudo-values, whose mean is bias-corrected). Columns go by item id.
 
     Raises:
         UsageError: the runs were scored on different items.
