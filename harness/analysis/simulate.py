@@ -1,7 +1,7 @@
 """Simulated score tables of two agents, and the share of intervals that cover the truth.
 
-The model: an answer is right with probability logistic(ability + item + agent-by-item + run), where the item, agent-by-item and run
-effects are normal on the logit scale. The truth is the difference of the agents' expected scores over runs and items alike.
+The model: an answer is right with probability logistic(ability + item + agent-by-item + run), where the item, agent-by-item and
+run effects are normal on the logit scale. The truth is the difference of the agents' expected scores over runs and items alike.
 """
 
 from __future__ import annotations
