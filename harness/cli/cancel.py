@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import either
 from harness.cli.output import Output
 
 
 @click.command("cancel", cls=Command)
-@click.argument("reference", metavar="RUN|BATCH")
+@click.argument("reference", metavar="RUN|BATCH", shell_complete=either)
 @pass_invocation
 def cancel(invocation: Invocation, reference: str) -> None:
     """End a run, or every run of a batch. What was recorded stays; a cancelled run is no measurement."""

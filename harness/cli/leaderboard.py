@@ -7,14 +7,15 @@ from typing import Any
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import batches, tasks
 from harness.cli.humanise import interval, score
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 
 
 @click.command("leaderboard", cls=Command)
-@click.option("--task", metavar="T", help="Only this task (id or glob).")
-@click.option("--batch", metavar="B", help="Only this batch (id, unique prefix or @last).")
+@click.option("--task", shell_complete=tasks, metavar="T", help="Only this task (id or glob).")
+@click.option("--batch", shell_complete=batches, metavar="B", help="Only this batch (id, unique prefix or @last).")
 @pass_invocation
 def leaderboard(invocation: Invocation, task: str | None, batch: str | None) -> None:
     """Rank agents with 95 % intervals, beside base, few-shot base and majority.

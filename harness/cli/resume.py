@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import batches
 
 
 @click.command("resume", cls=Command)
-@click.argument("batch", required=False)
+@click.argument("batch", required=False, shell_complete=batches)
 @click.option("--parallel", type=click.IntRange(min=1), metavar="N", help="At most N runs at once (default: what fits).")
 @pass_invocation
 def resume(invocation: Invocation, batch: str | None, parallel: int | None) -> int:

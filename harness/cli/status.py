@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import either
 from harness.cli.output import plain
 from harness.cli.rows import batch_rows
 
@@ -14,7 +15,7 @@ _FINAL = ("done", "failed", "cancelled")
 
 
 @click.command("status", cls=Command)
-@click.argument("reference", metavar="[BATCH or RUN]", required=False)
+@click.argument("reference", metavar="[BATCH or RUN]", required=False, shell_complete=either)
 @click.option("--watch", is_flag=True, help="Print again whenever something changes, until all runs have ended.")
 @pass_invocation
 def status(invocation: Invocation, reference: str | None, watch: bool) -> None:

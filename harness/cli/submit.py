@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import agents as complete_agents
+from harness.cli.complete import tasks as complete_tasks
 from harness.cli.humanise import duration
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
@@ -16,8 +18,18 @@ if TYPE_CHECKING:
 
 
 @click.command("submit", cls=Command)
-@click.option("--agent", "agents", multiple=True, required=True, metavar="A", help="An agent's name or directory; repeatable.")
-@click.option("--task", "tasks", multiple=True, metavar="T", help="A task's id, as math/aime25; repeatable.")
+@click.option(
+    "--agent",
+    "agents",
+    multiple=True,
+    required=True,
+    shell_complete=complete_agents,
+    metavar="A",
+    help="An agent's name or directory; repeatable.",
+)
+@click.option(
+    "--task", "tasks", multiple=True, shell_complete=complete_tasks, metavar="T", help="A task's id, as math/aime25; repeatable."
+)
 @click.option("--tasks", "patterns", multiple=True, metavar="GLOB", help="all, or a glob over task ids; repeatable.")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N-1 (default 1).")
 @click.option("--seed", "seed_list", type=click.IntRange(min=0), multiple=True, metavar="K", help="This seed; repeatable.")

@@ -1,0 +1,77 @@
+"""``dojo show``: the whole result of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import runs
+from harness.cli.grade import render as render_grade
+from harness.cli.humanise import amount, duration, interval, score, size, when
+from harness.cli.output import Output
+from harness.cli.sanitise import one_line
+
+
+@click.command("show", cls=Command)
+@click.argument("run", shell_complete=runs)
+@pass_invocation
+def show(invocation: Invocation, run: str) -> None:
+    """Show a run that has ended: outcome, scores beside the yardsticks, usage, artefacts, integrity report, timeline."""
+    invocation.output.result(invocation.dojo().show(run), _render)
+
+
+def _render(data: Any, output: Output) -> None:
+    spec, outcome = data["spec"], data["outcome"]
+    output.pairs(
+        [
+            ("run", spec["id"]),
+            ("batch", spec["batch"]),
+            ("agent", f"{spec['agent']['config']['name']} {spec['agent']['config']['version']} ({spec['agent']['digest'][:12]})"),
+            ("task", f"{spec['task']['id']} {spec['task']['profile']} (data {spec['task']['data_digest'][:12]})"),
+            ("base model", f"{spec['base_model']['name']} ({spec['base_model']['digest'][:12]})"),
+            ("seed", spec["seed"]),
+            ("started", when(spec["created"])),
+            ("outcome", f"{outcome['cause']} in phase {outcome['phase']}: {outcome['message']}"),
+        ]
+    )
+    if data["grade"]:
+        output.line()
+        render_grade(data["grade"], output)
+        rows = [
+            (r["name"], score(r["scores"]["primary"]["value"]), interval(r["ci_low"], r["ci_high"])) for r in data["references"]
+        ]
+        if rows:
+            output.table(("yardstick", "score>", "95 %"), rows)
+    output.line()
+    limits, usage = data["budget"], data["usage"]
+    spent = [(name, amount(name, usage[name]), amount(name, limit)) for name, limit in limits.items() if usage[name] or limit]
+    output.table(("budget", "used>", "limit>"), spent)
+    best = f", best dev {score(data['best_dev'])}" if data["best_dev"] is not None else ""
+    output.line(f"{data['evaluations']} evaluations{best}, {data['submissions']} submissions, {data['grades']} grades")
+    _submission(data, output)
+    if data["integrity"]:
+        output.line("integrity:")
+        output.pairs(sorted(data["integrity"].items()), indent="  ")
+    _timeline(data["timeline"], output)
+    if data["artefacts"]:
+        output.line("artefacts (in the run's folder):")
+        output.pairs(sorted(data["artefacts"].items()), indent="  ")
+
+
+def _submission(data: Any, output: Output) -> None:
+    report, manifest = data["submission_report"], data["submission"]
+    if manifest:
+        kind = f"{report['kind']}, " if report else ""
+        output.line(f"submission: {kind}{len(manifest['files'])} files, {size(manifest['bytes'])}, {manifest['digest'][:12]}")
+    for problem in report["problems"] if report else []:
+        output.line(f"  not ok: {one_line(problem['message'])} → {one_line(problem['hint'])}")
+    for note in report["notes"] if report else []:
+        output.line(f"  note: {one_line(note)}")
+
+
+def _timeline(timeline: list[dict[str, Any]], output: Output) -> None:
+    if timeline:
+        steps = [f"{p['state']} {duration(p['seconds'])}" if p["seconds"] is not None else p["state"] for p in timeline]
+        output.line("timeline: " + " → ".join(steps))

@@ -1,0 +1,93 @@
+"""``dojo tasks``: what there is to solve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.base import Command, Invocation, LazyGroup, pass_invocation
+from harness.cli.commands import TASKS
+from harness.cli.complete import tasks as complete_tasks
+from harness.cli.humanise import amount
+from harness.cli.output import Output, plain
+
+if TYPE_CHECKING:
+    from harness.assets.task_dir import Task
+
+
+@click.group(cls=LazyGroup, table=TASKS, default="list")
+def tasks() -> None:
+    """Tasks: a goal, data, a budget and graders each."""
+
+
+@click.command("list", cls=Command)
+@pass_invocation
+def list_tasks(invocation: Invocation) -> None:
+    """List tasks with their profiles and metrics."""
+    invocation.output.result({"tasks": [_summary(task) for task in invocation.dojo().tasks()]}, _render_list)
+
+
+@click.command("show", cls=Command)
+@click.argument("task", shell_complete=complete_tasks)
+@pass_invocation
+def show_task(invocation: Invocation, task: str) -> None:
+    """Show one task: goal, metric, sub-sets, and data, base model, budget and limits by profile."""
+    found = invocation.dojo().task(task)
+    data = {**_summary(found), **plain(found.dojo), "instruction": found.instruction, "path": found.path}
+    data["profiles"] = plain(found.dojo.profiles)
+    invocation.output.result(data, _render_task)
+
+
+@click.command("check", cls=Command)
+@click.argument("task", shell_complete=complete_tasks)
+@click.option("--profile", type=click.Choice(["full", "mini"]), help="The profile to check (default: the settings').")
+@pass_invocation
+def check_task(invocation: Invocation, task: str, profile: str | None) -> int:
+    """Check a task's directory, its data and its grader; exit code 2 where something is wrong."""
+    from harness.cli.doctor import report_checks
+
+    chosen = invocation.config(profile=profile).settings.profile
+    return report_checks(invocation.output, invocation.dojo().check_task(task, chosen), exit_code=2, code="check_failed")
+
+
+def _summary(task: Task) -> dict[str, Any]:
+    config = task.dojo
+    return {
+        "id": task.id,
+        "title": config.title,
+        "summary": config.summary,
+        "metric": plain(config.metric),
+        "subsets": [subset.name for subset in config.subsets],
+        "profiles": sorted(config.profiles),
+        "digest": task.digest,
+    }
+
+
+def _render_list(data: Any, output: Output) -> None:
+    rows = [(t["id"], ", ".join(t["profiles"]), t["metric"]["name"], t["title"]) for t in data["tasks"]]
+    output.table(("task", "profiles", "metric", "title"), rows)
+
+
+def _render_task(data: Any, output: Output) -> None:
+    metric = data["metric"]
+    output.pairs(
+        [
+            ("task", data["id"]),
+            ("title", data["title"]),
+            ("summary", data["summary"]),
+            ("metric", f"{metric['name']}: {metric['description']}"),
+            ("answer format", data["answer_format"]),
+            ("submission", data["submission_policy"].replace("_", " ")),
+            ("licence", data["licence"] or "–"),
+            ("digest", data["digest"][:12]),
+        ]
+    )
+    output.table(("sub-set", "metric", "about"), [(s["name"], s["metric"], s["description"]) for s in data["subsets"]])
+    rows = []
+    for name, profile in sorted(data["profiles"].items()):
+        limits, budget = profile["limits"], profile["budget"]
+        machine = f"{limits['cpus']:g} CPUs, {limits['memory_mb']} MB" + (f", {limits['gpus']} GPUs" if limits["gpus"] else "")
+        rows.append((name, profile["base_model"], amount("wall", budget["wall"]), budget["evaluations"], machine))
+    output.table(("profile", "base model", "time>", "evals>", "machine"), rows)
+    output.text(data["instruction"].rstrip())
