@@ -35,8 +35,8 @@ class Components(Spec):
 
 
 # For tasks without earlier runs. Two seeds of one fine-tuning recipe on 200 items differed by 12 points, an SD of about 0.08.
-# Answers are taken as right or wrong with probability one half (variance 0.25, the largest there is), half of it alike in all runs
-# of an agent, and agents' item effects as correlated by one half.
+# Answers are taken as right or wrong with probability one half (variance 0.25, the largest there is), half of it alike in all
+# runs of an agent, and agents' item effects as correlated by one half.
 _ASSUMED = Components(items=1, run_a=0.08**2, run_b=0.08**2, residual_a=0.125, residual_b=0.125, item=0.125)
 
 
