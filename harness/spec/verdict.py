@@ -31,6 +31,7 @@ class ItemScore(Spec):
     parsed: bool
     score: Unit
     metrics: dict[str, Finite] = Field(default_factory=dict, description="further per-item figures, by metric name")
+    value: Any = Field(None, description="the answer that was found (JSON-able), for metrics that are no mean of scores")
     response_sha256: str = Field("", max_length=64)
     response_chars: int = Field(0, ge=0)
     response_tokens: int = Field(0, ge=0)
