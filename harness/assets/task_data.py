@@ -1,0 +1,134 @@
+"""What a task's ``prepare.py`` is given (`BuildContext`) and what it returns (`TaskData`)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.assets.hub import FetchedData, HubData, fetch_data
+from harness.assets.package import PackageFile, Progress, fetch_package
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question of a split.
+
+    Attributes:
+        id: unique over all splits; says nothing about the answer.
+        subset: one of the task's sub-sets.
+        type: question type, for the majority baseline.
+        prompt: the whole user message.
+        gold: what the grader compares with.
+        row: the item in the benchmark's own layout; the grader reads the gold answer from it.
+        text: the question alone, as it would stand in a training source; checked for overlaps. Default: the prompt.
+        keys: what no two splits may share beyond the text: a molecule, a pair of operands.
+        answer: a model answer as the assistant would give it (few-shot items only).
+    """
+
+    id: str
+    subset: str
+    type: str
+    prompt: str
+    gold: Any
+    row: dict[str, Any]
+    text: str = ""
+    keys: tuple[str, ...] = ()
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One row of a training source: as it is handed out, and what is checked for overlaps with the splits."""
+
+    row: dict[str, Any]
+    text: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw training source: handed to agents as it is, minus what overlaps with dev and hidden."""
+
+    name: str
+    description: str
+    licence: str
+    rows: Sequence[SourceRow]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All data of a task in one profile.
+
+    Attributes:
+        dev: what `evaluate` scores.
+        hidden: what only the grader sees.
+        few_shot: worked examples with ``answer``.
+        sources: raw training data.
+        origin: sentences for the data card: where everything comes from and what is wrong with it.
+        licences: name of a data set or package → its licence.
+    """
+
+    dev: Sequence[Item]
+    hidden: Sequence[Item]
+    few_shot: Sequence[Item]
+    sources: Sequence[Source]
+    origin: Sequence[str] = ()
+    licences: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class BuildContext:
+    """What a ``prepare.py`` builds with. Everything fetched or drawn through it is noted for the manifest."""
+
+    task: str
+    profile: str
+    cache: Path
+    progress: Progress | None = None
+    seeds: dict[str, str] = field(default_factory=dict)
+    fetched: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def rng(self, name: str) -> random.Random:
+        """Return a generator whose draws depend on the task and ``name`` alone."""
+        seed = f"{self.task}:{name}"
+        self.seeds[name] = seed
+        return random.Random(seed)
+
+    def package(self, package: PackageFile) -> Path:
+        """Return the folder with a pinned package's unpacked members.
+
+        Raises:
+            MissingError: it cannot be had.
+        """
+        path = fetch_package(package, self.cache, self.progress)
+        self.fetched[package.pin] = {"sha256": package.sha256, "licence": package.licence}
+        return path
+
+    def hub(self, data: HubData) -> FetchedData:
+        """Return files of a Hugging Face data set.
+
+        Raises:
+            MissingError: they cannot be had.
+        """
+        found = fetch_data(data, self.cache, self.progress)
+        self.fetched[data.repo] = {"revision": found.revision, "sha256": found.sha256, "licence": data.licence}
+        return found
+
+    def log(self, line: str) -> None:
+        """Tell the person waiting what is being done."""
+        if self.progress:
+            self.progress(line)
+
+
+def paper_split(count: int, *, shuffled: bool = True, seed: int = 42, cap: int = 100) -> tuple[list[int], list[int]]:
+    """Split a sub-set of a public test set as the FT-Dojo paper does: (dev, hidden) as positions of rows.
+
+    The first and the last ``min(cap, ⌊count/2⌋)`` of the rows; shuffled with ``seed`` where the order means something.
+    """
+    order = list(range(count))
+    if shuffled:
+        random.Random(seed).shuffle(order)
+    size = min(cap, count // 2)
+    return order[:size], order[count - size :]

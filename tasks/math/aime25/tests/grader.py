@@ -1,0 +1,78 @@
+r"""Scores answers to math/aime25: the last closed, non-empty ``\boxed{}`` against an integer from 0 to 999."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.grading.extraction import after_thinking, as_object, last_boxed
+
+SUBSET_METRICS = {"aime25": "accuracy"}
+
+_INTEGER = re.compile(r"[+-]?\d+")
+_DEGREES = re.compile(r"\^\{?\\circ\}?|°")
+# Longer box contents are no integer, and symbolic algebra on hostile text has no bound.
+_MAX_CHARS = 120
+_MAX_POWER_DIGITS = 4
+
+
+def subset_of(row: Mapping[str, Any]) -> str:
+    """There is one sub-set; a row of it has a question."""
+    if "question" not in row:
+        raise KeyError("no field 'question'")
+    return str(row.get("subset", "aime25"))
+
+
+def gold_of(row: Mapping[str, Any]) -> int:
+    r"""The gold integer; one upstream gold is written ``336^\circ``."""
+    return int(_DEGREES.sub("", str(row["answer"])).strip())
+
+
+def extract(response: str) -> str | None:
+    """Content of the box that counts, or ``None``: then the answer is unparsable."""
+    return after_thinking(response, last_boxed)
+
+
+def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
+    """1 if the boxed answer equals the gold integer, else 0."""
+    gold = gold_of(row)
+    content = extract(response)
+    right = content is not None and equals_integer(content, gold)
+    return {"parsed": content is not None, "value": content, "score": float(right), "metrics": {}}
+
+
+def equals_integer(content: str, gold: int) -> bool:
+    """Compare a box's content with an integer; what is no plain integer goes through math-verify."""
+    plain = _DEGREES.sub("", content).strip().strip("$").strip()
+    if _INTEGER.fullmatch(plain):
+        digits = plain.lstrip("+-").lstrip("0") or "0"
+        return len(digits) <= 3 and int(digits) == gold and (gold == 0 or not plain.startswith("-"))
+    if len(plain) > _MAX_CHARS or not _harmless(plain):
+        return False
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    # Timeouts of math-verify use signals, which only a main thread may set; the guards above bound the work instead.
+    wrapped = parse(f"\\boxed{{{plain}}}", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)
+    return bool(verify(parse(str(gold), parsing_timeout=None), wrapped, timeout_seconds=None))
+
+
+def _harmless(text: str) -> bool:
+    """No tower of powers, no long exponent, no factorial of a large number: algebra would not end."""
+    numbers = re.findall(r"\d+", text)
+    if text.count("^") + text.count("**") > 1 or text.count("!") > 1:
+        return False
+    if "^" in text or "!" in text or "**" in text:
+        return all(len(n) <= _MAX_POWER_DIGITS for n in numbers) and ("!" not in text or all(len(n) <= 3 for n in numbers))
+    return not re.search(r"\\(?:binom|sum|prod|int|lim)", text)
+
+
+def constant_answers(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every gold answer that occurs, in a box."""
+    return list(dict.fromkeys(f"\\boxed{{{gold_of(item['row'])}}}" for item in items))
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """What lm-eval calls for each item."""
+    scored = score(as_object(doc["row"]), results[0], doc["subset"])
+    return {"score": scored["score"], "parsed": float(scored["parsed"])}
