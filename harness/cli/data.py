@@ -34,7 +34,7 @@ def prepare_data(invocation: Invocation, task: str, profile: str | None) -> None
     chosen = invocation.config(profile=profile).settings.profile
     output = invocation.output
     prepared = invocation.dojo().prepare_data(task, chosen, lambda text: output.say(one_line(text)))
-    output.result({"task": prepared.task.id, "profile": chosen, "digest": prepared.digest, "path": prepared.path}, _render_one)
+    output.result({"task": prepared.task.id, "profile": chosen, "digest": prepared.digest, "path": prepared.dir}, _render_one)
 
 
 @click.command("verify", cls=Command)

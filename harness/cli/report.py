@@ -1,0 +1,78 @@
+"""``dojo report``: a batch on one page, for people who were not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.base import Command, Invocation, pass_invocation
+from harness.cli.complete import batches
+from harness.cli.output import Output, plain
+
+if TYPE_CHECKING:
+    from harness.service import Dojo
+
+
+@click.command("report", cls=Command)
+@click.argument("batch", default="@last", shell_complete=batches)
+@click.option("--md", "page_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here, not to stdout.")
+@click.option("--plots", "plots_dir", type=click.Path(file_okay=False, path_type=Path), help="Write plots into this directory.")
+@pass_invocation
+def report(invocation: Invocation, batch: str, page_file: Path | None, plots_dir: Path | None) -> None:
+    """Write a batch's report in Markdown: leaderboard, every pair of agents compared, every run; default: the newest batch."""
+    from harness.cli.report_page import page
+
+    dojo = invocation.dojo()
+    data = gather(dojo, batch)
+    files: list[Path] = []
+    if plots_dir is not None:
+        files += _plots(dojo, data["status"]["batch"], plots_dir)
+    text = page(data)
+    if page_file is not None:
+        _write(page_file, text)
+        files.append(page_file)
+    shown = {"batch": data["status"]["batch"], "markdown": text, "files": files}
+    invocation.output.result(shown, _render_files if page_file else _render_page)
+
+
+def gather(dojo: Dojo, batch: str) -> dict[str, Any]:
+    """Collect what the page shows: status, leaderboard, and a comparison for each pair of agents that allows one."""
+    from itertools import combinations
+
+    from harness.spec.errors import DojoError
+
+    status = plain(dojo.status(batch))
+    board = plain(dojo.leaderboard(batch=status["batch"]))
+    comparisons, refused = [], []
+    for a, b in combinations(dict.fromkeys(row["agent"] for row in board["rows"]), 2):
+        try:
+            comparisons.append(plain(dojo.compare(a, b, batch=status["batch"])))
+        except DojoError as exc:
+            refused.append(f"{a} against {b}: {exc.message}")
+    return {"status": status, "leaderboard": board, "comparisons": comparisons, "refused": refused}
+
+
+def _plots(dojo: Dojo, batch: str, folder: Path) -> list[Path]:
+    from harness.analysis.plots import write_plots
+
+    return list(write_plots(dojo.results(batch=batch), folder))
+
+
+def _write(path: Path, text: str) -> None:
+    from harness.spec.errors import UsageError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}: {exc.strerror}", hint="name a file in a directory that exists") from exc
+
+
+def _render_page(data: Any, output: Output) -> None:
+    output.write(data["markdown"])
+
+
+def _render_files(data: Any, output: Output) -> None:
+    for file in data["files"]:
+        output.line(f"wrote {file}")

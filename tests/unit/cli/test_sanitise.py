@@ -1,0 +1,76 @@
+"""What agents print cannot do anything to the terminal of whoever reads it."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.cli.sanitise import StreamSanitiser, one_line, sanitise
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("a\x1b[31mred\x1b[0m b", "ared b"),  # CSI
+        ("a\x9b31mred", "ared"),  # CSI in one C1 byte
+        ("\x1b[2J\x1b[Hcleared", "cleared"),
+        ("\x1b]0;title\x07x", "x"),  # OSC ended by BEL
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),  # OSC ended by ST
+        ("\x9d52;c;aGk=\x9cclip", "clip"),  # OSC and ST in C1
+        ("\x1bPq#0\x1b\\sixel", "sixel"),  # DCS
+        ("\x1b_apc\x1b\\a\x1b^pm\x1b\\b\x1bXsos\x1b\\c", "abc"),
+        ("\x1bcreset", "reset"),
+        ("\x1b(0charset", "charset"),
+        ("over\rwritten", "overwritten"),
+        ("bell\x07 back\x08space null\x00", "bell backspace null"),
+        ("\u202egnp.exe\u202c", "gnp.exe"),  # bidi override
+        ("\u2066isolate\u2069 \u200fmark", "isolate mark"),
+        ("unterminated \x1b]0;title", "unterminated 0;title"),
+        ("cut \x1b[31", "cut 31"),
+        ("cut \x1b", "cut "),
+        ("tag\U000e0041", "tag"),
+        ("lone \ud800 surrogate", "lone  surrogate"),
+        ("line\r\nnext\tcell", "line\nnext\tcell"),
+        ("Grüße 你好 e\u0301", "Grüße 你好 e\u0301"),
+    ],
+)
+def test_sequences_go_and_text_stays(hostile: str, shown: str) -> None:
+    assert sanitise(hostile) == shown
+
+
+@given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\x1b\x9b\x9d[]PX^_;\\\x07\x9c0mA"))))
+def test_nothing_that_controls_a_terminal_is_ever_left(text: str) -> None:
+    left = {c for c in sanitise(text) if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")}
+    assert left <= {"\t", "\n"}
+    assert not set(sanitise(text)) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+
+
+@pytest.mark.parametrize("unit", ["\x1b]", "\x9d", "\x9b", "\x9b0", "\x1b[ ", " ", "\x1bP"])
+def test_a_long_hostile_text_takes_no_longer_than_its_length(unit: str) -> None:
+    started = time.perf_counter()
+    one_line(unit * 200_000)
+    assert time.perf_counter() - started < 2.0  # quadratic matching would take minutes
+
+
+def test_one_line_joins_and_cuts() -> None:
+    assert one_line("  a\n\tb  c ") == "a b c"
+    assert one_line("abcdef", 4) == "abc…"
+    assert one_line("abcd", 4) == "abcd"
+
+
+def test_a_stream_cut_inside_a_sequence_and_a_character_is_shown_as_if_whole() -> None:
+    data = "one \x1b[31mred\x1b[0m\nzwei ü\x1b]0;t\x07!\nrest".encode()
+    for cut in range(len(data)):
+        stream = StreamSanitiser()
+        assert stream.feed(data[:cut]) + stream.feed(data[cut:]) + stream.close() == "one red\nzwei ü!\nrest"
+
+
+def test_a_stream_without_line_ends_does_not_pile_up() -> None:
+    stream = StreamSanitiser(longest=100)
+    out = "".join(stream.feed(b"x" * 60) for _ in range(100))
+    assert len(out) >= 60 * 100 - 160
+    assert len(out + stream.close()) == 6000
