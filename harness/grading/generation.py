@@ -51,7 +51,7 @@ def generate(
         caps: most tokens each continuation may have, a number of 1 or more for each prompt.
         stop_tokens: ids that end an answer.
         batch_size: prompts computed together at most.
-        on_done: called with the number of answers that have just ended.
+        on_done: called after every step with the number of answers that ended in it.
 
     Returns:
         One continuation a prompt, in the order of the prompts. The same input gives the same output on the same machine.
@@ -60,11 +60,9 @@ def generate(
     results: list[Continuation | None] = [None] * len(prompts)
     for start in range(0, len(order), batch_size):
         chunk = order[start : start + batch_size]
-        batch = _Batch(model, [prompts[i] for i in chunk], [caps[i] for i in chunk], stop_tokens)
+        batch = _Batch(model, [prompts[i] for i in chunk], [caps[i] for i in chunk], stop_tokens, on_done)
         for position, continuation in batch.run():
             results[chunk[position]] = continuation
-            if on_done is not None:
-                on_done(1)
     assert all(r is not None for r in results)
     return [r for r in results if r is not None]
 
@@ -72,8 +70,11 @@ def generate(
 class _Batch:
     """One batch: prefix once, prompts left-padded behind it, then token by token with finished rows taken out."""
 
-    def __init__(self, model: Any, prompts: Sequence[list[int]], caps: Sequence[int], stop: frozenset[int]) -> None:
+    def __init__(
+        self, model: Any, prompts: Sequence[list[int]], caps: Sequence[int], stop: frozenset[int], on_step: Progress | None
+    ) -> None:
         self.model, self.prompts, self.caps, self.stop = model, prompts, caps, stop
+        self.on_step = on_step
 
     def run(self) -> list[tuple[int, Continuation]]:
         """Return (row, continuation) in the order in which answers ended."""
@@ -99,6 +100,8 @@ class _Batch:
                     done.append((row, Continuation(tuple(written[row]), ended)))
                 else:
                     keep.append(place)
+            if self.on_step is not None:
+                self.on_step(len(rows) - len(keep))
             if not keep:
                 return done
             if len(keep) < len(rows):

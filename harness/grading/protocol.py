@@ -2,7 +2,8 @@
 
 ``<work>/requests/<id>.json``   {"op": "check" | "score" | "stop", "path": …}, written by the host
 ``<work>/replies/<id>.json``    {"ok": true, …} or {"ok": false, "error": {code, message, hint}}, written by the worker
-``<work>/progress.json``        {"phase", "done", "total"}: starting, ready, checking, loading, scoring, stopped
+``<work>/progress.json``        {"phase", "done", "total", "beat"}: starting, ready, checking, loading, scoring, stopped; a sign
+                                of life: ``beat`` grows with every generated token (twice a second at most)
 
 Files need no network in the sandbox, outlive a crash of the host, and a half-written one never has its final name.
 """

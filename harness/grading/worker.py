@@ -37,7 +37,7 @@ class Worker:
         self.split = str(options.split)
         self.primary = str(options.primary)
         self.generation = Generation.model_validate_json(options.generation)
-        self._said = 0.0
+        self._said, self._beat = 0.0, 0
         self.say("starting")
         self.grader = load_grader(Path(options.task))
         self.items = read_items(Path(options.items))
@@ -50,10 +50,11 @@ class Worker:
     def say(self, phase: str, done: int = 0, total: int = 0) -> None:
         """Tell outside what is being done."""
         now = time.monotonic()
-        if phase == "scoring" and 0 < done < total and now - self._said < PROGRESS_S:
+        if phase == "scoring" and done < total and now - self._said < PROGRESS_S:
             return
         self._said = now
-        write_json(self.work / "progress.json", {"phase": phase, "done": done, "total": total})
+        self._beat += 1
+        write_json(self.work / "progress.json", {"phase": phase, "done": done, "total": total, "beat": self._beat})
 
     def serve(self) -> None:
         """Answer requests until one says stop."""

@@ -1,0 +1,365 @@
+"""The host's side of a grader sandbox: start it, hand submissions in, believe nothing that comes out before it is checked."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.assets.grader import TaskGrader, load_grader
+from harness.grading import protocol
+from harness.grading.push import push_directory
+from harness.grading.strict_json import StrictJsonError, strict_json
+from harness.grading.submission import inventory
+from harness.grading.verdict import read_verdict
+from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
+from harness.spec.errors import DojoError, GraderFailure, SandboxError, SubmissionRefused, UsageError
+from harness.spec.submission import SubmissionReport
+from harness.spec.task import Generation, Limits, load_task_config
+from harness.spec.verdict import Verdict
+
+# Replies are looked for this often, seconds: a check takes tenths of a second, a score many seconds.
+_FIRST_POLL_S, _SLOWEST_POLL_S = 0.02, 0.2
+# How often the worker's process is looked at while waiting.
+_ALIVE_EVERY_S = 1.0
+# A worker writes progress at least every generated token; loading 15 GB of weights is the longest silence.
+HANG_S = 900.0
+_PROCESS = "grader"
+_PARTS = ("__init__.py", "spec", "grading", "assets/__init__.py", "assets/grader.py")
+
+
+class Evaluator:
+    """A grader sandbox with a warm model that scores submissions on one split."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        """Take over a sandbox that `start` has made; use `start` or `attach`."""
+        self._sandbox = sandbox
+        labels = sandbox.spec.labels
+        sources = {mount.target: mount.source for mount in sandbox.spec.mounts}
+        try:
+            self._split, self._primary = labels["dojo.split"], labels["dojo.primary"]
+            items = [json.loads(line) for line in sources[protocol.ITEMS].read_text(encoding="utf-8").splitlines()]
+            self._grader: TaskGrader = load_grader(sources[protocol.TASK + "/tests"].parent)
+        except (KeyError, OSError, ValueError) as exc:
+            raise GraderFailure(f"{sandbox.spec.id} is no grader sandbox: {exc!r}", hint="start one anew") from exc
+        self._rows: dict[str, Mapping[str, Any]] = {item["id"]: item["row"] for item in items}
+        self._subsets: dict[str, str] = {item["id"]: item["subset"] for item in items}
+        self._mounted = sources.get(protocol.SUBMISSION)
+        # A known name returns the running process, so attaching finds the worker and starting makes it.
+        self._process = sandbox.start(_argv(labels), name=_PROCESS, env=_environment(sandbox.spec.limits), cwd=protocol.WORK)
+
+    @classmethod
+    def start(
+        cls,
+        backend: Backend,
+        id: str,
+        *,
+        task_dir: Path,
+        base_model_dir: Path,
+        items_path: Path,
+        few_shot_path: Path,
+        generation: Generation,
+        limits: Limits,
+        split: str,
+        submission_dir: Path | None = None,
+    ) -> Evaluator:
+        """Create a grader sandbox without network and start the worker in it; returns while the model is still loading.
+
+        Args:
+            backend: where the sandbox is made.
+            id: the sandbox's id; enough to `attach` again.
+            task_dir: the task's directory (``task.toml``, ``tests/``).
+            base_model_dir: Hugging Face directory of the base model.
+            items_path: the split's items.
+            few_shot_path: worked examples.
+            generation: how answers are generated.
+            limits: hard limits of the sandbox.
+            split: name of the split, for the verdict.
+            submission_dir: a sealed submission to mount read-only; `score` of this directory copies nothing.
+
+        Raises:
+            IsolationUnavailable, SandboxUnavailable: from the backend.
+        """
+        code = Path(harness.__file__).parent
+        mounts = [
+            Mount(base_model_dir, protocol.BASE),
+            Mount(items_path, protocol.ITEMS),
+            Mount(few_shot_path, protocol.FEW_SHOT),
+            Mount(task_dir / "tests", protocol.TASK + "/tests"),
+            *(Mount(code / part, f"{protocol.CODE}/harness/{part}") for part in _PARTS),
+        ]
+        if submission_dir is not None:
+            mounts.append(Mount(submission_dir, protocol.SUBMISSION))
+        labels = {
+            "dojo.role": "grader",
+            "dojo.split": split,
+            "dojo.primary": load_task_config(task_dir / "task.toml").metadata.dojo.metric.name,
+            "dojo.generation": generation.model_dump_json(),
+        }
+        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels))
+        return cls._owning(sandbox)
+
+    @classmethod
+    def attach(cls, backend: Backend, id: str) -> Evaluator:
+        """Return the evaluator in the running sandbox ``id``, as after a crash of the harness.
+
+        Raises:
+            SandboxUnavailable: there is none that answers.
+            GraderFailure: its worker is dead; start a new one.
+        """
+        evaluator = cls(backend.attach(id))
+        evaluator._require_alive()
+        return evaluator
+
+    @classmethod
+    def _owning(cls, sandbox: Sandbox) -> Evaluator:
+        try:
+            return cls(sandbox)
+        except BaseException:
+            sandbox.close()
+            raise
+
+    def ready(self, wait_s: float = 600.0) -> None:
+        """Wait until the model is loaded.
+
+        Raises:
+            GraderFailure: the worker died, or was not ready in ``wait_s`` seconds.
+        """
+        deadline, pause = time.monotonic() + wait_s, _FIRST_POLL_S
+        while self._progress().get("phase", "starting") == "starting":
+            self._require_alive()
+            if time.monotonic() > deadline:
+                raise GraderFailure(f"the grader was not ready after {wait_s:.0f} s{self._stderr()}", hint="is the machine busy?")
+            time.sleep(pause)
+            pause = min(_SLOWEST_POLL_S, pause * 1.5)
+
+    def check(self, directory: Path) -> SubmissionReport:
+        """Say whether a submission would load: the same check that scoring does.
+
+        Raises:
+            GraderFailure: the grader broke.
+        """
+        report = self._outside_report(directory)
+        if report is not None:
+            return report
+        reply = self._ask({"op": "check"}, directory, None, None)
+        return SubmissionReport.model_validate(reply["report"])
+
+    def score(
+        self,
+        directory: Path,
+        *,
+        fewshot: int | None = None,
+        on_progress: Callable[[str, int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> tuple[Verdict, dict[str, str]]:
+        """Score a submission on the split.
+
+        Args:
+            directory: the submission, on the host.
+            fewshot: worked examples before each item; None: as the task says.
+            on_progress: called with (phase, items done, items) now and then.
+            cancelled: asked now and then; True breaks the wait off.
+
+        Returns:
+            The checked verdict, and item id → response text.
+
+        Raises:
+            SubmissionRefused: the check failed; carries the first problem.
+            GraderFailure: the grader broke, was broken off (code ``abandoned``), or its verdict does not hold.
+        """
+        report = self._outside_report(directory)
+        if report is None:
+            request: dict[str, Any] = {"op": "score"} | ({} if fewshot is None else {"fewshot": fewshot})
+            reply = self._ask(request, directory, on_progress, cancelled)
+            report = SubmissionReport.model_validate(reply["report"])
+        if not report.ok:
+            problem = report.problems[0]
+            raise SubmissionRefused(problem.message, hint=problem.hint, code=problem.code)
+        verdict = read_verdict(
+            reply.get("verdict", {}),
+            split=self._split,
+            subsets=self._subsets,
+            grader=self._grader,
+            rows=self._rows,
+            primary=self._primary,
+        )
+        responses = reply.get("responses")
+        if not isinstance(responses, dict) or responses.keys() != self._rows.keys():
+            raise GraderFailure("the grader's responses are not the split's", hint="grade again")
+        return verdict, {str(k): str(v) for k, v in responses.items()}
+
+    def close(self) -> None:
+        """Destroy the sandbox and everything in it. May be called twice."""
+        self._sandbox.close()
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _outside_report(self, directory: Path) -> SubmissionReport | None:
+        """Refuse by names and kinds of files before anything is copied; None where the contents must decide."""
+        _, problems, notes = inventory(directory)
+        return SubmissionReport(ok=False, kind="unknown", problems=tuple(problems[:20]), notes=tuple(notes)) if problems else None
+
+    def _ask(
+        self,
+        request: dict[str, Any],
+        directory: Path,
+        on_progress: Callable[[str, int, int], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> dict[str, Any]:
+        """Hand a submission in with a request and wait for the reply."""
+        self._require_alive()
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+        mounted = self._mounted is not None and directory.resolve() == self._mounted.resolve()
+        path = protocol.SUBMISSION if mounted else f"{protocol.WORK}/submissions/{name}"
+        try:
+            if not mounted:
+                push_directory(self._sandbox, directory, path)
+            self._post(name, {**request, "path": path})
+            return self._wait(name, on_progress, cancelled)
+        except OSError as exc:
+            raise GraderFailure(
+                f"the submission could not be copied into the grader sandbox: {exc}",
+                hint="full weights need disk_mb in the profile's limits above their size",
+            ) from exc
+        finally:
+            self._forget(name, None if mounted else path)
+
+    def _post(self, name: str, request: Mapping[str, Any]) -> None:
+        final = protocol.request_path(protocol.WORK, name)
+        draft = final.removesuffix(".json") + ".draft"
+        self._sandbox.write_file(draft, json.dumps(request).encode())
+        moved = self._sandbox.exec(["mv", draft, final], timeout_s=30)
+        if not moved.ok:
+            raise GraderFailure(f"the grader sandbox took no request: {moved.stderr[-300:].decode(errors='replace')}")
+
+    def _wait(
+        self, name: str, on_progress: Callable[[str, int, int], None] | None, cancelled: Callable[[], bool] | None
+    ) -> dict[str, Any]:
+        pause, looked, said, moved = _FIRST_POLL_S, time.monotonic(), b"", time.monotonic()
+        while True:
+            data = self._read(protocol.reply_path(protocol.WORK, name), protocol.MAX_REPLY)
+            if data is not None:
+                return _decode_reply(data)
+            if cancelled is not None and cancelled():
+                raise GraderFailure("scoring was broken off: nobody waits for it any more", code="abandoned")
+            now = time.monotonic()
+            if now - looked >= _ALIVE_EVERY_S:
+                looked = now
+                self._require_alive()
+                progress = self._read(protocol.progress_path(protocol.WORK), 4096) or b""
+                if progress != said:
+                    said, moved = progress, now
+                    document = _decode_progress(progress)
+                    if on_progress is not None and document:
+                        on_progress(str(document.get("phase", "")), int(document.get("done", 0)), int(document.get("total", 0)))
+                elif now - moved > HANG_S:
+                    raise GraderFailure(f"the grader has not moved for {HANG_S:.0f} s{self._stderr()}", hint="grade again")
+            time.sleep(pause)
+            pause = min(_SLOWEST_POLL_S, pause * 1.3)
+
+    def _forget(self, name: str, path: str | None) -> None:
+        """Remove what a request left in the sandbox; a broken sandbox has said so already."""
+        leftovers = [protocol.request_path(protocol.WORK, name), protocol.reply_path(protocol.WORK, name)]
+        # the request goes first: without it the worker does not look for the reply
+        try:
+            self._sandbox.exec(["rm", "-rf", *leftovers, *([path] if path else [])], timeout_s=120)
+        except SandboxError:
+            return
+
+    def _progress(self) -> dict[str, Any]:
+        return _decode_progress(self._read(protocol.progress_path(protocol.WORK), 4096) or b"")
+
+    def _read(self, path: str, max_bytes: int) -> bytes | None:
+        try:
+            return self._sandbox.read_file(path, max_bytes=max_bytes)
+        except FileNotFoundError:
+            return None
+        except SandboxError as exc:
+            raise GraderFailure(f"the grader sandbox does not answer: {exc.message}{self._stderr()}", hint=exc.hint) from exc
+
+    def _require_alive(self) -> None:
+        try:
+            status = self._sandbox.poll(self._process)
+        except SandboxError as exc:
+            raise GraderFailure(f"the grader sandbox is gone: {exc.message}", hint=exc.hint) from exc
+        if status.running:
+            return
+        if status.oom_killed:
+            raise GraderFailure(
+                f"the grader ran out of memory ({self._sandbox.spec.limits.memory_mb} MB)",
+                hint="raise memory_mb or lower generation.batch_size in the task's profile",
+                code="grader_out_of_memory",
+            )
+        raise GraderFailure(f"the grader's worker died (exit code {status.exit_code}){self._stderr()}", hint="grade again")
+
+    def _stderr(self) -> str:
+        """Return the end of what the worker wrote to stderr, or nothing where the sandbox is gone."""
+        try:
+            text = self._sandbox.poll(self._process).stderr[-1500:].decode(errors="replace").strip()
+        except SandboxError:
+            return ""
+        return f"; it said: {text}" if text else ""
+
+
+def _argv(labels: Mapping[str, str]) -> list[str]:
+    options = {
+        "dir": protocol.WORK,
+        "model": protocol.BASE,
+        "items": protocol.ITEMS,
+        "few-shot": protocol.FEW_SHOT,
+        "task": protocol.TASK,
+        "generation": labels["dojo.generation"],
+        "split": labels["dojo.split"],
+        "primary": labels["dojo.primary"],
+    }
+    argv = ["python", "-P", "-m", "harness.grading.worker"]
+    for name, value in options.items():
+        argv += [f"--{name}", value]
+    return argv
+
+
+def _environment(limits: Limits) -> dict[str, str]:
+    return {
+        "PYTHONPATH": protocol.CODE,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": protocol.WORK,
+        "OMP_NUM_THREADS": str(max(1, int(limits.cpus))),
+        "OMP_WAIT_POLICY": "passive",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _decode_reply(data: bytes) -> dict[str, Any]:
+    try:
+        reply = strict_json(data, max_bytes=protocol.MAX_REPLY)
+    except StrictJsonError as exc:
+        raise GraderFailure(f"the grader's reply is no acceptable JSON: {exc}", hint="grade again") from exc
+    if not isinstance(reply, dict) or "report" not in reply and "error" not in reply:
+        raise GraderFailure("the grader's reply has neither a report nor an error", hint="grade again")
+    if reply.get("ok") is True:
+        return reply
+    error = reply.get("error") or {}
+    error_class: type[DojoError] = UsageError if error.get("code") == "usage" else GraderFailure
+    raise error_class(str(error.get("message", "the grader failed"))[:2000], hint=str(error.get("hint", ""))[:500])
+
+
+def _decode_progress(data: bytes) -> dict[str, Any]:
+    try:
+        document = strict_json(data, max_bytes=4096)
+    except StrictJsonError:
+        return {}
+    return document if isinstance(document, dict) else {}
