@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.assets import agent_dir, base_models, task_dir
+from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.executor.local import LocalExecutor
 from harness.executor.planner import BatchPlan, plan_batch, profile_of, record_plan
@@ -97,7 +98,7 @@ class Dojo:
         backbone: str | None = None,
         name: str | None = None,
         agent_params: Mapping[str, str] | None = None,
-        progress: base_models.Progress | None = None,
+        progress: Progress | None = None,
     ) -> BatchPlan:
         """Plan the matrix of a submit and check everything that can be checked beforehand.
 
@@ -117,10 +118,11 @@ class Dojo:
             raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
         prepared = []
         for task in found_tasks:
-            wanted = profile_of(task.config.metadata.dojo.profiles, task.id, profile)
+            wanted = profile_of(task.dojo.profiles, task.id, profile)
             Slots.of_this_machine().check(wanted.limits)
-            model = base_models.prepare_base_model(base_model or wanted.base_model, self.cache, progress)
-            prepared.append((prepare_task(task, profile, self.cache, progress), model))
+            name_of_model = base_model or wanted.base_model
+            model = base_models.prepare_base_model(name_of_model, self.cache, progress)
+            prepared.append((prepare_task(task, profile, self.cache, progress), name_of_model, model))
         return plan_batch(
             found_agents,
             prepared,
@@ -308,12 +310,58 @@ class Dojo:
                 found[task_dir.find_task(pattern, self._task_roots).id] = None
         return list(found)
 
-    def prepare_data(self, task: str, profile: str, progress: base_models.Progress | None = None) -> PreparedTask:
+    def prepare_data(self, task: str, profile: str, progress: Progress | None = None) -> PreparedTask:
         """Prepare a task's data and base model in the cache."""
         found = task_dir.find_task(task, self._task_roots)
-        wanted = profile_of(found.config.metadata.dojo.profiles, found.id, profile)
+        wanted = profile_of(found.dojo.profiles, found.id, profile)
         base_models.prepare_base_model(wanted.base_model, self.cache, progress)
         return prepare_task(found, profile, self.cache, progress)
+
+    def check_task(self, task: str, profile: str, progress: Progress | None = None) -> list[Check]:
+        """Check a task's directory, data and grader."""
+        from harness.executor.checks import check_task
+
+        return check_task(self.task(task), profile, self.cache, progress)
+
+    def check_agent(self, agent: str) -> list[Check]:
+        """Check an agent's directory."""
+        from harness.executor.checks import check_agent
+
+        return check_agent(self.agent(agent))
+
+    def new_agent(self, name: str, folder: Path | None = None) -> agent_dir.Agent:
+        """Start an agent as a copy of ``example_shell`` in ``folder`` (default: the first directory agents are found in)."""
+        from harness.executor.checks import new_agent
+
+        return new_agent(name, folder or agent_dir.agent_roots(self._agent_roots)[0], self.agent("example_shell"))
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return what the cache holds."""
+        from harness.assets.catalogue import list_cache
+
+        return list_cache(self.cache)
+
+    def verify_data(self, name: str | None = None) -> list[Check]:
+        """Compare the cache's files (all, or those of one task or model) with their checksums.
+
+        Raises:
+            MissingError: the cache holds nothing of that name.
+        """
+        from harness.assets.catalogue import verify_cache
+
+        found = verify_cache(self.cache, name)
+        if not found:
+            raise MissingError(f"the cache holds no {name or 'data'}", hint="`dojo data prepare TASK` fills it")
+        return [
+            Check(what, not problems, "; ".join(problems[:5]) or "whole", "remove it and run `dojo data prepare` again")
+            for what, problems in found
+        ]
+
+    def schemas(self) -> dict[str, Any]:
+        """Return the JSON schema of everything users write or read, by name."""
+        from harness.spec.schemas import schemas
+
+        return schemas()
 
     def score_rows(self, task: str, rows: Path, responses: Path) -> dict[str, Any]:
         """Score given answers to given items with the task's own grader; no model, no run."""
@@ -330,7 +378,7 @@ class Dojo:
         found = self.store.resolve(reference, "any")
         return [row for row in self.store.runs() if found in (row.id, row.batch)]
 
-    def _resolve(self, spec: RunSpec, progress: base_models.Progress | None = None) -> Assets:
+    def _resolve(self, spec: RunSpec, progress: Progress | None = None) -> Assets:
         """Prepare (or find in the cache) what a planned run is made from.
 
         Raises:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -39,20 +40,21 @@ class BatchPlan(Spec):
     settings: dict[str, str] = Field(default_factory=dict)
 
 
-def profile_of(prepared_config: Mapping[str, ProfileSpec], task: str, profile: str) -> ProfileSpec:
+def profile_of(profiles: Mapping[Literal["full", "mini"], ProfileSpec], task: str, profile: str) -> ProfileSpec:
     """Return the task's profile.
 
     Raises:
         UsageError: the task has no such profile; names those it has.
     """
-    if profile not in prepared_config:
-        raise UsageError(f"task {task} has no profile {profile!r}", hint=f"it has {', '.join(sorted(prepared_config))}")
-    return prepared_config[profile]
+    found = next((spec for name, spec in profiles.items() if name == profile), None)
+    if found is None:
+        raise UsageError(f"task {task} has no profile {profile!r}", hint=f"it has {', '.join(sorted(profiles))}")
+    return found
 
 
 def plan_batch(
     agents: Sequence[Agent],
-    tasks: Sequence[tuple[PreparedTask, BaseModel]],
+    tasks: Sequence[tuple[PreparedTask, str, BaseModel]],
     seeds: Sequence[int],
     *,
     sandbox: str,
@@ -71,8 +73,8 @@ def plan_batch(
         raise UsageError("nothing to run", hint="name at least one --agent and one --task")
     batch = new_id("b")
     runs = []
-    for prepared, base_model in tasks:
-        config = prepared.task.config.metadata.dojo
+    for prepared, model_name, base_model in tasks:
+        config = prepared.task.dojo
         profile = profile_of(config.profiles, prepared.task.id, prepared.profile)
         limit = profile.budget.override(budget) if budget else profile.budget
         for agent in agents:
@@ -90,7 +92,7 @@ def plan_batch(
                             digest=prepared.task.digest,
                             data_digest=prepared.digest,
                         ),
-                        base_model=BaseModelRef(name=base_model.name, digest=base_model.digest),
+                        base_model=BaseModelRef(name=model_name, digest=base_model.digest),
                         seed=seed,
                         budget=limit,
                         limits=profile.limits,

@@ -116,7 +116,7 @@ class AgentPhase:
             evaluator=evaluator,
             task_view=self._place.task_view(),
             dev_items={item["id"]: item for item in items},
-            show_answers=prepared.task.config.metadata.dojo.show_dev_answers,
+            show_answers=prepared.task.dojo.show_dev_answers,
             usage=self._measure,
         )
 

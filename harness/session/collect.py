@@ -37,6 +37,13 @@ SUBMISSION_CAPS = Caps(bytes=40_000 * MB, files=2_000, file_bytes=40_000 * MB)
 WORKSPACE_CAPS = Caps(bytes=200 * MB, files=5_000, file_bytes=8 * MB)
 
 
+class _SourceFailed(Exception):
+    """The sandbox's side failed: what it raised goes to the caller as it is."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+
 class _Stream:
     """A read-only file over an iterator of byte pieces."""
 
@@ -46,7 +53,10 @@ class _Stream:
 
     def read(self, size: int = -1) -> bytes:
         while size < 0 or len(self._rest) < size:
-            piece = next(self._pieces, None)
+            try:
+                piece = next(self._pieces, None)
+            except OSError as exc:  # the sandbox's, not the harness's disk
+                raise _SourceFailed(exc) from exc
             if piece is None:
                 break
             self._rest += piece
@@ -70,6 +80,9 @@ def collect(pieces: Iterable[bytes], target: Path, caps: Caps) -> Manifest:
         if not manifest.files:
             raise SubmissionRefused("the directory holds no file", hint="write the model there first", code="empty")
         return manifest
+    except _SourceFailed as exc:
+        shutil.rmtree(target, ignore_errors=True)
+        raise exc.error from None
     except tarfile.TarError as exc:
         shutil.rmtree(target, ignore_errors=True)
         raise SubmissionRefused(f"the archive is broken: {exc}", hint="hand in a plain directory", code="archive") from exc
@@ -93,7 +106,7 @@ def collect_readable(pieces: Iterable[bytes], target: Path, caps: Caps = WORKSPA
     left_out: list[str] = []
     try:
         _unpack(iter(pieces), target, caps, left_out)
-    except (tarfile.TarError, SubmissionRefused) as exc:
+    except (tarfile.TarError, SubmissionRefused, _SourceFailed) as exc:
         left_out.append(f"the rest: {exc}")
     return left_out
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-from harness.grading.scores import aggregate, interval
-from harness.grading.task_grader import load_grader
+from harness.assets.grader import ScoredAnswer, load_grader
+from harness.grading.scores import interval
 from harness.session.place import Place
 from harness.session.record import RunRecord
 from harness.spec.budget import Usage
@@ -62,10 +62,13 @@ def _nothing_handed_in(place: Place) -> Verdict:
     lines = prepared.hidden_path.read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     items = [ItemScore(id=row["id"], subset=row["subset"], parsed=False, score=0.0) for row in rows]
-    grader = load_grader(prepared.task.path)
+    unanswered = ScoredAnswer(parsed=False, value=None, score=0.0)
+    scores = load_grader(prepared.task.path).aggregate(
+        ((row["row"], row["subset"], unanswered) for row in rows), prepared.task.dojo.metric.name
+    )
     return Verdict(
         split="hidden",
-        scores=aggregate(items, grader, prepared.task.config.metadata.dojo.metric.name),
+        scores=scores,
         items=tuple(items),
         settings={"no_submission": True},
     )

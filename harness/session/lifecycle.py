@@ -175,7 +175,7 @@ class RunSession:
         submissions, best = self._journal.record.submissions, self._journal.record.best_evaluation
         if not submissions:
             return None
-        policy = self._assets().prepared.task.config.metadata.dojo.submission_policy
+        policy = self._assets().prepared.task.dojo.submission_policy
         if policy == "best_on_dev" and best:
             return next((s.number for s in submissions if s.digest == best.digest), submissions[-1].number)
         return submissions[-1].number

@@ -152,7 +152,7 @@ class Place:
     def task_view(self) -> dict[str, Any]:
         """Return what ``GET /v1/task`` answers."""
         task, prepared, spec = self.assets.prepared.task, self.assets.prepared, self.spec
-        dojo = task.config.metadata.dojo
+        dojo = task.dojo
         examples = [json.loads(line) for line in prepared.few_shot_path.read_text(encoding="utf-8").splitlines()]
         return {
             "id": task.id,

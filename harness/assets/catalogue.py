@@ -1,0 +1,62 @@
+"""What the cache holds, and whether it is still what was put there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.assets.tree import sha256_file
+
+
+def list_cache(cache: Path) -> list[dict[str, Any]]:
+    """Return ``{kind, name, profile, digest, megabytes, path}`` for every prepared base model and data set."""
+    found = []
+    for kind, name, profile, manifest in _manifests(cache):
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        size = sum(file.stat().st_size for file in manifest.parent.rglob("*") if file.is_file())
+        found.append(
+            {
+                "kind": kind,
+                "name": name,
+                "profile": profile,
+                "digest": content["digest"][:12],
+                "megabytes": round(size / 1e6, 1),
+                "path": manifest.parent.relative_to(cache).as_posix(),
+            }
+        )
+    return found
+
+
+def verify_cache(cache: Path, name: str | None = None) -> list[tuple[str, list[str]]]:
+    """Compare every file of the cache (or of one model or task) with its checksum.
+
+    Returns:
+        (what, problems) for each entry; an entry without problems is whole.
+    """
+    checked = []
+    for kind, entry, profile, manifest in _manifests(cache):
+        if name is None or entry == name:
+            label = f"{kind} {entry}" + (f" {profile}" if profile else "")
+            checked.append((label, list(_problems(manifest))))
+    return checked
+
+
+def _problems(manifest: Path) -> Iterator[str]:
+    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    listed = files.items() if isinstance(files, dict) else ((file["path"], file) for file in files)
+    for name, facts in listed:
+        path = manifest.parent / name
+        if not path.is_file():
+            yield f"{name} is missing"
+        elif sha256_file(path) != facts["sha256"]:
+            yield f"{name} is not what it was"
+
+
+def _manifests(cache: Path) -> Iterator[tuple[str, str, str, Path]]:
+    for manifest in sorted((cache / "models").glob("*/dojo-manifest.json")):
+        yield "model", manifest.parent.name, "", manifest
+    for manifest in sorted((cache / "data").glob("*/*/*/*/manifest.json")):
+        domain, task, profile, _digest = manifest.parent.relative_to(cache / "data").parts
+        yield "data", f"{domain}/{task}", profile, manifest
