@@ -21,9 +21,9 @@ def doctor(invocation: Invocation, area: str | None, task: str | None, profile: 
 
     AREA: host, sandbox, data (these three by default), gpu, docker, k8s, gateway, or `task T` for one task.
     """
-    dojo, output = invocation.dojo(), invocation.output
     if (area == "task") != (task is not None):
         raise click.UsageError("write `dojo doctor task T` with a task's id" if area == "task" else f"unexpected {task!r}")
+    dojo, output = invocation.dojo(), invocation.output
     if task is None:
         return report_checks(output, dojo.doctor(area), exit_code=3, code="missing")
     chosen = invocation.config(profile=profile).settings.profile

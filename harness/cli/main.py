@@ -30,16 +30,16 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``dojo`` with ``argv`` (default: the process's) and return the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
+    stdout = sys.stdout
+    for stream in (stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     invocation = Invocation(argv)
     try:
         code = cli.main(args=argv, prog_name="dojo", obj=invocation, standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:  # written by click itself (help, version); our own writing copes in Output
-        sys.stdout = None
-        return 0
+    except SystemExit as exc:  # click's own ways out: completion has answered, or the reader of a help went away (| head)
+        return 0 if sys.stdout is not stdout else int(exc.code or 0)
     except (KeyboardInterrupt, click.Abort):
         invocation.output.error("interrupted", "interrupted", "`dojo status` shows what is there; `dojo resume` goes on")
         return INTERRUPTED

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -53,14 +53,18 @@ def advance(row: Row, event: Event) -> Row:
     """Return the row after ``event``."""
     data, kind = event.data, event.kind
     row = replace(row, elapsed=max(row.elapsed, event.elapsed_s), last=one_line(describe(event), 120))
+    if kind is EventKind.STATE and data["state"] == "queued":  # another attempt: everything of the agent starts anew
+        return Row(row.id, row.name, row.wall, last=row.last)
     if kind is EventKind.STATE:
         return replace(row, state=str(data["state"]))
+    if kind is EventKind.ATTACHED and row.state == "running":
+        return replace(row, started=event.time - timedelta(seconds=row.elapsed))
     if kind is EventKind.CLOCK_STARTED:
         return replace(row, started=event.time, elapsed=0.0)
     if kind is EventKind.CLOCK_STOPPED:
         return replace(row, started=None)
     if kind is EventKind.EVALUATE:
-        value = float(data["feedback"]["primary"]["value"])
+        value = float(data["feedback"]["scores"]["primary"]["value"])
         return replace(row, dev=value if row.dev is None else max(row.dev, value), evaluations=row.evaluations + 1)
     if kind is EventKind.GRADED:
         return replace(row, score=float(data["scores"]["primary"]["value"]))

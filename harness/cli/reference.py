@@ -47,16 +47,25 @@ nothing acknowledged is lost.
 
 def commands(group: LazyGroup, path: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """Yield the words and the help of ``group``'s commands, groups before what is in them."""
-    context = click.Context(
-        group, info_name=path.rpartition(" ")[2], parent=parent, obj=Invocation(), terminal_width=_WIDTH, max_content_width=_WIDTH
-    )
+    context = _context(group, path.rpartition(" ")[2], parent)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        inner = click.Context(command, info_name=name, parent=context, terminal_width=_WIDTH, max_content_width=_WIDTH)
-        yield f"{path} {name}", command.get_help(inner)
+        yield f"{path} {name}", command.get_help(_context(command, name, context))
         if isinstance(command, LazyGroup):
             yield from commands(command, f"{path} {name}", context)
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    return click.Context(
+        command,
+        parent,
+        name,
+        obj=Invocation(),
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+        **command.context_settings,
+    )
 
 
 def page() -> str:

@@ -21,6 +21,11 @@ _FINAL = ("done", "failed", "cancelled")
 def status(invocation: Invocation, reference: str | None, watch: bool) -> None:
     """Show a batch or a run (default: the newest batch): phase, time against budget, dev score so far, why it waits."""
     dojo, output = invocation.dojo(), invocation.output
+    if reference is None and not dojo.store.batches():
+        output.result(
+            {"batch": None, "name": "", "runs": []}, lambda data, out: out.line("no batch yet; `dojo submit` starts one")
+        )
+        return
     if not watch:
         output.result(dojo.status(reference), batch_rows)
         return

@@ -68,6 +68,7 @@ def submit(
         raise click.UsageError("no task was named: give --task T or --tasks all")
     if seeds is not None and seed_list:
         raise click.UsageError("--seeds and --seed exclude each other")
+    agent_params = dict(_pair(text) for text in params)
     settings = invocation.config(**flags).settings
     dojo, output = invocation.dojo(), invocation.output
     plan = dojo.plan(
@@ -81,7 +82,7 @@ def submit(
         base_model=base_model,
         backbone=settings.backbone,
         name=name,
-        agent_params=dict(_pair(text) for text in params),
+        agent_params=agent_params,
         progress=preparing(output),
     )
     for warning in plan.warnings:
