@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
-from harness.analysis.measurement import LeftOut, Measurement, measurements_from, require_same_items, score_table
+from harness.analysis.measurement import LeftOut, Measurement, measurements_from, require_same_items
 from harness.analysis.plan import Components, components_of, runs_needed
+from harness.analysis.tables import difference_of
 from harness.spec.base import Spec
 from harness.spec.errors import NotFoundError, UsageError
 from harness.spec.result import RunResult
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Judgement = Literal["better", "worse", "not_distinguishable"]
 
@@ -72,8 +69,6 @@ class _Pair:
     task: str
     runs_a: list[Measurement]
     runs_b: list[Measurement]
-    a: NDArray[np.float64]
-    b: NDArray[np.float64]
     estimate: stats.Estimate
     components: Components | None
     setting: str
@@ -185,16 +180,13 @@ def _pair(group: Group, a: str, b: str, mix: bool, warnings: list[str]) -> _Pair
         for agent, runs in ((a, runs_a), (b, runs_b)):
             if len({m.agent_digest for m in runs}) > 1:
                 warnings.append(f"{group.task}: MIXED several versions of {agent}")
-    table_a, table_b = score_table(runs_a), score_table(runs_b)
     several = min(len(runs_a), len(runs_b)) > 1
     return _Pair(
         task=group.task,
         runs_a=runs_a,
         runs_b=runs_b,
-        a=table_a,
-        b=table_b,
-        estimate=stats.difference(table_a, table_b),
-        components=components_of(table_a, table_b) if several else None,
+        estimate=difference_of(runs_a, runs_b),
+        components=components_of(runs_a, runs_b) if several else None,
         setting=f"other {', '.join(group.differs)}" if group.differs else "",
     )
 
@@ -206,7 +198,6 @@ def _rows(pairs: Sequence[_Pair]) -> list[ComparisonRow]:
     for pair, p_adjusted, level in zip(pairs, adjusted, levels, strict=True):
         value = float(pair.estimate.value)
         needed = runs_needed([pair.components], value, level) if pair.components else None
-        items = pair.a.mean(axis=0) - pair.b.mean(axis=0)
         win, loss = _wins(pair)
         rows.append(
             _row(
@@ -217,7 +208,7 @@ def _rows(pairs: Sequence[_Pair]) -> list[ComparisonRow]:
                 needed,
                 single=pair.single,
                 win=win,
-                tie=len(items) - win - loss,
+                tie=len(pair.runs_a[0].item_values) - win - loss,
                 loss=loss,
                 runs_a=len(pair.runs_a),
                 runs_b=len(pair.runs_b),

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
-from harness.analysis.measurement import LeftOut, Measurement, Measurements, measurements_from, score_table
+from harness.analysis.measurement import LeftOut, Measurement, Measurements, measurements_from
 from harness.analysis.references import normalised_score
+from harness.analysis.tables import score_of
 from harness.spec.base import Spec
 from harness.spec.result import RunResult
 
@@ -95,14 +96,14 @@ def leaderboard(results: Iterable[RunResult], task: str | None = None) -> Leader
 
 
 def _rows(group: Group, measured: Measurements) -> list[LeaderboardRow]:
-    estimates = {agent: stats.score(score_table(runs)) for agent, runs in group.agents.items()}
+    estimates = {agent: score_of(runs) for agent, runs in group.agents.items()}
     return _ranked(group.task, estimates, group.agents, measured, setting=_setting(group), group=group)
 
 
 def _overall(groups: Sequence[Group], measured: Measurements) -> list[LeaderboardRow]:
     """Make the rows over all tasks, for agents that were measured on each, in the newest setting of each."""
     everywhere = set.intersection(*(set(g.agents) for g in groups))
-    estimates = {a: stats.over_tasks([stats.score(score_table(g.agents[a])) for g in groups]) for a in sorted(everywhere)}
+    estimates = {a: stats.over_tasks([score_of(g.agents[a]) for g in groups]) for a in sorted(everywhere)}
     runs = {a: [m for g in groups for m in g.agents[a]] for a in everywhere}
     single = {a for a in everywhere if any(len(g.agents[a]) < 2 for g in groups)}
     return _ranked(OVER_TASKS, estimates, runs, measured, single=single)

@@ -1,11 +1,10 @@
-"""From run results to measurements: which runs count, in which setting they were made, and their tables of item values."""
+"""From run results to measurements: which runs count, in which setting they were made, and what was scored."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -14,10 +13,6 @@ from harness.spec.errors import UsageError
 from harness.spec.outcome import Cause
 from harness.spec.result import Reference, RunResult
 from harness.spec.run import RunSpec
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # The graded primary may differ from the mean of the stored item values by this much through rounding, not by more.
 _ROUNDING = 1e-6
@@ -231,50 +226,3 @@ def require_same_items(measurements: Sequence[Measurement]) -> None:
                 f"{other.items_digest} ({len(other.item_values)} items, data {other.setting.data_digest[:12]})",
                 hint="compare runs of one data digest only; run one of the agents again on the other's data",
             )
-
-
-def score_table(measurements: Sequence[Measurement]) -> NDArray[np.float64]:
-    """Return the K×N table of an agent's runs, scaled so that a row's mean is the run's primary score.
-
-    The primary score is the unweighted mean over S sub-sets, so an item of a sub-set of n_s items weighs w = N/(S·n_s). The
-    sub-sets are fixed, hence only the spread of items *within* each is sampling: X = primary + w·c·(value − sub-set mean) with
-    c² = n_s(N−1)/((n_s−1)N), which makes var(X over items)/N the stratified Σ var_s/(S²·n_s). With one sub-set X is the values
-    themselves (moved to the graded score where they are pseudo-values, whose mean is bias-corrected). Columns go by item id.
-
-    Raises:
-        UsageError: the runs were scored on different items.
-    """
-    import numpy as np
-
-    require_same_items(measurements)
-    items = sorted(measurements[0].item_values)
-    subsets = measurements[0].item_subsets
-    values = np.array([[m.item_values[i] for i in items] for m in measurements], dtype=np.float64)
-    primary = np.array([[m.primary] for m in measurements], dtype=np.float64)
-    names = [subsets[i] for i in items]
-    sizes = {name: names.count(name) for name in names}
-    total = len(items)
-    weights = np.array([total / (len(sizes) * sizes[name]) for name in names])
-    table = np.empty_like(values)
-    for members in _strata(sizes):
-        columns = np.array([name in members for name in names])
-        count = int(columns.sum())
-        weight = weights[columns]
-        centre = (values[:, columns] * weight).sum(axis=1, keepdims=True) / weight.sum()
-        correction = np.sqrt(count * (total - 1) / ((count - 1) * total)) if count > 1 else 1.0
-        table[:, columns] = primary + weight * correction * (values[:, columns] - centre)
-    return table
-
-
-def _strata(sizes: Mapping[str, int]) -> list[set[str]]:
-    """Join sub-sets of a single item with the next smallest: one item alone shows no spread."""
-    strata: list[set[str]] = []
-    for name in sorted(sizes, key=lambda n: (sizes[n], n)):
-        if strata and sum(sizes[n] for n in strata[-1]) < 2:
-            strata[-1].add(name)
-        else:
-            strata.append({name})
-    if len(strata) > 1 and sum(sizes[n] for n in strata[-1]) < 2:
-        last = strata.pop()
-        strata[-1] |= last
-    return strata

@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.groups import groups_on
-from harness.analysis.measurement import Measurement, measurements_from, score_table
+from harness.analysis.measurement import Measurement, measurements_from
+from harness.analysis.tables import difference_of, score_table
 from harness.spec.base import Spec
 from harness.spec.result import RunResult
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Nobody pays for more runs of one agent than this; beyond it the answer is "more items, not more runs".
 MOST_RUNS = 1000
@@ -32,19 +28,21 @@ class Components(Spec):
     residual_a: float = Field(ge=0, description="residual mean square of A's table: run by item")
     residual_b: float = Field(ge=0)
     item: float = Field(ge=0, description="variance over items of the agents' true differences")
+    item_df: float = Field(gt=0, description="degrees of freedom of the items' share; N − 1 where the task has one sub-set")
 
 
 # For tasks without earlier runs. Two seeds of one fine-tuning recipe on 200 items differed by 12 points, an SD of about 0.08.
 # Answers are taken as right or wrong with probability one half (variance 0.25, the largest there is), half of it alike in all
 # runs of an agent, and agents' item effects as correlated by one half.
-_ASSUMED = Components(items=1, run_a=0.08**2, run_b=0.08**2, residual_a=0.125, residual_b=0.125, item=0.125)
+_ASSUMED = Components(items=1, run_a=0.08**2, run_b=0.08**2, residual_a=0.125, residual_b=0.125, item=0.125, item_df=1)
 
 
-def components_of(a: NDArray[np.float64], b: NDArray[np.float64]) -> Components:
-    """Estimate the components from the agents' tables (K_A, N) and (K_B, N), at least two runs each."""
-    of_a, of_b = stats.run_table(a), stats.run_table(b)
-    items = a.shape[-1]
-    observed = float(stats.difference(a, b).parts["items"].variance) * items
+def components_of(a: Sequence[Measurement], b: Sequence[Measurement]) -> Components:
+    """Estimate the components from two agents' runs on the same items, at least two runs each."""
+    of_a, of_b = stats.run_table(score_table(a)), stats.run_table(score_table(b))
+    items = of_a.items
+    over_items = difference_of(a, b).parts["items"]
+    observed = float(over_items.variance) * items
     noise = float(of_a.residual) / of_a.runs + float(of_b.residual) / of_b.runs
     return Components(
         items=items,
@@ -53,6 +51,7 @@ def components_of(a: NDArray[np.float64], b: NDArray[np.float64]) -> Components:
         residual_a=float(of_a.residual),
         residual_b=float(of_b.residual),
         item=max(0.0, observed - noise),
+        item_df=float(over_items.df),
     )
 
 
@@ -69,7 +68,7 @@ def expected(components: Components, runs: int) -> stats.Estimate:
         table = stats.RunTable(runs, items, np.asarray(items * run + residual), np.asarray(residual))
         parts[name] = table.part()
     over_items = components.item + (components.residual_a + components.residual_b) / runs
-    parts["items"] = stats.Part(np.asarray(over_items / items), np.asarray(float(max(1, items - 1))))
+    parts["items"] = stats.Part(np.asarray(over_items / items), np.asarray(components.item_df))
     return stats.Estimate(np.asarray(0.0), parts)
 
 
@@ -160,11 +159,11 @@ def _plan_row(task: str, components: Sequence[Components], runs: int, basis: str
 def _known_components(task: str, measured: Sequence[Measurement], items: int) -> tuple[Components, str]:
     """Average the components over the agents (pairs of agents for the items) that were measured on the task before."""
     groups = groups_on(task, measured)
-    tables = {a: score_table(runs) for a, runs in groups[0].agents.items() if len(runs) > 1} if groups else {}
+    several = {a: runs for a, runs in groups[0].agents.items() if len(runs) > 1} if groups else {}
     # An agent that hands in the same model each time (the base model) says nothing about agents that do not.
-    agents = {a: table for a, table in tables.items() if (table != table[0]).any()}
+    agents = {a: runs for a, runs in several.items() if any(m.item_values != runs[0].item_values for m in runs)}
     if not agents:
-        return _ASSUMED.model_copy(update={"items": items}), (
+        return _ASSUMED.model_copy(update={"items": items, "item_df": max(1, items - 1)}), (
             f"assumed: run-to-run SD {_ASSUMED.run_a**0.5:.2f}, answers right or wrong; no agent has two runs on this task yet"
         )
     pairs = list(combinations(agents.values(), 2)) or [(x, x) for x in agents.values()]
@@ -172,7 +171,9 @@ def _known_components(task: str, measured: Sequence[Measurement], items: int) ->
     run = _mean([v for c in known for v in (c.run_a, c.run_b)])
     residual = _mean([v for c in known for v in (c.residual_a, c.residual_b)])
     item = _mean([c.item for c in known]) if len(agents) > 1 else _ASSUMED.item
-    found = Components(items=items, run_a=run, run_b=run, residual_a=residual, residual_b=residual, item=item)
+    found = Components(
+        items=items, run_a=run, run_b=run, residual_a=residual, residual_b=residual, item=item, item_df=max(1, items - 1)
+    )
     return found, f"{sum(len(x) for x in agents.values())} earlier runs of {', '.join(agents)}"
 
 

@@ -5,7 +5,7 @@ items are shared by the agents compared, runs are not. With MSR = N·var(run mea
 table without interaction:
 
 * run part of an agent: s = max(0, MSR − MSE)/(N·K), df = (MSR − MSE)² / (MSR²/(K−1) + MSE²/((K−1)(N−1)));
-* item part: v = var over items of (mean over A's runs − mean over B's runs)/N, df = N − 1;
+* item part: v = var over items of (mean over A's runs − mean over B's runs)/N, df = N − 1 (by sub-set where there are several);
 * V = s_A + s_B + v, df = V² / Σ part²/df, interval = difference ± t(df)·√V.
 
 Every function takes tables of shape (..., K, N): leading axes are independent tables, so that the simulations that check the
@@ -142,38 +142,69 @@ def run_table(x: Array) -> RunTable:
     return RunTable(runs, items, items * run_means[..., 0].var(axis=-1, ddof=1), square)
 
 
-def _item_part(values: Array, added: tuple[float, float]) -> Part:
-    """Take the item part of item values (..., N).
+@dataclass(frozen=True)
+class Stratum:
+    """A sub-set's items in a table scaled by `measurement.score_table`.
 
-    Where all items are equal, the variance is that of the items with one success and one failure added (Agresti–Coull), so
-    that no interval has width 0: 0 of 15 is no proof of 0.
+    Attributes:
+        columns: which items.
+        share: the sub-set's weight in the primary score, 1/S.
+        level: the sub-set's own score (or difference of scores), which the scaled columns no longer show.
+    """
+
+    columns: NDArray[np.intp]
+    share: float
+    level: float
+
+
+def _item_part(values: Array, added: tuple[float, float], strata: Sequence[Stratum]) -> Part:
+    """Take the item part of item values (..., N): sub-sets are fixed, items within them are drawn.
+
+    Where all items (of a sub-set) are equal, the variance is that of the items with one success and one failure added
+    (Agresti–Coull), so that no interval has width 0: 0 of 15 is no proof of 0.
     """
     import numpy as np
 
     items = values.shape[-1]
-    variance = values.var(axis=-1, ddof=1) / items if items > 1 else np.zeros(values.shape[:-1])
+    if not strata:
+        return _equal_items_floored(values, values.mean(axis=-1), added, 1.0, items)
+    parts = [
+        _equal_items_floored(values[..., s.columns], np.full(values.shape[:-1], s.level), added, s.share, items) for s in strata
+    ]
+    return Part(np.asarray(sum(part.variance for part in parts), dtype=np.float64), satterthwaite(parts))
+
+
+def _equal_items_floored(values: Array, level: Array, added: tuple[float, float], share: float, items: int) -> Part:
+    """Take the share of one sub-set's columns in the variance of the mean over all ``items`` columns."""
+    import numpy as np
+
+    count = values.shape[-1]
+    variance = ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1) / (max(1, items - 1) * items)
     # Equal up to rounding: the means over runs of equal items may differ in the last bits.
     edge = np.ptp(values, axis=-1) <= 1e-12
-    more = np.concatenate([values, np.broadcast_to(np.asarray(added), (*values.shape[:-1], 2))], axis=-1)
-    floor = more.var(axis=-1, ddof=1) / (items + 2)
-    df = np.full(values.shape[:-1], float(max(1, items - 1)))
-    return Part(np.where(edge, floor, variance), df)
+    extended = np.empty((*values.shape[:-1], count + 2))
+    extended[...] = level[..., None]
+    extended[..., -2:] = added
+    floor = share**2 * extended.var(axis=-1, ddof=1) / (count + 2)
+    return Part(np.where(edge, floor, variance), np.full(values.shape[:-1], float(max(1, count - 1))))
 
 
-def score(x: Array) -> Estimate:
+def score(x: Array, strata: Sequence[Stratum] = ()) -> Estimate:
     """Estimate one agent's expected score from its tables of shape (..., K, N).
 
-    For K = 1 only the item part exists: the interval then describes this model, not the agent.
+    For K = 1 only the item part exists: the interval then describes this model, not the agent. ``strata`` are the task's
+    sub-sets, where there are several.
     """
-    items = _item_part(x.mean(axis=-2), added=(1.0, 0.0))
+    items = _item_part(x.mean(axis=-2), (1.0, 0.0), strata)
     parts = {"agent": run_table(x).part()} if x.shape[-2] > 1 else {}
     return Estimate(x.mean(axis=(-2, -1)), {**parts, "items": items})
 
 
-def difference(a: Array, b: Array) -> Estimate:
+def difference(a: Array, b: Array, strata: Sequence[Stratum] = ()) -> Estimate:
     """Estimate A's expected score minus B's from tables (..., K_A, N) and (..., K_B, N) with the same items in the same order.
 
-    The success and failure added at the edge are put so that the agents disagree on both (+1 and −1).
+    The success and failure added at the edge are put so that the agents disagree on both (+1 and −1). ``strata`` are the task's
+    sub-sets, where there are several.
 
     Raises:
         ValueError: the tables do not have the same number of items.
@@ -181,7 +212,7 @@ def difference(a: Array, b: Array) -> Estimate:
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"tables over different items: {a.shape[-1]} and {b.shape[-1]}")
     parts = {name: run_table(x).part() for name, x in (("agent_a", a), ("agent_b", b)) if x.shape[-2] > 1}
-    items = _item_part(a.mean(axis=-2) - b.mean(axis=-2), added=(1.0, -1.0))
+    items = _item_part(a.mean(axis=-2) - b.mean(axis=-2), (1.0, -1.0), strata)
     return Estimate(a.mean(axis=(-2, -1)) - b.mean(axis=(-2, -1)), {**parts, "items": items})
 
 

@@ -8,7 +8,8 @@ import pytest
 from harness.analysis import stats
 from harness.analysis.groups import groups_on, repeated_seeds
 from harness.analysis.jackknife import pseudo_values
-from harness.analysis.measurement import measurements_from, score_table
+from harness.analysis.measurement import measurements_from
+from harness.analysis.tables import difference_of, score_of, score_table
 from harness.spec import Budget, Cause, RunResult
 from harness.spec.errors import UsageError
 
@@ -64,7 +65,10 @@ def test_a_rows_mean_is_the_primary_and_the_item_part_is_the_stratified_variance
     raw = np.array([[m.item_values[i] for i in sorted(m.item_values)] for m in runs])
     by_subset = [raw[:, :12], raw[:, 12:15], raw[:, 15:]]
     stratified = sum(g.mean(axis=0).var(ddof=1) / g.shape[1] for g in by_subset) / 9
-    assert stats.score(table).parts["items"].variance == pytest.approx(stratified)
+    items = score_of(runs).parts["items"]
+    assert items.variance == pytest.approx(stratified)
+    shares = [g.mean(axis=0).var(ddof=1) / g.shape[1] / 9 for g in by_subset]
+    assert items.df == pytest.approx(stratified**2 / sum(v**2 / (g.shape[1] - 1) for v, g in zip(shares, by_subset, strict=True)))
     # Run means vary as the mean over sub-sets does, and the residual is the noise of exactly that mean.
     residuals = [g - g.mean(axis=1, keepdims=True) - g.mean(axis=0) + g.mean() for g in by_subset]
     noise = sum((r**2).sum() / (2 * (r.shape[1] - 1)) / r.shape[1] for r in residuals) / 9
@@ -79,6 +83,18 @@ def test_unequal_subsets_do_not_make_a_constant_lead_look_random(result: Build) 
     assert np.ptp(score_table(a).mean(axis=0) - score_table(b).mean(axis=0)) < 1e-12
 
 
+def test_a_subset_at_the_edge_has_a_share_of_the_width(result: Build) -> None:
+    subsets = {f"i{n:03d}": "x" if n < 10 else "y" for n in range(30)}
+    mixed = [float(n % 2) for n in range(20)]
+    a = measurements_from([result("a", s, [0.0] * 10 + mixed, subsets=subsets) for s in range(2)]).measurements
+    b = measurements_from([result("b", s, [1.0] * 10 + mixed[::-1], subsets=subsets) for s in range(2)]).measurements
+    alone = np.array([0.0] * 10 + [1.0, 0.0]).var(ddof=1) / 12 / 4
+    assert score_of(a).parts["items"].variance == pytest.approx(alone + np.var(mixed, ddof=1) / 20 / 4)
+    gaps = np.array(mixed) - np.array(mixed[::-1])
+    apart = np.array([-1.0] * 10 + [1.0, -1.0]).var(ddof=1) / 12 / 4
+    assert difference_of(a, b).parts["items"].variance == pytest.approx(apart + gaps.var(ddof=1) / 20 / 4)
+
+
 @pytest.mark.parametrize("sizes", [[1, 1, 1], [1, 5, 9], [5, 1], [1, 1, 8]])
 def test_subsets_of_one_item_still_give_the_primary_and_a_width(result: Build, sizes: list[int]) -> None:
     names = [f"s{k}" for k, size in enumerate(sizes) for _ in range(size)]
@@ -87,7 +103,7 @@ def test_subsets_of_one_item_still_give_the_primary_and_a_width(result: Build, s
     runs = measurements_from([result("a", s, rng.random(len(names)), subsets=subsets) for s in range(2)]).measurements
     table = score_table(runs)
     assert table.mean(axis=1) == pytest.approx([m.primary for m in runs])
-    assert stats.score(table).half_width() > 0
+    assert score_of(runs).half_width() > 0
 
 
 def test_several_subsets_without_their_items_are_an_error(result: Build) -> None:

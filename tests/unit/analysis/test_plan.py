@@ -6,20 +6,29 @@ import numpy as np
 import pytest
 
 from harness.analysis import stats
+from harness.analysis.measurement import Measurement, measurements_from
 from harness.analysis.plan import Components, components_of, expected, plan, runs_needed, smallest_difference
 from harness.analysis.simulate import Cell, draw
+from harness.analysis.tables import difference_of
 from harness.spec import RunResult
 
 Build = Callable[..., RunResult]
-NOISY = Components(items=100, run_a=0.01, run_b=0.01, residual_a=0.1, residual_b=0.1, item=0.05)
+NOISY = Components(items=100, run_a=0.01, run_b=0.01, residual_a=0.1, residual_b=0.1, item=0.05, item_df=99)
 
 
-def test_expected_components_give_back_the_variance_that_was_seen() -> None:
+def measured(result: Build, agent: str, table: np.ndarray, **more: object) -> list[Measurement]:
+    return list(measurements_from([result(agent, s, row, **more) for s, row in enumerate(table)]).measurements)
+
+
+def test_expected_components_give_back_the_variance_that_was_seen(result: Build) -> None:
+    subsets = {f"i{n:03d}": "x" if n < 14 else "y" for n in range(20)}
     rng = np.random.default_rng(0)
     for _ in range(30):
-        a = rng.random((4, 20)) + rng.normal(0, 0.3, (4, 1)) + 2 * rng.random(20)
-        b = rng.random((4, 20)) + rng.normal(0, 0.3, (4, 1)) + 2 * rng.random(20)
-        seen = stats.difference(a, b)
+        a, b = (
+            measured(result, name, rng.random((4, 20)) + rng.normal(0, 0.3, (4, 1)) + 2 * rng.random(20), subsets=subsets)
+            for name in ("a", "b")
+        )
+        seen = difference_of(a, b)
         again = expected(components_of(a, b), 4)
         assert again.variance == pytest.approx(float(seen.variance))
         assert again.df == pytest.approx(float(seen.df))
@@ -46,15 +55,14 @@ def test_more_runs_never_show_less() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_a_difference_planned_for_is_shown_four_times_in_five() -> None:
+def test_a_difference_planned_for_is_shown_four_times_in_five(result: Build) -> None:
     # Plan from many draws' mean components, then simulate agents that differ by the planned size.
     cell = Cell(runs=8, items=200, run_sd=0.4, agent_item_sd=0.75)
     a, b = draw(cell, 1500, np.random.default_rng(3))
-    parts = [components_of(x, y) for x, y in zip(a[:300], b[:300], strict=True)]
-    mean = {
-        name: float(np.mean([getattr(p, name) for p in parts])) for name in ("run_a", "run_b", "residual_a", "residual_b", "item")
-    }
-    components = Components(items=cell.items, **mean)
+    pairs = zip(a[:200], b[:200], strict=True)
+    parts = [components_of(measured(result, "a", x), measured(result, "b", y)) for x, y in pairs]
+    names = ("run_a", "run_b", "residual_a", "residual_b", "item", "item_df")
+    components = Components(items=cell.items, **{name: float(np.mean([getattr(p, name) for p in parts])) for name in names})
     planned = smallest_difference([components], cell.runs, power=0.8)
     estimate = stats.difference(a, b)
     shifted = estimate.value - estimate.value.mean() + planned
