@@ -259,16 +259,13 @@ class Dojo:
         """Return agents with intervals, beside them base, few-shot base and majority."""
         from harness.analysis.leaderboard import leaderboard
 
-        return leaderboard(self.results(task, batch))
+        return leaderboard(self.results(batch=batch), task)
 
     def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None) -> Comparison:
         """Return the paired difference of two agents with its verdict."""
         from harness.analysis.compare import compare
 
-        results = self.results(task, batch)
-        known = sorted({result.spec.agent.name for result in results})
-        names = [agent_dir.resolve_name(agent, known) for agent in (a, b)]
-        return compare(results, names[0], names[1])
+        return compare(self.results(batch=batch), a, b, task)
 
     def doctor(self, area: str | None = None) -> list[Check]:
         """Check what this machine has for running dojo."""
