@@ -25,7 +25,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(plain(k)): plain(v) for k, v in value.items()}
     if hasattr(value, "model_dump"):
-        return plain(value.model_dump())
+        return plain(value.model_dump(mode="json"))
     if hasattr(value, "__dataclass_fields__"):
         return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if hasattr(value, "isoformat"):

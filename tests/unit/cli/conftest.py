@@ -114,7 +114,7 @@ def home(tmp_path: Path) -> list[str]:
     run.append(EventKind.CLOCK_STARTED)
     run.append(EventKind.NOTE, {"text": HOSTILE}, elapsed_s=3.5)
     (run.path / "agent.stdout").write_bytes(f"out {HOSTILE}\nlast".encode())
-    (run.path / "agent.stderr").write_bytes(b"err \x9b31m\n")
+    (run.path / "agent.stderr").write_bytes(b"err \xc2\x9b31m\n")
     store.update_run(specs[-1].id, state=RunState.RUNNING)
     store.close()
     return [spec.id for spec in specs]

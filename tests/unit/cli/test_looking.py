@@ -1,0 +1,190 @@
+"""The commands that look, over a small real home directory and the real façade."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import BATCH, Answer
+
+from harness.spec import EventKind, RunResult
+from harness.store.database import Store
+from harness.store.run_dir import RunDir
+
+Cli = Callable[..., Answer]
+
+
+def test_status_of_an_empty_home_is_no_error(dojo_cli: Cli) -> None:
+    assert dojo_cli("status", "--json").data == {"batch": None, "name": "", "runs": []}
+    assert "dojo submit" in dojo_cli("status").out
+
+
+def test_status_shows_phase_time_budget_and_score(dojo_cli: Cli, home: list[str]) -> None:
+    data = dojo_cli("status", "--json").data
+    assert data["batch"] == BATCH
+    assert [row["id"] for row in data["runs"]] == home
+    done, running = data["runs"][0], data["runs"][-1]
+    assert (done["agent"], done["task"], done["seed"], done["state"], done["score"]) == ("base", "math/sums", 0, "done", 0.25)
+    assert done["outcome"]["cause"] == "completed"
+    assert (running["phase"], running["outcome"]) == ("running", None)
+    assert running["budget"]["wall"]["limit"] == 600 and running["elapsed_s"] > 3
+    assert "resume" in running["why"]
+
+
+def test_status_for_people_says_why_a_run_stands_still_and_shows_nothing_hostile(dojo_cli: Cli, home: list[str]) -> None:
+    out = dojo_cli("status").out
+    assert f"batch {BATCH} (first try)" in out
+    assert "0.250" in out and "of 10m 00s" in out
+    assert "no dojo process drives it" in out
+    assert not set(out) & set("\x1b\x07\u202e")
+
+
+def test_ids_may_be_cut_and_the_newest_has_a_name(dojo_cli: Cli, home: list[str]) -> None:
+    assert dojo_cli("status", "b2026", "--json").data["batch"] == BATCH
+    assert dojo_cli("status", "@last", "--json").data["batch"] == BATCH
+    assert dojo_cli("show", home[0][:17], "--json").data["spec"]["id"] == home[0]
+    unclear = dojo_cli("show", "r2026", "--json")
+    assert unclear.code == 2 and "is not unique" in unclear.json["error"]["message"]
+    unknown = dojo_cli("show", home[0][:-1] + "x", "--json")
+    assert unknown.code == 2 and unknown.json["error"]["code"] == "not_found"
+    assert "did you mean" in unknown.json["error"]["hint"]
+
+
+def test_home_may_be_a_flag_of_the_group_or_of_the_command(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
+    for arguments in (["--home", "other", "status", "--json"], ["status", "--home", "other", "--json"]):
+        assert dojo_cli(*arguments).data["batch"] is None
+
+
+def test_show_gives_the_whole_result(dojo_cli: Cli, home: list[str]) -> None:
+    answer = dojo_cli("show", home[0], "--json")
+    assert answer.json["schema"] == "dojo/show/v1"
+    result = RunResult.model_validate(answer.data)
+    assert result.spec.id == home[0] and result.grade is not None
+    text = dojo_cli("show", home[0]).out
+    for shown in ("completed in phase agent", "accuracy 0.250", "base", "1m 05s", "workspace", "integrity"):
+        assert shown in text
+    assert not set(text) & set("\x1b\x07\u202e")
+
+
+def test_show_of_a_run_that_has_not_ended_says_so(dojo_cli: Cli, home: list[str]) -> None:
+    answer = dojo_cli("show", home[-1])
+    assert answer.code == 2
+    assert "has not ended" in answer.err and "dojo status" in answer.err
+
+
+def test_logs_are_the_events_a_line_each(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
+    answer = dojo_cli("logs", home[-1], "--json")
+    events = tmp_path / "results" / "batches" / BATCH / "runs" / home[-1] / "events.jsonl"
+    assert [json.loads(line) for line in answer.out.splitlines()] == [
+        json.loads(line) for line in events.read_text().splitlines()
+    ]
+    out = dojo_cli("logs", home[-1]).out
+    assert "clock_started" in out and "plain text" in out
+    assert not set(out) & set("\x1b\x07\u202e")
+
+
+def test_logs_of_the_agent_keep_its_two_streams_apart(dojo_cli: Cli, home: list[str]) -> None:
+    answer = dojo_cli("logs", home[-1], "--agent")
+    assert answer.out == "out plain text\nlast\n"
+    assert answer.err == "err \n"
+    lines = [json.loads(line) for line in dojo_cli("logs", home[-1], "--agent", "--json").out.splitlines()]
+    assert {line["stream"] for line in lines} == {"stdout", "stderr"}
+
+
+def test_logs_that_follow_end_with_the_run(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    run = store.run_dir(BATCH, home[-1])
+    store.close()
+
+    def end() -> None:
+        with (run.path / "agent.stdout").open("ab") as out:
+            out.write(b"\nmore\n")
+        run.append(EventKind.STATE, {"state": "cancelled"})
+
+    timer = threading.Timer(0.2, end)
+    timer.start()
+    answer = dojo_cli("logs", home[-1], "-f", "--agent")
+    timer.join()
+    assert answer.code == 0
+    assert answer.out.endswith("last\nmore\n")
+    assert json.loads(dojo_cli("logs", home[-1], "-f", "--json").out.splitlines()[-1])["data"] == {"state": "cancelled"}
+
+
+def test_logs_of_the_backbone_say_that_the_gateway_is_missing(dojo_cli: Cli, home: list[str]) -> None:
+    answer = dojo_cli("logs", home[-1], "--llm", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (3, "missing")
+
+
+def test_logs_stop_when_nobody_reads_on(home: list[str], dojo_cli: Cli) -> None:
+    program = f"{sys.executable} -m harness.cli.main logs {home[-1]} -f | head -1"
+    result = subprocess.run(["bash", "-c", program], env=dict(os.environ), capture_output=True, text=True, timeout=60)
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+def test_watching_ends_with_the_last_run(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    run: RunDir = store.run_dir(BATCH, home[-1])
+    timer = threading.Timer(0.3, lambda: run.append(EventKind.STATE, {"state": "cancelled"}))
+    timer.start()
+    lines = [json.loads(line) for line in dojo_cli("status", "--watch", "--json").out.splitlines()]
+    timer.join()
+    store.close()
+    assert [line["data"]["runs"][-1]["state"] for line in lines] == ["running", "cancelled"]
+
+
+def test_leaderboard_ranks_agents_beside_their_yardsticks(dojo_cli: Cli, home: list[str]) -> None:
+    data = dojo_cli("leaderboard", "--json").data
+    assert [(row["task"], row["agent"], row["runs"], row["score"]) for row in data["rows"]] == [
+        ("math/sums", "recipe", 2, 0.75),
+        ("math/sums", "base", 2, 0.25),
+    ]
+    assert data["references"]["math/sums"][0]["name"] == "base"
+    out = dojo_cli("leaderboard", "--batch", "@last", "--task", "math/*").out
+    assert out.index("recipe") < out.index("(base)")
+    assert dojo_cli("leaderboard", "--task", "no/such", "--json").code == 2
+
+
+def test_leaderboard_of_an_empty_home_is_no_error(dojo_cli: Cli) -> None:
+    assert dojo_cli("leaderboard", "--json").data["rows"] == []
+    assert "no run has been measured" in dojo_cli("leaderboard").out
+
+
+def test_compare_gives_a_verdict(dojo_cli: Cli, home: list[str]) -> None:
+    data = dojo_cli("compare", "recipe", "base", "--json").data
+    row = data["rows"][0]
+    assert row["difference"] == pytest.approx(0.5)
+    assert row["verdict"] in ("better", "not_distinguishable")
+    assert (row["win"], row["tie"], row["loss"]) == (2, 2, 0)
+    assert data["overall"]["task"] == "math/sums"
+    assert "+0.500" in dojo_cli("compare", "recipe", "base").out
+    answer = dojo_cli("compare", "recipee", "base")
+    assert answer.code == 2 and "did you mean recipe" in answer.err
+
+
+def test_grade_shows_the_grade_there_is(dojo_cli: Cli, home: list[str]) -> None:
+    data = dojo_cli("grade", home[2], "--json").data
+    assert data["scores"]["primary"] == {"name": "accuracy", "value": 0.75, "higher_is_better": True}
+    assert data["graders"][0]["number"] == 1
+    assert "accuracy 0.750" in dojo_cli("grade", home[2]).out
+
+
+def test_report_is_one_page_and_goes_where_it_is_told(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
+    page = dojo_cli("report").out
+    for part in (f"# Batch {BATCH}: first try", "## Leaderboard", "| (base) |", "recipe against base", "## Runs", home[-1]):
+        assert part in page
+    assert dojo_cli("report", BATCH, "--md", "page.md").out == "wrote page.md\n"
+    assert (tmp_path / "page.md").read_text() == page
+    assert dojo_cli("report", "--md", "no/such/page.md", "--json").json["error"]["message"].startswith("cannot write")
+
+
+def test_names_of_agents_and_ids_complete(home: list[str], dojo_cli: Cli) -> None:
+    environ = {**os.environ, "_DOJO_COMPLETE": "bash_complete", "COMP_WORDS": "dojo show r2026", "COMP_CWORD": "2"}
+    out = subprocess.run([sys.executable, "-m", "harness.cli.main"], env=environ, capture_output=True, text=True).stdout
+    assert out.split() == [f"plain,{run}" for run in home]
