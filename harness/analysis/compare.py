@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
-from harness.analysis.measurement import LeftOut, Measurement, measurements_from, require_same_items
+from harness.analysis.measurement import LeftOut, Measurement, Measurements, measurements_from, require_same_items
 from harness.analysis.plan import Components, components_of, runs_needed
 from harness.analysis.tables import difference_of
 from harness.spec.base import Spec
@@ -78,6 +79,16 @@ class _Pair:
         return min(len(self.runs_a), len(self.runs_b)) < 2
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Two agents with the tasks on which they may be compared."""
+
+    a: str
+    b: str
+    pairs: list[_Pair]
+    warnings: list[str]
+
+
 def compare(results: Iterable[RunResult], a: str, b: str, task: str | None = None, mix: bool = False) -> Comparison:
     """Compare agent ``a`` with agent ``b`` on every task on which both were measured in one setting.
 
@@ -93,6 +104,30 @@ def compare(results: Iterable[RunResult], a: str, b: str, task: str | None = Non
         UsageError: the agents are the same, were scored on different items, or share no task in one setting.
     """
     measured = measurements_from(results)
+    return _judge_together([_find_pairs(measured, a, b, task, mix)], measured)[0]
+
+
+def compare_all(results: Iterable[RunResult], task: str | None = None) -> tuple[list[Comparison], list[str]]:
+    """Compare every agent with every other, for a page that shows them all: p values are adjusted over all rows of all pairs.
+
+    Returns:
+        The comparisons, the leading agent first in each, and a sentence for each pair that cannot be compared.
+    """
+    measured = measurements_from(results)
+    means: dict[str, list[float]] = {}
+    for m in measured.measurements:
+        means.setdefault(m.agent, []).append(m.primary)
+    found, refused = [], []
+    for a, b in combinations(sorted(means, key=lambda agent: -sum(means[agent]) / len(means[agent])), 2):
+        try:
+            found.append(_find_pairs(measured, a, b, task, mix=False))
+        except UsageError as exc:
+            refused.append(exc.message)
+    return _judge_together(found, measured), refused
+
+
+def _find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: bool) -> _Found:
+    """Collect the tasks on which both agents have runs that may be compared."""
     a, b = _known_agent(a, measured.measurements), _known_agent(b, measured.measurements)
     if a == b:
         raise UsageError(f"{a} cannot be compared with itself", hint="name two agents")
@@ -110,15 +145,27 @@ def compare(results: Iterable[RunResult], a: str, b: str, task: str | None = Non
         )
     if any(m.flagged for pair in pairs for m in (*pair.runs_a, *pair.runs_b)):
         warnings.append("runs in which cheating was found count as the base model's score")
-    rows = _rows(pairs)
-    return Comparison(
-        a=a,
-        b=b,
-        rows=tuple(rows),
-        overall=rows[0] if len(rows) == 1 else _overall(pairs, rows),
-        left_out=tuple(out for out in measured.left_out if out.agent in (_bare(a), _bare(b))),
-        warnings=tuple(dict.fromkeys(warnings)),
-    )
+    return _Found(a, b, pairs, warnings)
+
+
+def _judge_together(found: Sequence[_Found], measured: Measurements) -> list[Comparison]:
+    """Adjust all rows by Holm, as they are shown together, and judge them."""
+    p_values = [float(pair.estimate.p_value()) for one in found for pair in one.pairs]
+    tests = iter(zip(stats.holm(p_values), stats.holm_levels(p_values), strict=True))
+    comparisons = []
+    for one in found:
+        rows = [_task_row(pair, *next(tests)) for pair in one.pairs]
+        comparisons.append(
+            Comparison(
+                a=one.a,
+                b=one.b,
+                rows=tuple(rows),
+                overall=rows[0] if len(rows) == 1 else _overall(one.pairs, rows),
+                left_out=tuple(out for out in measured.left_out if out.agent in (_bare(one.a), _bare(one.b))),
+                warnings=tuple(dict.fromkeys(one.warnings)),
+            )
+        )
+    return comparisons
 
 
 def _bare(shown: str) -> str:
@@ -191,32 +238,24 @@ def _pair(group: Group, a: str, b: str, mix: bool, warnings: list[str]) -> _Pair
     )
 
 
-def _rows(pairs: Sequence[_Pair]) -> list[ComparisonRow]:
-    p_values = [float(pair.estimate.p_value()) for pair in pairs]
-    adjusted, levels = stats.holm(p_values), stats.holm_levels(p_values)
-    rows = []
-    for pair, p_adjusted, level in zip(pairs, adjusted, levels, strict=True):
-        value = float(pair.estimate.value)
-        needed = runs_needed([pair.components], value, level) if pair.components else None
-        win, loss = _wins(pair)
-        rows.append(
-            _row(
-                pair.task,
-                pair.estimate,
-                p_adjusted,
-                level,
-                needed,
-                single=pair.single,
-                win=win,
-                tie=len(pair.runs_a[0].item_values) - win - loss,
-                loss=loss,
-                runs_a=len(pair.runs_a),
-                runs_b=len(pair.runs_b),
-                flagged=sum(m.flagged for m in (*pair.runs_a, *pair.runs_b)),
-                setting=pair.setting,
-            )
-        )
-    return rows
+def _task_row(pair: _Pair, p_adjusted: float, level: float) -> ComparisonRow:
+    value = float(pair.estimate.value)
+    win, loss = _wins(pair)
+    return _row(
+        pair.task,
+        pair.estimate,
+        p_adjusted,
+        level,
+        runs_needed([pair.components], value, level) if pair.components else None,
+        single=pair.single,
+        win=win,
+        tie=len(pair.runs_a[0].item_values) - win - loss,
+        loss=loss,
+        runs_a=len(pair.runs_a),
+        runs_b=len(pair.runs_b),
+        flagged=sum(m.flagged for m in (*pair.runs_a, *pair.runs_b)),
+        setting=pair.setting,
+    )
 
 
 def _wins(pair: _Pair) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.analysis import stats
-from harness.analysis.compare import Comparison, compare
+from harness.analysis.compare import Comparison, compare, compare_all
 from harness.spec import Budget, Cause, RunResult
 from harness.spec.errors import NotFoundError, UsageError
 
@@ -153,3 +153,17 @@ def test_cheats_count_as_the_base_model_and_are_flagged(result: Build) -> None:
     comparison = compare(runs, "a", "b")
     assert comparison.rows[0].verdict == "worse" and comparison.rows[0].flagged == 2
     assert any("base model" in w for w in comparison.warnings)
+
+
+def test_all_pairs_are_adjusted_over_all_rows_of_the_page(result: Build) -> None:
+    levels = {"a": 0.62, "b": 0.5, "c": 0.47}
+    runs = [r for agent, p in levels.items() for r in drawn(result, agent, [p, p + 0.02, p - 0.02])]
+    runs += drawn(result, "d", [0.5, 0.5], task="chem/count")
+    comparisons, refused = compare_all(runs)
+    assert (comparisons[0].a, comparisons[0].b, len(comparisons)) == ("a", "b", 3)
+    rows = [row for c in comparisons for row in c.rows]
+    assert [row.p_adjusted for row in rows] == pytest.approx(stats.holm([row.p for row in rows]))
+    assert compare(runs, "a", "c").rows[0].p_adjusted < next(row.p_adjusted for c in comparisons for row in c.rows if c.b == "c")
+    assert len(refused) == 3 and all("d" in reason for reason in refused)
+    for comparison in comparisons:
+        check_consistency(comparison)

@@ -1,0 +1,173 @@
+"""Plots of a set of runs: leaderboard, dev score over time, comparison. PNG and SVG, without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis.compare import Comparison, ComparisonRow, compare_all
+from harness.analysis.leaderboard import Leaderboard, LeaderboardRow, ReferenceLine, leaderboard
+from harness.spec.event import Event, EventKind
+from harness.spec.result import RunResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart with every common form of colour blindness. Shapes repeat what colours say.
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+GREY = "#777777"
+_SERIES = [(BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"), (BLACK, "X")]
+_VERDICT = {"better": (BLUE, "^"), "worse": (VERMILION, "v"), "not_distinguishable": (GREY, "o")}
+_INCHES_A_ROW = 0.34
+_DPI = 150
+
+
+def write_plots(results: Sequence[RunResult], folder: Path, events: Callable[[str], Iterable[Event]] | None = None) -> list[Path]:
+    """Write every plot that the results allow, each as PNG and SVG, and return the files.
+
+    Args:
+        results: finished runs.
+        folder: where to write; made if it is not there.
+        events: run id → the run's events; without it the dev scores over time are not drawn.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    board = leaderboard(results)
+    if board.rows:
+        files += _save(plot_leaderboard(board), folder / "leaderboard")
+    if events is not None:
+        histories = {r.spec.id: dev_history(events(r.spec.id)) for r in results}
+        if any(histories.values()):
+            files += _save(plot_dev_scores(results, histories), folder / "dev-scores")
+    for comparison in compare_all(results)[0]:
+        files += _save(plot_comparison(comparison), folder / f"compare-{comparison.a}-{comparison.b}")
+    return files
+
+
+def dev_history(events: Iterable[Event]) -> list[tuple[float, float]]:
+    """Return (minutes on the run's clock, dev score) for each metered evaluation."""
+    return [
+        (event.elapsed_s / 60, float(event.data["feedback"]["scores"]["primary"]["value"]))
+        for event in events
+        if event.kind is EventKind.EVALUATE and "feedback" in event.data
+    ]
+
+
+def plot_leaderboard(board: Leaderboard) -> Figure:
+    """Draw a panel a task: agents with 95 % intervals (hollow: one run), yardsticks in grey below them."""
+    panels: list[tuple[str, Sequence[LeaderboardRow], Sequence[ReferenceLine]]] = []
+    for task in dict.fromkeys(row.task for row in board.rows):
+        panels.append((task, [row for row in board.rows if row.task == task], board.references.get(task, ())))
+    if board.overall:
+        panels.append((board.overall[0].task, board.overall, ()))
+    figure, axes = _panels([len(rows) + len(lines) for _, rows, lines in panels])
+    for axis, (task, rows, lines) in zip(axes, panels, strict=True):
+        names = []
+        for place, row in enumerate(rows):
+            _interval(axis, place, row.score, row.ci_low, row.ci_high, BLUE, "o", hollow=bool(row.label))
+            runs = "1 run: this model" if row.runs == 1 else f"{row.runs} runs"
+            names.append(f"{row.agent} ({'; '.join(filter(None, (runs, row.setting)))})")
+        for place, line in enumerate(lines, start=len(rows)):
+            _interval(axis, place, line.score, line.ci_low, line.ci_high, GREY, "D")
+            axis.axvline(line.score, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+            names.append(line.name.replace("_", " ") + (f" ({line.setting})" if line.setting else ""))
+        _rows_axis(axis, names, task)
+        axis.set_xlim(0, 1)
+    axes[-1].set_xlabel("score on the hidden split, with 95 % interval")
+    return figure
+
+
+def plot_dev_scores(results: Sequence[RunResult], histories: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Draw a panel a task: each run's dev scores over its clock (lines), and its hidden score at its end (hollow)."""
+    tasks = sorted({r.spec.task.id for r in results if histories[r.spec.id]})
+    agents = sorted({r.spec.agent.name for r in results if histories[r.spec.id]})
+    style = {agent: _SERIES[number % len(_SERIES)] for number, agent in enumerate(agents)}
+    figure, axes = _panels([8] * len(tasks))
+    for axis, task in zip(axes, tasks, strict=True):
+        named: set[str] = set()
+        for result in results:
+            points = histories[result.spec.id]
+            if result.spec.task.id != task or not points:
+                continue
+            agent = result.spec.agent.name
+            colour, marker = style[agent]
+            minutes, scores = zip(*points, strict=True)
+            label = None if agent in named else agent
+            axis.plot(minutes, scores, color=colour, marker=marker, markersize=4, linewidth=1.2, alpha=0.8, label=label)
+            if result.grade is not None:
+                end, hidden = max(minutes[-1], result.usage.wall / 60), result.grade.scores.primary.value
+                axis.plot([minutes[-1], end], [scores[-1], hidden], color=colour, linewidth=0.8, linestyle=":")
+                axis.plot([end], [hidden], color=colour, marker=marker, markersize=7, markerfacecolor="white", linestyle="none")
+            named.add(agent)
+        axis.set_title(task, loc="left", fontsize=10, parse_math=False)
+        axis.set_ylabel("score")
+        axis.set_ylim(-0.02, 1.02)
+        axis.set_xlim(left=0)
+        axis.grid(color="#DDDDDD", linewidth=0.6)
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
+    axes[-1].set_xlabel("minutes on the run's clock (small: dev split; hollow: hidden split)")
+    return figure
+
+
+def plot_comparison(comparison: Comparison) -> Figure:
+    """Draw a forest plot: a row a task and one over the tasks, with win/tie/loss by item at the right."""
+    rows = list(comparison.rows)
+    if comparison.overall not in rows:
+        rows.append(comparison.overall)
+    figure, (axis,) = _panels([len(rows)])
+    for place, row in enumerate(rows):
+        colour, marker = _VERDICT[row.verdict]
+        _interval(axis, place, row.difference, row.ci_low, row.ci_high, colour, marker, hollow=bool(row.label))
+        axis.annotate(_beside(row), (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axis.axvline(0, color=BLACK, linewidth=0.8)
+    _rows_axis(axis, [f"{row.task} ({row.runs_a}+{row.runs_b} runs)" for row in rows], f"{comparison.a} against {comparison.b}")
+    widest = max(max(abs(row.ci_low), abs(row.ci_high)) for row in rows)
+    axis.set_xlim(-1.1 * widest, 1.1 * widest)
+    axis.set_xlabel(f"score of {comparison.a} minus score of {comparison.b}, with 95 % interval", parse_math=False)
+    return figure
+
+
+def _beside(row: ComparisonRow) -> str:
+    return f"{row.verdict.replace('_', ' ')}; win/tie/loss {row.win}/{row.tie}/{row.loss}"
+
+
+def _panels(heights: Sequence[int]) -> tuple[Figure, list[Any]]:
+    """Make a figure with a panel below the other, ``heights`` in rows. No pyplot: nothing global, no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    inches = sum(h * _INCHES_A_ROW + 0.75 for h in heights) + 0.4
+    figure = Figure(figsize=(8.5, inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": [h + 0.6 for h in heights]})
+    return figure, list(axes[:, 0])
+
+
+def _interval(
+    axis: Any, place: int, value: float, low: float, high: float, colour: str, marker: str, hollow: bool = False
+) -> None:
+    axis.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+    face = "white" if hollow else colour
+    axis.plot([value], [place], color=colour, marker=marker, markersize=7, markerfacecolor=face, linestyle="none")
+
+
+def _rows_axis(axis: Any, names: Sequence[str], title: str) -> None:
+    axis.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axis.set_title(title, loc="left", fontsize=10, parse_math=False)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+
+
+def _save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as PNG and SVG. The same results give the same bytes."""
+    import matplotlib
+
+    files = [stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"]
+    with matplotlib.rc_context({"svg.hashsalt": stem.name}):
+        figure.savefig(files[0], dpi=_DPI, metadata={"Software": None})
+        figure.savefig(files[1], metadata={"Date": None, "Creator": None})
+    return files
