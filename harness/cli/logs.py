@@ -38,11 +38,14 @@ def logs(invocation: Invocation, run: str, follow: bool, source: str) -> int:
         from harness.spec.errors import MissingError
 
         raise MissingError("there is no talk with a backbone to show: this version has no LLM gateway", hint="see --agent")
+    from harness.cli.reader import until_reader_leaves
+
     try:
-        if source == "agent":
-            _agent(invocation.dojo(), run, follow, output)
-        else:
-            _events(invocation.dojo().events(run, follow=follow), output)
+        with until_reader_leaves() as left:
+            if source == "agent":
+                _agent(invocation.dojo(), run, follow, left, output)
+            else:
+                _events(invocation.dojo().events(run, follow=follow, stop=left), output)
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
@@ -61,9 +64,9 @@ def _events(events: Iterator[Event], output: Output) -> None:
             return
 
 
-def _agent(dojo: Dojo, run: str, follow: bool, output: Output) -> None:
+def _agent(dojo: Dojo, run: str, follow: bool, stop: threading.Event, output: Output) -> None:
     """Pass the agent's stdout to ours and its stderr to ours, as it comes."""
-    for name, text in _both(dojo, run, follow) if follow else _one_after_the_other(dojo, run):
+    for name, text in _both(dojo, run, stop) if follow else _one_after_the_other(dojo, run):
         if output.as_json:
             output.document({"stream": name, "text": text})
         elif name == "stdout":
@@ -79,14 +82,13 @@ def _one_after_the_other(dojo: Dojo, run: str) -> Iterator[tuple[str, str]]:
         yield from ((name, text) for text in _lines(dojo.output(run, name)))
 
 
-def _both(dojo: Dojo, run: str, follow: bool) -> Iterator[tuple[str, str]]:
-    """Read both streams at once, each in a thread, and yield what either gives."""
+def _both(dojo: Dojo, run: str, stop: threading.Event) -> Iterator[tuple[str, str]]:
+    """Follow both streams at once, each in a thread, and yield what either gives."""
     pieces: queue.Queue[tuple[str, str] | BaseException | None] = queue.Queue(maxsize=64)
-    stop = threading.Event()
 
     def read(name: str) -> None:
         try:
-            for text in _lines(dojo.output(run, name, follow=follow, stop=stop)):
+            for text in _lines(dojo.output(run, name, follow=True, stop=stop)):
                 pieces.put((name, text))
             pieces.put(None)
         except Exception as exc:

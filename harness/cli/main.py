@@ -15,8 +15,6 @@ import harness
 from harness.cli.base import Invocation, LazyGroup
 from harness.cli.commands import ROOT
 
-INTERRUPTED = 130
-
 
 @click.group(cls=LazyGroup, table=ROOT, name="dojo", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(harness.__version__, prog_name="dojo", message="%(prog)s %(version)s")
@@ -42,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if sys.stdout is not stdout else int(exc.code or 0)
     except (KeyboardInterrupt, click.Abort):
         invocation.output.error("interrupted", "interrupted", "`dojo status` shows what is there; `dojo resume` goes on")
-        return INTERRUPTED
+        return 130
     except click.ClickException as exc:
         return _usage_error(exc, invocation)
     except Exception as exc:

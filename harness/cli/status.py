@@ -8,6 +8,7 @@ import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import either
+from harness.cli.interrupt import INTERRUPTED
 from harness.cli.output import plain
 from harness.cli.rows import batch_rows
 
@@ -18,23 +19,27 @@ _FINAL = ("done", "failed", "cancelled")
 @click.argument("reference", metavar="[BATCH or RUN]", required=False, shell_complete=either)
 @click.option("--watch", is_flag=True, help="Print again whenever something changes, until all runs have ended.")
 @pass_invocation
-def status(invocation: Invocation, reference: str | None, watch: bool) -> None:
+def status(invocation: Invocation, reference: str | None, watch: bool) -> int:
     """Show a batch or a run (default: the newest batch): phase, time against budget, dev score so far, why it waits."""
     dojo, output = invocation.dojo(), invocation.output
     if reference is None and not dojo.store.batches():
         output.result(
             {"batch": None, "name": "", "runs": []}, lambda data, out: out.line("no batch yet; `dojo submit` starts one")
         )
-        return
+        return 0
     if not watch:
         output.result(dojo.status(reference), batch_rows)
-        return
+        return 0
+    from harness.cli.reader import until_reader_leaves
     from harness.cli.watch import watched
 
-    for value in watched(lambda: plain(dojo.status(reference)), finished):
-        output.result(value, batch_rows)
-        if output.closed:
-            return
+    try:
+        with until_reader_leaves() as left:
+            for value in watched(lambda: plain(dojo.status(reference)), finished, stop=left):
+                output.result(value, batch_rows)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
 
 
 def finished(data: Any) -> bool:
