@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis.compare import Comparison, ComparisonRow, compare_all
 from harness.analysis.leaderboard import Leaderboard, LeaderboardRow, ReferenceLine, leaderboard
 from harness.spec.event import Event, EventKind
+from harness.spec.outcome import Cause
 from harness.spec.result import RunResult
 
 if TYPE_CHECKING:
@@ -66,20 +67,20 @@ def plot_leaderboard(board: Leaderboard) -> Figure:
         names = []
         for place, row in enumerate(rows):
             _interval(axis, place, row.score, row.ci_low, row.ci_high, BLUE, "o", hollow=bool(row.label))
-            runs = "1 run: this model" if row.runs == 1 else f"{row.runs} runs"
+            runs = "1 run: this model" if row.runs == 1 else f"{row.runs} runs" + (", single on a task" if row.label else "")
             names.append(f"{row.agent} ({'; '.join(filter(None, (runs, row.setting)))})")
         for place, line in enumerate(lines, start=len(rows)):
             _interval(axis, place, line.score, line.ci_low, line.ci_high, GREY, "D")
             axis.axvline(line.score, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
-            names.append(line.name.replace("_", " ") + (f" ({line.setting})" if line.setting else ""))
+            names.append(f"{line.name.replace('_', ' ')} ({'; '.join(filter(None, ('yardstick', line.setting)))})")
         _rows_axis(axis, names, task)
-        axis.set_xlim(0, 1)
+        axis.set_xlim(-0.02, 1.02)
     axes[-1].set_xlabel("score on the hidden split, with 95 % interval")
     return figure
 
 
 def plot_dev_scores(results: Sequence[RunResult], histories: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Draw a panel a task: each run's dev scores over its clock (lines), and its hidden score at its end (hollow)."""
+    """Draw a panel a task: each run's dev scores over its clock, and its hidden score at its end (hollow), where it counts."""
     tasks = sorted({r.spec.task.id for r in results if histories[r.spec.id]})
     agents = sorted({r.spec.agent.name for r in results if histories[r.spec.id]})
     style = {agent: _SERIES[number % len(_SERIES)] for number, agent in enumerate(agents)}
@@ -95,7 +96,7 @@ def plot_dev_scores(results: Sequence[RunResult], histories: Mapping[str, Sequen
             minutes, scores = zip(*points, strict=True)
             label = None if agent in named else agent
             axis.plot(minutes, scores, color=colour, marker=marker, markersize=4, linewidth=1.2, alpha=0.8, label=label)
-            if result.grade is not None:
+            if result.grade is not None and result.outcome.counts and result.outcome.cause is not Cause.AGENT_INTEGRITY:
                 end, hidden = max(minutes[-1], result.usage.wall / 60), result.grade.scores.primary.value
                 axis.plot([minutes[-1], end], [scores[-1], hidden], color=colour, linewidth=0.8, linestyle=":")
                 axis.plot([end], [hidden], color=colour, marker=marker, markersize=7, markerfacecolor="white", linestyle="none")
@@ -111,20 +112,24 @@ def plot_dev_scores(results: Sequence[RunResult], histories: Mapping[str, Sequen
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """Draw a forest plot: a row a task and one over the tasks, with win/tie/loss by item at the right."""
+    """Draw a forest plot: a row a task and one over the tasks, with win/tie/loss by item at the right.
+
+    Thick: 95 % interval of the row alone; thin: adjusted for the rows shown together, which the verdict looks at.
+    """
     rows = list(comparison.rows)
     if comparison.overall not in rows:
         rows.append(comparison.overall)
     figure, (axis,) = _panels([len(rows)])
     for place, row in enumerate(rows):
         colour, marker = _VERDICT[row.verdict]
+        axis.plot([row.ci_adjusted_low, row.ci_adjusted_high], [place, place], color=colour, linewidth=0.9)
         _interval(axis, place, row.difference, row.ci_low, row.ci_high, colour, marker, hollow=bool(row.label))
         axis.annotate(_beside(row), (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axis.axvline(0, color=BLACK, linewidth=0.8)
     _rows_axis(axis, [f"{row.task} ({row.runs_a}+{row.runs_b} runs)" for row in rows], f"{comparison.a} against {comparison.b}")
-    widest = max(max(abs(row.ci_low), abs(row.ci_high)) for row in rows)
+    widest = max(max(abs(row.ci_adjusted_low), abs(row.ci_adjusted_high)) for row in rows)
     axis.set_xlim(-1.1 * widest, 1.1 * widest)
-    axis.set_xlabel(f"score of {comparison.a} minus score of {comparison.b}, with 95 % interval", parse_math=False)
+    axis.set_xlabel(f"score of {comparison.a} minus {comparison.b}: 95 % interval (thick), adjusted (thin)", parse_math=False)
     return figure
 
 
