@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,12 +29,12 @@ class Removal:
         return self.reasons.total()
 
 
-def check_items(data: TaskData, subsets: Sequence[str]) -> None:
-    """Check the three splits.
+def check_items(data: TaskData, subsets: Sequence[str]) -> list[str]:
+    """Check the three splits; return what dev and hidden share where the benchmark's own rule made them.
 
     Raises:
         SpecError: an id occurs twice, a sub-set is unknown, two splits share a question or a key, an id or the order of the items
-            gives answers away, or a worked example has no answer.
+            gives answers away, an item has nothing to compare by, or a worked example has no answer.
     """
     splits = {"dev": data.dev, "hidden": data.hidden, "few_shot": data.few_shot}
     problems: list[str] = []
@@ -44,29 +44,30 @@ def check_items(data: TaskData, subsets: Sequence[str]) -> None:
         if not items:
             problems.append(f"split {name} is empty")
         problems += [f"{name}: {item.id} is of unknown sub-set {item.subset!r}" for item in items if item.subset not in subsets]
+        problems += [f"{name}: {item.id} has neither text nor keys" for item in items if not item.text and not item.keys]
         problems += leaks(name, items)
     problems += [f"few_shot: {item.id} has no answer" for item in data.few_shot if not item.answer]
-    problems += shared(splits)
+    own = shared({"dev": data.dev, "hidden": data.hidden})
+    problems += [] if data.fixed_split else own
+    problems += shared({"few_shot": data.few_shot, "dev and hidden": [*data.dev, *data.hidden]}, within=False)
     if problems:
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         raise SpecError("the task's data is not fit: " + "; ".join(problems[:5]) + more, hint="mend the task's prepare.py")
+    return own
 
 
-def shared(splits: dict[str, Sequence[Item]]) -> list[str]:
-    """Name what occurs in two splits, or twice in one: a question (normalised) or, between splits, a key."""
+def shared(splits: Mapping[str, Sequence[Item]], *, within: bool = True) -> list[str]:
+    """Name what two splits share: a key, or a question (its prompt, or its text normalised); the latter also ``within`` one."""
     problems: list[str] = []
-    texts: dict[str, str] = {}
-    keys: dict[str, tuple[str, str]] = {}
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
     for name, items in splits.items():
         for item in items:
-            text = normalised(item.text or item.prompt)
-            if text in texts:
-                problems.append(f"{item.id} in {name} asks the same as {texts[text]}")
-            texts[text] = f"{item.id} in {name}"
-            for key in item.keys:
-                other, other_id = keys.setdefault(key, (name, item.id))
-                if other != name:
-                    problems.append(f"{item.id} in {name} shares {key!r} with {other_id} in {other}")
+            marks = [("key", key) for key in item.keys] + [("prompt", item.prompt)]
+            marks += [("text", normalised(item.text))] if item.text else []
+            for mark in marks:
+                other, other_id = seen.setdefault(mark, (name, item.id))
+                if other != name or (within and other_id != item.id and mark[0] != "key"):
+                    problems.append(f"{item.id} in {name} has the same {mark[0]} as {other_id} in {other}")
     return problems
 
 
@@ -90,7 +91,7 @@ def leaks(name: str, items: Sequence[Item]) -> list[str]:
 def decontaminate(data: TaskData) -> tuple[list[Source], list[Removal]]:
     """Take out of every source what repeats a question, or shares a key, of dev or hidden."""
     protected = [*data.dev, *data.hidden]
-    index = OverlapIndex(item.text or item.prompt for item in protected)
+    index = OverlapIndex(item.text for item in protected if item.text)
     keys = {key for item in protected for key in item.keys}
     sources, removals = [], []
     for source in data.sources:
@@ -110,5 +111,5 @@ def decontaminate(data: TaskData) -> tuple[list[Source], list[Removal]]:
 def _overlap(row: SourceRow, index: OverlapIndex, keys: set[str]) -> str | None:
     if any(key in keys for key in row.keys):
         return "shared key"
-    found = index.find(row.text)
+    found = index.find(row.text) if row.text else None
     return found.kind if found else None

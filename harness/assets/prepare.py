@@ -140,13 +140,19 @@ def _build(task: Task, profile: str, cache: Path, folder: Path, progress: Progre
         raise SpecError(f"{task.path / 'prepare.py'}: build({profile!r}) failed: {exc!r}", hint="mend the task") from exc
     if not isinstance(data, TaskData):
         raise SpecError(f"{task.path / 'prepare.py'}: build() gave a {type(data).__name__}", hint="return a TaskData")
-    check_items(data, [subset.name for subset in task.dojo.subsets])
+    own = check_items(data, [subset.name for subset in task.dojo.subsets])
     sources, removals = decontaminate(data)
-    _write(task, context, data, sources, removals, folder)
+    _write(task, context, data, sources, removals, own, folder)
 
 
 def _write(
-    task: Task, context: BuildContext, data: TaskData, sources: Sequence[Source], removals: Sequence[Removal], folder: Path
+    task: Task,
+    context: BuildContext,
+    data: TaskData,
+    sources: Sequence[Source],
+    removals: Sequence[Removal],
+    own: list[str],
+    folder: Path,
 ) -> None:
     (folder / "sources").mkdir()
     counts = {}
@@ -174,6 +180,7 @@ def _write(
         "ids": {"dev": [i.id for i in data.dev], "hidden": [i.id for i in data.hidden]},
         "sources": [{"name": s.name, "description": s.description, "licence": s.licence} for s in sources],
         "removed": {r.source: {"before": r.before, "removed": r.removed, **r.reasons} for r in removals},
+        "shared_by_dev_and_hidden": own,
         "seeds": context.seeds,
         "fetched": context.fetched,
         "licences": data.licences,

@@ -23,8 +23,9 @@ class Item:
         prompt: the whole user message.
         gold: what the grader compares with.
         row: the item in the benchmark's own layout; the grader reads the gold answer from it.
-        text: the question alone, as it would stand in a training source; checked for overlaps. Default: the prompt.
-        keys: what no two splits may share beyond the text: a molecule, a pair of operands.
+        text: the question alone, as prose that could stand in a training source; checked for overlaps. Empty where the keys
+            alone say what is shared (formulae such as SMILES must not be compared as words).
+        keys: what no two splits may share: a molecule, a pair of operands.
         answer: a model answer as the assistant would give it (few-shot items only).
     """
 
@@ -41,10 +42,10 @@ class Item:
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a training source: as it is handed out, and what is checked for overlaps with the splits."""
+    """One row of a training source: as it is handed out, and what is compared with the splits (`Item.text`, `Item.keys`)."""
 
     row: dict[str, Any]
-    text: str
+    text: str = ""
     keys: tuple[str, ...] = ()
 
 
@@ -69,6 +70,7 @@ class TaskData:
         sources: raw training data.
         origin: sentences for the data card: where everything comes from and what is wrong with it.
         licences: name of a data set or package → its licence.
+        fixed_split: the benchmark's own rule made dev and hidden; what they share is reported in the manifest, not refused.
     """
 
     dev: Sequence[Item]
@@ -77,6 +79,7 @@ class TaskData:
     sources: Sequence[Source]
     origin: Sequence[str] = ()
     licences: dict[str, str] = field(default_factory=dict)
+    fixed_split: bool = False
 
 
 @dataclass

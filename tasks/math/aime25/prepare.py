@@ -90,6 +90,7 @@ def _full(context: BuildContext) -> TaskData:
             "Training source: DeepScaleR-Preview-Dataset, minus what overlaps with the benchmark.",
         ],
         licences={AIME.repo: AIME.licence, DEEPSCALER.repo: DEEPSCALER.licence},
+        fixed_split=True,
     )
 
 

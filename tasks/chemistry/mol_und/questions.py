@@ -1,0 +1,143 @@
+"""Questions about compounds whose answers RDKit gives exactly."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .compounds import MAX_CHARS, Compound, load_rdkit, split_of
+
+SUBSETS = ("fg_count", "ring_count", "equivalence", "ring_system_scaffold", "Murcko_scaffold")
+
+# Counts asked for are spread evenly over these ranges, so that no constant answer does well.
+COUNTED = {"halo": range(0, 5), "hydroxyl": range(0, 4), "amine": range(0, 3), "rings": range(0, 5), "benzene": range(0, 3)}
+KINDS = {
+    "fg_count": ("halo", "hydroxyl", "amine"),
+    "ring_count": ("rings", "benzene"),
+    "equivalence": ("equivalence",),
+    "ring_system_scaffold": ("ring_system_scaffold",),
+    "Murcko_scaffold": ("Murcko_scaffold",),
+}
+_COUNT_TEXT = {
+    "halo": "How many halogen atoms are in {}?",
+    "hydroxyl": "How many hydroxyl groups are in {}?",
+    "amine": "How many primary or secondary amine groups are in {}?",
+    "rings": "How many rings are in {}?",
+    "benzene": "How many benzene rings are in {}?",
+}
+_SWAPS = {"O": "S", "S": "O", "F": "Cl", "Cl": "Br", "Br": "Cl", "N": "O"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its exact answer.
+
+    Attributes:
+        subset: sub-set of the benchmark.
+        kind: question type.
+        text: the question.
+        answer: a count, ``Yes``/``No``, or a SMILES.
+        molecules: canonical SMILES of all molecules asked about.
+    """
+
+    subset: str
+    kind: str
+    text: str
+    answer: int | str
+    molecules: tuple[str, ...]
+
+
+class Questions:
+    """Draws questions about the compounds of one split; no compound is asked about twice in a question type."""
+
+    def __init__(self, compounds: Sequence[Compound], split: str, rng: random.Random) -> None:
+        self._rng = rng
+        self._split = split
+        self._compounds = [c for c in compounds if split_of(c.smiles) == split]
+        rng.shuffle(self._compounds)
+        self._by_count = {
+            kind: {n: iter([c for c in self._compounds if c.counts[kind] == n]) for n in values}
+            for kind, values in COUNTED.items()
+        }
+        self._ringed = [c for c in self._compounds if c.scaffold and c.scaffold != c.smiles]
+        # Common scaffolds would make a constant answer look good: at most one in 25 of the compounds has the same one.
+        self._streams = {
+            "equivalence": iter(self._compounds),
+            "ring_system_scaffold": iter(self._varied()),
+            "Murcko_scaffold": iter(self._varied()),
+        }
+
+    def draw(self, kind: str, number: int) -> Question:
+        """Draw the ``number``-th question of a type; counts and yes/no take turns, so that they are even.
+
+        Raises:
+            StopIteration: there are no more compounds.
+        """
+        if kind in COUNTED:
+            values = COUNTED[kind]
+            wanted = values[number % len(values)]
+            compound = next(self._by_count[kind][wanted])
+            subset = "fg_count" if kind in KINDS["fg_count"] else "ring_count"
+            return Question(subset, kind, _COUNT_TEXT[kind].format(compound.smiles), wanted, (compound.smiles,))
+        return {
+            "equivalence": self._equivalence,
+            "ring_system_scaffold": self._ring_system,
+            "Murcko_scaffold": self._murcko,
+        }[kind](number % 2 == 0)
+
+    def _varied(self) -> Iterator[Compound]:
+        seen: dict[str, int] = {}
+        for count, compound in enumerate(self._ringed, 1):
+            if seen.get(compound.scaffold, 0) <= count // 25:
+                seen[compound.scaffold] = seen.get(compound.scaffold, 0) + 1
+                yield compound
+
+    def _equivalence(self, same: bool) -> Question:
+        while True:
+            compound = next(self._streams["equivalence"])
+            other = rewritten(compound.smiles, self._rng) if same else self._mutated(compound.smiles)
+            if other and other[1] != compound.smiles and len(other[1]) <= MAX_CHARS + 4:
+                molecules = (compound.smiles,) if same else (compound.smiles, other[0])
+                text = f"Are {compound.smiles} and {other[1]} the same molecule?"
+                return Question("equivalence", "equivalence", text, "Yes" if same else "No", molecules)
+
+    def _mutated(self, smiles: str) -> tuple[str, str] | None:
+        """Another molecule: one atom exchanged or one carbon more; (its canonical SMILES, as asked)."""
+        chem, _ = load_rdkit()
+        atoms = [i for i, char in enumerate(smiles) if char in _SWAPS and smiles[i : i + 2] not in ("Cl", "Br")]
+        candidates = [smiles[:i] + _SWAPS[smiles[i]] + smiles[i + 1 :] for i in atoms] + [f"C{smiles}"]
+        self._rng.shuffle(candidates)
+        for candidate in candidates:
+            molecule = chem.MolFromSmiles(candidate)
+            canonical = chem.MolToSmiles(molecule) if molecule else smiles
+            if canonical != smiles and split_of(canonical) == self._split:
+                again = rewritten(canonical, self._rng)
+                return again or (canonical, canonical)
+        return None
+
+    def _ring_system(self, present: bool) -> Question:
+        compound = next(self._streams["ring_system_scaffold"])
+        chem, _ = load_rdkit()
+        molecule = chem.MolFromSmiles(compound.smiles)
+        ring = compound.scaffold
+        while not present and molecule.HasSubstructMatch(chem.MolFromSmiles(ring)):
+            ring = self._rng.choice(self._ringed).scaffold
+        text = f"Is the ring system {ring} in {compound.smiles}?"
+        return Question("ring_system_scaffold", "ring_system_scaffold", text, "Yes" if present else "No", (compound.smiles,))
+
+    def _murcko(self, _: bool) -> Question:
+        compound = next(self._streams["Murcko_scaffold"])
+        text = f"What is the Murcko scaffold of {compound.smiles}?"
+        return Question("Murcko_scaffold", "Murcko_scaffold", text, compound.scaffold, (compound.smiles,))
+
+
+def rewritten(smiles: str, rng: random.Random) -> tuple[str, str] | None:
+    """The same molecule written from another atom: (canonical SMILES, as written), or ``None`` where there is no other way."""
+    chem, _ = load_rdkit()
+    molecule = chem.MolFromSmiles(smiles)
+    for root in rng.sample(range(molecule.GetNumAtoms()), molecule.GetNumAtoms()):
+        text = chem.MolToSmiles(molecule, rootedAtAtom=root)
+        if text != smiles:
+            return smiles, text
+    return None

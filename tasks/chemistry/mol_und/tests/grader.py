@@ -1,0 +1,123 @@
+"""Scores answers to chemistry/mol_und: ``{"output": …}`` (or the sub-set's native key) against ``gt``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.grading.extraction import after_thinking, as_object, last_json_value
+
+SUBSET_METRICS = {
+    "fg_count": "count_score",
+    "ring_count": "count_score",
+    "equivalence": "accuracy",
+    "ring_system_scaffold": "accuracy",
+    "Murcko_scaffold": "tanimoto",
+}
+LOWER_IS_BETTER = frozenset({"mae"})
+
+_COUNTS = ("fg_count", "ring_count")
+_KEYS = {
+    "fg_count": ("output", "count"),
+    "ring_count": ("output", "count"),
+    "equivalence": ("output",),
+    "ring_system_scaffold": ("output",),
+    "Murcko_scaffold": ("output", "Output Scaffold"),
+}
+_INTEGER = re.compile(r"[+-]?\d{1,6}")
+# Far more than any scaffold; RDKit's time grows with the molecule.
+_MAX_SMILES = 1000
+_RADIUS, _BITS = 2, 1024
+
+
+def subset_of(row: Mapping[str, Any]) -> str:
+    """A row names its sub-set as ``subtask``."""
+    return str(row["subtask"] if row.get("subtask") else row["subset"])
+
+
+def extract(response: str, subset: str) -> int | str | None:
+    """The answer of the asked form, or ``None``: a whole number, ``yes``/``no``, or a text for a SMILES."""
+    accept = _count if subset in _COUNTS else _smiles if subset == "Murcko_scaffold" else _yes_no
+    return after_thinking(response, lambda text: last_json_value(text, _KEYS[subset], accept))
+
+
+def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
+    """Score one answer on 0–1; counts also give ``mae`` (parsed answers only), scaffolds ``valid`` and ``exact_match``."""
+    answer = extract(response, subset)
+    if subset in _COUNTS:
+        gold = _count(row["gt"])
+        if gold is None:
+            raise ValueError(f"gold count {row['gt']!r} is no whole number")
+        error = None if answer is None else abs(int(answer) - gold)
+        value = 0.0 if error is None else max(0.0, 1.0 - error / max(1, gold))
+        return _result(answer, value, {} if error is None else {"mae": float(error), "exact_match": float(error == 0)})
+    if subset == "Murcko_scaffold":
+        similarity = tanimoto(str(answer), str(row["gt"])) if answer is not None else None
+        return _result(
+            answer, similarity or 0.0, {"valid": float(similarity is not None), "exact_match": float(similarity == 1.0)}
+        )
+    gold_word = _yes_no(row["gt"])
+    if gold_word is None:
+        raise ValueError(f"gold answer {row['gt']!r} is neither yes nor no")
+    return _result(answer, float(answer == gold_word), {})
+
+
+def tanimoto(answer: str, gold: str) -> float | None:
+    """Tanimoto similarity of Morgan fingerprints (radius 2, 1,024 bits); ``None`` where the answer is no valid molecule.
+
+    Raises:
+        ValueError: the gold SMILES is invalid.
+    """
+    from rdkit import Chem, DataStructs, RDLogger
+    from rdkit.Chem import rdFingerprintGenerator
+
+    RDLogger.DisableLog("rdApp.*")
+    reference = Chem.MolFromSmiles(gold)
+    if reference is None or not gold.strip():
+        raise ValueError(f"gold SMILES {gold!r} is invalid")
+    molecule = Chem.MolFromSmiles(answer) if len(answer) <= _MAX_SMILES else None
+    if molecule is None or molecule.GetNumAtoms() == 0:
+        return None
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=_BITS)
+    return float(DataStructs.TanimotoSimilarity(generator.GetFingerprint(molecule), generator.GetFingerprint(reference)))
+
+
+def constant_answers(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every gold answer that occurs, in the asked form."""
+    answers = []
+    for item in items:
+        gold = item["row"]["gt"]
+        shown = _count(gold) if item["subset"] in _COUNTS else f'"{gold}"'
+        answers.append(f'{{"output": {shown}}}')
+    return list(dict.fromkeys(answers))
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """What lm-eval calls for each item."""
+    scored = score(as_object(doc["row"]), results[0], doc["subset"])
+    return {"score": scored["score"], "parsed": float(scored["parsed"])}
+
+
+def _result(answer: Any, value: float, metrics: dict[str, float]) -> dict[str, Any]:
+    return {"parsed": answer is not None, "value": answer, "score": value, "metrics": metrics}
+
+
+def _count(value: Any) -> int | None:
+    """A whole number, also as text; a truth value is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value if abs(value) < 10**6 else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 10**6 else None
+    return int(value) if isinstance(value, str) and _INTEGER.fullmatch(value.strip()) else None
+
+
+def _yes_no(value: Any) -> str | None:
+    word = value.strip().rstrip(".").casefold() if isinstance(value, str) else ""
+    return word if word in ("yes", "no") else None
+
+
+def _smiles(value: Any) -> str | None:
+    return value.strip() if isinstance(value, str) and value.strip() else None
