@@ -36,6 +36,7 @@ from harness.store.run_dir import EventListener, RunDir
 if TYPE_CHECKING:
     from harness.analysis.compare import Comparison
     from harness.analysis.leaderboard import Leaderboard
+    from harness.analysis.plan import Plan
 
 
 class BatchStatus(Spec):
@@ -266,6 +267,29 @@ class Dojo:
         from harness.analysis.compare import compare
 
         return compare(self.results(batch=batch), a, b, task)
+
+    def compare_all(self, task: str | None = None, batch: str | None = None) -> tuple[list[Comparison], list[str]]:
+        """Compare every agent with every other, adjusted together; and say which pairs cannot be compared, and why."""
+        from harness.analysis.compare import compare_all
+
+        return compare_all(self.results(batch=batch), task)
+
+    def power(self, plan: BatchPlan) -> Plan:
+        """Say what the runs of a plan could show about agents, from what earlier runs on its tasks varied by."""
+        from harness.analysis.plan import plan as power
+
+        items, runs = {}, 0
+        for task, profile in dict.fromkeys((run.task.id, run.task.profile) for run in plan.runs):
+            prepared = prepare_task(self.task(task), profile, self.cache)
+            items[task] = int(prepared.manifest["files"]["hidden.jsonl"]["rows"])
+            runs = len({run.seed for run in plan.runs if run.task.id == task})
+        return power(self.results(), items, runs)
+
+    def plots(self, folder: Path, batch: str | None = None) -> list[Path]:
+        """Draw a batch's (default: all) leaderboard, dev scores over time and comparisons; return the files."""
+        from harness.analysis.plots import write_plots
+
+        return write_plots(self.results(batch=batch), folder, self.events)
 
     def doctor(self, area: str | None = None) -> list[Check]:
         """Check what this machine has for running dojo."""
