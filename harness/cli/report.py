@@ -28,36 +28,21 @@ def report(invocation: Invocation, batch: str, page_file: Path | None, plots_dir
     data = gather(dojo, batch)
     files: list[Path] = []
     if plots_dir is not None:
-        files += _plots(dojo, data["status"]["batch"], plots_dir)
+        files += dojo.plots(plots_dir, data["status"]["batch"])
     text = page(data)
     if page_file is not None:
         _write(page_file, text)
         files.append(page_file)
     shown = {"batch": data["status"]["batch"], "markdown": text, "files": files}
-    invocation.output.result(shown, _render_files if page_file else _render_page)
+    invocation.output.result(shown, _render_page if page_file is None else _render_files)
 
 
 def gather(dojo: Dojo, batch: str) -> dict[str, Any]:
     """Collect what the page shows: status, leaderboard, and a comparison for each pair of agents that allows one."""
-    from itertools import combinations
-
-    from harness.spec.errors import DojoError
-
     status = plain(dojo.status(batch))
+    comparisons, refused = dojo.compare_all(batch=status["batch"])
     board = plain(dojo.leaderboard(batch=status["batch"]))
-    comparisons, refused = [], []
-    for a, b in combinations(dict.fromkeys(row["agent"] for row in board["rows"]), 2):
-        try:
-            comparisons.append(plain(dojo.compare(a, b, batch=status["batch"])))
-        except DojoError as exc:
-            refused.append(f"{a} against {b}: {exc.message}")
-    return {"status": status, "leaderboard": board, "comparisons": comparisons, "refused": refused}
-
-
-def _plots(dojo: Dojo, batch: str, folder: Path) -> list[Path]:
-    from harness.analysis.plots import write_plots
-
-    return list(write_plots(dojo.results(batch=batch), folder))
+    return {"status": status, "leaderboard": board, "comparisons": plain(comparisons), "refused": refused}
 
 
 def _write(path: Path, text: str) -> None:
@@ -71,6 +56,8 @@ def _write(path: Path, text: str) -> None:
 
 def _render_page(data: Any, output: Output) -> None:
     output.write(data["markdown"])
+    for file in data["files"]:
+        output.say(f"wrote {file}")
 
 
 def _render_files(data: Any, output: Output) -> None:

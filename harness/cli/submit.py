@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import agents as complete_agents
 from harness.cli.complete import tasks as complete_tasks
-from harness.cli.humanise import duration
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
-
-if TYPE_CHECKING:
-    from harness.executor.planner import BatchPlan
 
 
 @click.command("submit", cls=Command)
@@ -62,6 +58,7 @@ def submit(
 ) -> int:
     """Run agents on tasks: one run for each agent, task and seed. Everything that can be checked is checked beforehand."""
     from harness.cli.batch import drive
+    from harness.cli.dry_run import planned, render
     from harness.cli.progress import preparing, rows_of_plan
 
     if not tasks and not patterns:
@@ -88,7 +85,7 @@ def submit(
     for warning in plan.warnings:
         output.say(f"warning: {one_line(warning)}")
     if dry_run:
-        output.result(_planned(plan), _render_plan)
+        output.result({**planned(plan), "power": dojo.power(plan)}, render)
         return 0
     if detach:
         status = dojo.submit(plan, parallel=settings.parallel, detach=True)
@@ -108,46 +105,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not sep or not name:
         raise click.UsageError(f"--agent-param {text!r} is not of the form name=value")
     return name, value
-
-
-def _planned(plan: BatchPlan) -> dict[str, Any]:
-    """Return what a dry run shows, with the columns of a real one."""
-    runs = [
-        {
-            "id": run.id,
-            "agent": run.agent.name,
-            "task": run.task.id,
-            "profile": run.task.profile,
-            "seed": run.seed,
-            "state": "planned",
-            "outcome": None,
-            "score": None,
-            "base_model": run.base_model.name,
-            "budget": run.budget,
-            "limits": run.limits,
-        }
-        for run in plan.runs
-    ]
-    return {"batch": plan.batch, "runs": runs, "warnings": plan.warnings, "max_wall_s": plan.max_wall_s}
-
-
-def _render_plan(data: Any, output: Output) -> None:
-    rows = [
-        (
-            r["agent"],
-            r["task"],
-            r["profile"],
-            r["seed"],
-            r["base_model"],
-            duration(r["budget"]["wall"]),
-            r["budget"]["evaluations"],
-        )
-        for r in data["runs"]
-    ]
-    output.table(("agent", "task", "profile", "seed>", "base model", "time>", "evals>"), rows, title="would run")
-    output.line(
-        f"{len(rows)} runs, at most {duration(data['max_wall_s'])} of agent time one after the other; nothing was started"
-    )
 
 
 def _render_detached(data: Any, output: Output) -> None:
