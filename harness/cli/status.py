@@ -31,11 +31,15 @@ def status(invocation: Invocation, reference: str | None, watch: bool) -> int:
         output.result(dojo.status(reference), batch_rows)
         return 0
     from harness.cli.reader import until_reader_leaves
-    from harness.cli.watch import watched
+    from harness.cli.watch import PERIOD_S, QUIET_S, watched
 
+    live = output.terminal and not output.as_json
     try:
         with until_reader_leaves() as left:
-            for value in watched(lambda: plain(dojo.status(reference)), finished, stop=left):
+            quiet_s = PERIOD_S if live else QUIET_S
+            for value in watched(lambda: plain(dojo.status(reference)), finished, stop=left, quiet_s=quiet_s):
+                if live:
+                    output.write("\x1b[H\x1b[2J")  # to the top left, and clear: the clocks move in place
                 output.result(value, batch_rows)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -13,16 +13,21 @@ QUIET_S = 60.0
 
 
 def watched(
-    look: Callable[[], Any], finished: Callable[[Any], bool], *, stop: threading.Event | None = None, period_s: float = PERIOD_S
+    look: Callable[[], Any],
+    finished: Callable[[Any], bool],
+    *,
+    stop: threading.Event | None = None,
+    period_s: float = PERIOD_S,
+    quiet_s: float = QUIET_S,
 ) -> Iterator[Any]:
-    """Yield what ``look`` returns: at once, whenever more than clocks changed, each minute, and when it is finished."""
+    """Yield what ``look`` returns: at once, whenever more than clocks changed, each ``quiet_s``, and when it is finished."""
     stop = stop or threading.Event()
     last: Any = None
     quiet = 0.0
     while True:
         value = look()
         over = finished(value)
-        if over or last is None or quiet >= QUIET_S or _without_clocks(value) != _without_clocks(last):
+        if over or last is None or quiet >= quiet_s or _without_clocks(value) != _without_clocks(last):
             yield value
             last, quiet = value, 0.0
         if over or stop.wait(period_s):
