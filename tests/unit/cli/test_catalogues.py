@@ -1,0 +1,88 @@
+"""Tasks, agents, data, schemas and checks, from the project's own directories and the real façade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Answer
+
+Cli = Callable[..., Answer]
+
+
+def test_tasks_are_listed_with_their_profiles(dojo_cli: Cli) -> None:
+    tasks = {task["id"]: task for task in dojo_cli("tasks", "--json").data["tasks"]}
+    assert {"math/aime25", "chemistry/mol_und"} <= set(tasks)
+    assert tasks["math/aime25"]["profiles"] == ["full", "mini"]
+    assert "math/aime25" in dojo_cli("tasks", "list").out
+
+
+def test_a_task_shows_its_goal_metric_and_budget(dojo_cli: Cli) -> None:
+    data = dojo_cli("tasks", "show", "math/aime25", "--json").data
+    assert data["profiles"]["mini"]["budget"]["wall"] > 0
+    assert data["instruction"]
+    out = dojo_cli("tasks", "show", "math/aime25").out
+    assert "aime25" in out and "\\boxed" in out
+
+
+def test_an_unknown_task_or_agent_says_what_was_meant(dojo_cli: Cli) -> None:
+    task = dojo_cli("tasks", "show", "math/aime24", "--json")
+    assert (task.code, task.json["error"]["code"]) == (2, "not_found")
+    assert task.json["error"]["hint"] == "did you mean math/aime25?"
+    agent = dojo_cli("submit", "--agent", "recip", "--task", "math/aime25", "--json")
+    assert (agent.code, agent.json["error"]["hint"]) == (2, "did you mean recipe?")
+    assert agent.json["schema"] == "dojo/submit/v1"
+
+
+def test_tasks_and_agents_may_come_from_elsewhere(dojo_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "dojo.toml").write_text('tasks = ["none"]\nagents = ["none"]\n')
+    assert dojo_cli("tasks", "--json").data["tasks"] == []
+    assert dojo_cli("agents", "--json").data["agents"] == []
+
+
+def test_a_broken_agent_toml_is_named(dojo_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agents" / "mine").mkdir(parents=True)
+    (tmp_path / "agents" / "mine" / "agent.toml").write_text('name = "mine"\ncommand = []\n')
+    monkeypatch.setenv("DOJO_AGENTS", str(tmp_path / "agents"))
+    answer = dojo_cli("agents", "check", "mine", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (2, "spec")
+    assert "agent.toml" in answer.json["error"]["message"] and "command" in answer.json["error"]["message"]
+
+
+def test_a_new_agent_is_whole_from_the_start(dojo_cli: Cli, tmp_path: Path) -> None:
+    made = dojo_cli("agents", "new", "my-agent", "--in", str(tmp_path / "agents"), "--json")
+    path = made.data["path"]
+    checks = dojo_cli("agents", "check", path, "--json").data["checks"]
+    assert checks and all(check["ok"] for check in checks)
+    assert made.data["agent"] == "my_agent"
+    assert dojo_cli("agents", "new", "my-agent", "--in", str(tmp_path / "agents")).code == 2
+
+
+def test_checks_that_fail_give_the_exit_code_and_what_to_do(dojo_cli: Cli) -> None:
+    answer = dojo_cli("doctor", "gateway", "--json")
+    assert answer.code == 3
+    assert answer.json["data"]["checks"][0]["ok"] is False
+    assert answer.json["error"]["hint"]
+    text = dojo_cli("doctor", "gateway")
+    assert "NO  gateway" in text.out and "→" in text.out
+    assert dojo_cli("doctor", "nonsense").code == 2
+
+
+def test_an_empty_cache_is_listed_as_empty_and_cannot_be_verified(dojo_cli: Cli) -> None:
+    assert dojo_cli("data", "--json").data == {"data": []}
+    answer = dojo_cli("data", "verify", "math/aime25", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (3, "missing")
+
+
+def test_schemas_are_printed_by_name(dojo_cli: Cli) -> None:
+    assert {"task", "agent", "run", "event", "result"} <= set(dojo_cli("schema", "--json").data)
+    assert dojo_cli("schema", "budget", "--json").data["properties"]["wall"]
+    assert "did you mean result" in dojo_cli("schema", "resutl").err
+
+
+def test_cancel_and_resume_without_any_batch_say_how_to_start(dojo_cli: Cli) -> None:
+    for words in (["cancel", "@last"], ["resume"], ["report"]):
+        answer = dojo_cli(*words)
+        assert answer.code == 2
+        assert "dojo submit" in answer.err
