@@ -144,8 +144,9 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
+    for number, name in enumerate(columns):  # the first column is what people copy: never broken into lines
+        right = name.endswith(">")
+        table.add_column(name.rstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     colour = colours(sys.stdout)

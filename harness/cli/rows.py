@@ -34,12 +34,15 @@ def batch_rows(data: Any, output: Output) -> None:
     """Print where the runs of a batch stand."""
     name = f" ({one_line(data['name'])})" if data.get("name") else ""
     moving = [row for row in data["runs"] if row["state"] in _MOVING]
-    columns = ["run", "agent", "task", "seed>", "state", "outcome", "score>", "95 %", "dev>", "evals>", "time>"]
     rows = []
     for row in data["runs"]:
-        shown = [row["id"], row["agent"], row["task"], row["seed"], row["state"], cause(row) or "–"]
-        shown += [score(row["score"]), interval(row["ci_low"], row["ci_high"]), score(row["dev_score"]), row["evaluations"]]
-        rows.append([*shown, spent(row)])
+        state = row["state"] if cause(row) in ("", "completed", row["state"]) else f"{row['state']}: {cause(row)}"
+        scored = score(row["score"])
+        if row["ci_low"] is not None:
+            scored += f" ({interval(row['ci_low'], row['ci_high'])})"
+        dev = f"{score(row['dev_score'])} in {row['evaluations']}" if row["evaluations"] else "–"
+        rows.append([row["id"], row["agent"], row["task"], row["seed"], state, scored, dev, spent(row)])
+    columns = ["run", "agent", "task", "seed>", "state", "score (95 %)", "best dev", "time>"]
     output.table(columns, rows, title=f"batch {data['batch']}{name}")
     for row in data["runs"]:
         note = row["why"] or (row["last_event"] if row in moving else "")
