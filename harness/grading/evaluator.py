@@ -348,7 +348,7 @@ def _decode_reply(data: bytes) -> dict[str, Any]:
         reply = strict_json(data, max_bytes=protocol.MAX_REPLY)
     except StrictJsonError as exc:
         raise GraderFailure(f"the grader's reply is no acceptable JSON: {exc}", hint="grade again") from exc
-    if not isinstance(reply, dict) or "report" not in reply and "error" not in reply:
+    if not isinstance(reply, dict) or ("report" not in reply and "error" not in reply):
         raise GraderFailure("the grader's reply has neither a report nor an error", hint="grade again")
     if reply.get("ok") is True:
         return reply

@@ -1,8 +1,8 @@
 """Greedy generation for many prompts at once, made for few CPU threads and warm models.
 
 Three things save most of the time of a plain loop: what all prompts of a batch begin with (system prompt, worked examples) is
-computed once; prompts of like length share a batch; and an answer that has ended leaves its batch at once, so that one rambling
-answer does not keep thirty finished ones computing.
+computed once; prompts of like length share a batch; and answers that have ended leave their batch, so that one rambling answer
+does not keep thirty finished ones computing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.grading.attention import make_cache
+
 if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int], None]
+
+# Finished rows are taken out of a batch when they are more than this share of it: taking out copies the cache once.
+_IDLE_SHARE = 0.125
 
 
 @dataclass(frozen=True)
@@ -84,51 +89,55 @@ class _Batch:
             return self._run(torch)
 
     def _run(self, torch: Any) -> list[tuple[int, Continuation]]:
-        device = self.model.device
-        logits, cache, mask, positions = self._prefill(torch, device)
-        rows = list(range(len(self.prompts)))
+        logits, cache, mask, positions = self._prefill(torch, self.model.device)
+        rows: list[int | None] = list(range(len(self.prompts)))
         written: list[list[int]] = [[] for _ in rows]
         done: list[tuple[int, Continuation]] = []
         while True:
             tokens = logits.argmax(dim=-1)
-            keep = []
-            for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+            before = len(done)
+            for place, token in enumerate(tokens.tolist()):
+                row = rows[place]
+                if row is None:
+                    continue
                 ended = token in self.stop
                 if not ended:
                     written[row].append(token)
                 if ended or len(written[row]) >= self.caps[row]:
                     done.append((row, Continuation(tuple(written[row]), ended)))
-                else:
-                    keep.append(place)
+                    rows[place] = None
             if self.on_step is not None:
-                self.on_step(len(rows) - len(keep))
-            if not keep:
+                self.on_step(len(done) - before)
+            if len(done) == len(self.prompts):
                 return done
-            if len(keep) < len(rows):
+            keep = [place for place, row in enumerate(rows) if row is not None]
+            if len(rows) - len(keep) > len(rows) * _IDLE_SHARE:
                 rows = [rows[place] for place in keep]
-                index = torch.tensor(keep, device=device)
+                index = torch.tensor(keep, device=self.model.device)
                 tokens, mask, positions = tokens[index], mask[index], positions[index]
                 cache.batch_select_indices(index)
             mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
             positions = positions + 1
-            out = self.model(
-                input_ids=tokens.unsqueeze(1),
-                attention_mask=mask,
-                position_ids=positions.unsqueeze(1),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits = out.logits[:, -1]
+            logits = self._forward(tokens.unsqueeze(1), mask, positions.unsqueeze(1), cache)
+
+    def _forward(self, ids: Any, mask: Any, positions: Any, cache: Any) -> Any:
+        """Return the logits after the last token of each row; computes no others."""
+        out = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1]
 
     def _prefill(self, torch: Any, device: torch.device) -> tuple[Any, Any, Any, Any]:
-        from transformers import DynamicCache
-
         count, shared = len(self.prompts), common_prefix(self.prompts)
-        cache = DynamicCache(config=self.model.config)
+        cache = make_cache(self.model.config)
         if shared:
             head = torch.tensor([self.prompts[0][:shared]], device=device)
-            self.model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self._forward(head, torch.ones_like(head), torch.arange(shared, device=device).unsqueeze(0), cache)
             cache.batch_repeat_interleave(count)
         tails = [p[shared:] for p in self.prompts]
         width = max(len(t) for t in tails)
@@ -136,12 +145,4 @@ class _Batch:
         seen = torch.tensor([[0] * (width - len(t)) + [1] * len(t) for t in tails], device=device)
         mask = torch.cat([seen.new_ones((count, shared)), seen], dim=1)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        out = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions[:, shared:],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[:, -1], cache, mask, positions[:, -1]
+        return self._forward(ids, mask, positions[:, shared:], cache), cache, mask, positions[:, -1]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.grading import attention
 from harness.grading.adapter import LoraModule
 from harness.grading.base_files import BaseFiles, read_base
 from harness.grading.submission import Submission
@@ -39,7 +40,7 @@ class WarmModel:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            attn_implementation="sdpa",
+            attn_implementation=attention.register(),
         )
         self.model: Any = model.to(self.device).eval().requires_grad_(False)
         self._parameters: dict[str, torch.Tensor] = dict(self.model.named_parameters(remove_duplicate=False))
