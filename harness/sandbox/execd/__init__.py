@@ -1,1 +1,5 @@
-"""The server inside every sandbox. Standard library only."""
+"""The server inside every sandbox. Standard library only, and no import of ours from outside this folder.
+
+It runs as root of the sandbox and gives commands to an unprivileged user. Reading order: `main` (its processes), `service` (one
+worker a connection), `operations` (what can be asked), `command` and `detached` (running), `files` and `tarballs`, `relay`.
+"""

@@ -1,0 +1,361 @@
+"""The host's end of execd: calls on its two sockets, and the `Sandbox` that is made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Literal, Protocol
+
+from harness.sandbox.base import OUTPUT_CAP, ExecResult, ProcessStatus, SandboxSpec, SandboxUsage, User
+from harness.sandbox.execd.wire import CHUNK, Head, Wire, WireClosed
+from harness.spec.errors import SandboxError, SandboxUnavailable
+
+Channel = Literal["control", "commands"]
+# Silence on a call that should be answered at once: the sandbox is taken for dead. Far above what a loaded machine needs.
+SILENCE_S = 60.0
+# How long execd may take to kill a tree and report after a command's deadline.
+AFTER_DEADLINE_S = 45.0
+# Idle connections kept for each channel; each costs a process inside, and calls beyond it only pay for a new one.
+_KEPT = 4
+_NO_SIGNAL_EXIT = 126
+
+
+class Place(Protocol):
+    """What a backend gives for one sandbox: how to reach its execd, what it knows from outside, how it ends."""
+
+    def connect(self, channel: Channel) -> socket.socket:
+        """Open a connection. Raises OSError when nobody answers."""
+        ...
+
+    def cause_of_death(self) -> str:
+        """Say in a sentence what is known about why it does not answer."""
+        ...
+
+    def measured(self) -> tuple[float | None, float | None, int]:
+        """Return CPU seconds, peak memory in MB (None where nobody counts outside) and out-of-memory kills."""
+        ...
+
+    def destroy(self) -> None:
+        """Remove everything of the sandbox."""
+        ...
+
+
+class _Channel:
+    """Connections to one socket, kept for the next call."""
+
+    def __init__(self, place: Place, channel: Channel) -> None:
+        self._place, self._channel = place, channel
+        self._idle: list[Wire] = []
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+
+    @contextlib.contextmanager
+    def call(self, timeout_s: float | None) -> Iterator[Wire]:
+        """Lend a connection; it is kept if the block ends well, closed if not.
+
+        Raises:
+            SandboxUnavailable: nobody answers, or the connection broke.
+        """
+        wire = self._take()
+        wire.sock.settimeout(timeout_s)
+        kept = False
+        try:
+            yield wire
+            kept = True
+        except TimeoutError as exc:
+            raise self._unavailable(f"no answer within {timeout_s:.0f} s") from exc
+        except WireClosed as exc:
+            raise self._unavailable("the connection broke") from exc
+        except SandboxAnswer as exc:
+            kept = True
+            raise exc.error from None
+        finally:
+            if not kept or not self._give_back(wire):
+                wire.close()
+
+    def once(self) -> Wire:
+        """Open a connection that is not kept."""
+        return self._open()
+
+    def close(self) -> None:
+        """Close what is kept."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for wire in idle:
+            wire.close()
+
+    def _take(self) -> Wire:
+        with self._lock:
+            if self._owner != os.getpid():  # after a fork these connections belong to the parent
+                self._idle, self._owner = [], os.getpid()
+            while self._idle:
+                wire = self._idle.pop()
+                if not _stale(wire):
+                    return wire
+                wire.close()
+        return self._open()
+
+    def _open(self) -> Wire:
+        try:
+            return Wire(self._place.connect(self._channel))
+        except OSError as exc:
+            raise self._unavailable(exc.strerror or str(exc)) from exc
+
+    def _give_back(self, wire: Wire) -> bool:
+        with self._lock:
+            if len(self._idle) >= _KEPT or self._owner != os.getpid():
+                return False
+            self._idle.append(wire)
+            return True
+
+    def _unavailable(self, what: str) -> SandboxUnavailable:
+        return SandboxUnavailable(f"the sandbox does not answer: {what}; {self._place.cause_of_death()}")
+
+
+class SandboxAnswer(Exception):
+    """Carries the error that execd answered with, so that the connection is kept."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _stale(wire: Wire) -> bool:
+    poll = select.poll()
+    poll.register(wire.sock, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def _raise_error(head: Head) -> None:
+    error = head.get("error")
+    if error is None:
+        return
+    if error["kind"] == "os":
+        raise SandboxAnswer(OSError(error["errno"], error["message"], error["path"] or None))
+    if error["kind"] == "busy":
+        raise OSError(errno.EAGAIN, error["message"])
+    raise SandboxAnswer(SandboxError(error["message"], code=error["code"]))
+
+
+class ExecdSandbox:
+    """A `Sandbox` whose inside is an execd, wherever that runs. Safe for several threads at once."""
+
+    def __init__(self, spec: SandboxSpec, place: Place) -> None:
+        self.spec = spec
+        self._place = place
+        self._control = _Channel(place, "control")
+        self._commands = _Channel(place, "commands")
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: User = "agent",
+        timeout_s: float | None = None,
+        output_cap: int = OUTPUT_CAP,
+    ) -> ExecResult:
+        """Run a command to its end or its deadline; see `Sandbox.exec`."""
+        head = {
+            "op": "exec",
+            "argv": _checked(argv),
+            "cwd": cwd,
+            "env": dict(env or {}),
+            "user": user,
+            "timeout_s": timeout_s,
+            "output_cap": output_cap,
+        }
+        kills_before = self._place.measured()[2]
+        wait = None if timeout_s is None else timeout_s + AFTER_DEADLINE_S
+        try:
+            with self._commands.call(wait) as wire:
+                wire.send(head, stdin)
+                answer, body = wire.receive()
+                _raise_error(answer)
+        except BlockingIOError as exc:  # no process could be made for the call
+            return ExecResult(_NO_SIGNAL_EXIT, b"", f"{exc.strerror}\n".encode())
+        except SandboxUnavailable:
+            return self._lost(kills_before)
+        ok = answer["ok"]
+        return ExecResult(
+            exit_code=ok["exit_code"],
+            stdout=body[: ok["stdout"]],
+            stderr=body[ok["stdout"] :],
+            timed_out=ok.get("timed_out", False),
+            truncated=ok.get("truncated", False),
+            oom_killed=ok.get("oom_killed", False),
+            duration_s=ok["duration_s"],
+        )
+
+    def _lost(self, kills_before: int) -> ExecResult:
+        """Return what is known of a command whose worker is gone though the sandbox lives.
+
+        Raises:
+            SandboxUnavailable: the sandbox is gone.
+        """
+        self._simple("ping")
+        killed = self._place.measured()[2] > kills_before
+        reason = b"execd's worker for this command was killed for want of memory\n" if killed else b"execd's worker was killed\n"
+        return ExecResult(137, b"", reason, oom_killed=killed)
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: User = "agent",
+        name: str = "",
+    ) -> str:
+        """Start a detached process and return its id; a known ``name`` returns the process that has it, running or ended.
+
+        Raises:
+            SandboxUnavailable: the sandbox is gone.
+            SandboxError: no process can be made (code ``process_limit``), or the name cannot be one (code ``bad_name``).
+        """
+        head = {"op": "start", "argv": _checked(argv), "cwd": cwd, "env": dict(env or {}), "user": user, "name": name}
+        try:
+            with self._commands.call(SILENCE_S) as wire:
+                wire.send(head)
+                answer, _ = wire.receive()
+                _raise_error(answer)
+        except BlockingIOError as exc:
+            raise SandboxError(exc.strerror, hint="the sandbox's process limit is reached", code="process_limit") from exc
+        return str(answer["ok"]["process"])
+
+    def poll(self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0) -> ProcessStatus:
+        """Return state and output from the offsets; see `Sandbox.poll`.
+
+        Raises:
+            SandboxUnavailable: the sandbox is gone.
+            SandboxError: no such process (code ``no_such_process``).
+        """
+        head = {"op": "poll", "process": process, "stdout_offset": stdout_offset, "stderr_offset": stderr_offset}
+        ok, body = self._simple("poll", {**head, "wait_s": wait_s}, timeout_s=SILENCE_S + wait_s)
+        return ProcessStatus(
+            running=ok["running"],
+            exit_code=ok["exit_code"],
+            stdout=body[: ok["stdout"]],
+            stderr=body[ok["stdout"] :],
+            stdout_offset=ok["stdout_offset"],
+            stderr_offset=ok["stderr_offset"],
+            oom_killed=ok["oom_killed"],
+        )
+
+    def kill(self, process: str) -> None:
+        """Kill a detached process with its tree; returns when it is dead. Fine if it has ended.
+
+        Raises:
+            SandboxError: no such process (code ``no_such_process``), or it does not die (code ``not_dead``).
+        """
+        self._simple("kill", {"process": process})
+
+    def kill_all(self) -> int:
+        """Kill every process of the agent's user; return how many survived."""
+        return int(self._simple("kill_all")[0]["survivors"])
+
+    def read_file(self, path: str, *, max_bytes: int = 64 * 1024 * 1024, user: User = "agent") -> bytes:
+        """Return a file's bytes; see `Sandbox.read_file`. What is no regular file is a SandboxError (code ``not_regular``)."""
+        with self._control.call(SILENCE_S) as wire:
+            wire.send({"op": "read", "path": _path(path), "max_bytes": max_bytes, "user": user})
+            return b"".join(self._stream(wire))
+
+    def write_file(self, path: str, data: bytes, *, user: User = "agent", mode: int = 0o644) -> None:
+        """Write a file, making its parents; see `Sandbox.write_file`."""
+        self._simple("write", {"path": _path(path), "user": user, "mode": mode}, data)
+
+    def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:
+        """Stream a directory as a tar; see `Sandbox.archive`. Whoever stops early only closes the iterator."""
+        wire = self._control.once()
+        wire.sock.settimeout(SILENCE_S)
+        with contextlib.closing(wire):
+            try:
+                wire.send({"op": "archive", "path": _path(path), "user": user})
+                yield from self._stream(wire)
+            except SandboxAnswer as exc:
+                raise exc.error from None
+            except (TimeoutError, WireClosed) as exc:
+                raise SandboxUnavailable(f"the archive of {path} broke off; {self._place.cause_of_death()}") from exc
+
+    def extract(self, path: str, tar: BinaryIO, *, user: User = "agent") -> None:
+        """Unpack a tar made by the harness under ``path``.
+
+        Raises:
+            OSError: as the calls inside would.
+            SandboxError: a member that is no plain file or folder (code ``unsafe_member``).
+        """
+        with self._control.call(SILENCE_S) as wire:
+            wire.send({"op": "extract", "path": _path(path), "user": user})
+            while data := tar.read(CHUNK):
+                wire.send({}, data)
+            wire.send({"end": True})
+            answer, _ = wire.receive()
+            _raise_error(answer)
+
+    def usage(self) -> SandboxUsage:
+        """Return what has been used so far; CPU and memory are counted outside where the host can."""
+        inside, _ = self._simple("usage")
+        cpu_s, memory_mb, oom_kills = self._place.measured()
+        return SandboxUsage(
+            cpu_s=inside["cpu_s"] if cpu_s is None else cpu_s,
+            memory_peak_mb=inside["memory_bytes"] / 1048576 if memory_mb is None else memory_mb,
+            disk_mb=inside["disk_bytes"] / 1048576,
+            oom_kills=oom_kills,
+            processes=inside["processes"],
+        )
+
+    def alive(self) -> bool:
+        """Whether it still answers."""
+        try:
+            self._simple("ping", timeout_s=10.0)
+        except SandboxUnavailable:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Destroy the sandbox with all remains; may be called twice."""
+        self._control.close()
+        self._commands.close()
+        self._place.destroy()
+
+    def _simple(
+        self, operation: str, fields: Head | None = None, body: bytes = b"", timeout_s: float = SILENCE_S
+    ) -> tuple[dict[str, Any], bytes]:
+        with self._control.call(timeout_s) as wire:
+            wire.send({"op": operation, **(fields or {})}, body)
+            answer, data = wire.receive()
+            _raise_error(answer)
+            return answer["ok"], data
+
+    @staticmethod
+    def _stream(wire: Wire) -> Iterator[bytes]:
+        while True:
+            head, data = wire.receive()
+            _raise_error(head)
+            if "end" in head:
+                return
+            yield data
+
+
+def _checked(argv: Sequence[str]) -> list[str]:
+    """Return argv as a list.
+
+    Raises:
+        SandboxError: it is a string, empty, or has a NUL byte in it (code ``bad_argv``).
+    """
+    if isinstance(argv, str) or not argv or any("\0" in a for a in argv):
+        raise SandboxError(f"not an argument list: {argv!r}"[:200], hint="give a list of strings without NUL", code="bad_argv")
+    return list(argv)
+
+
+def _path(path: str) -> str:
+    if not path or "\0" in path:
+        raise SandboxError(f"not a path: {path!r}"[:200], hint="give a path without NUL", code="bad_path")
+    return path

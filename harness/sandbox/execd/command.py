@@ -1,0 +1,312 @@
+"""Running one command to its end or its deadline: feeding it, keeping its output, killing its tree."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from . import tree
+from .settings import Settings
+from .spawn import Child, ChildLost, Order, prepare
+from .wire import Wire, WireClosed
+
+_CHUNK = 64 * 1024
+# After the command's tree is dead its pipes end at once, unless something outside the tree was handed one: do not wait for that.
+_DRAIN_S = 1.0
+
+
+class Sink(Protocol):
+    """Takes the output of one stream."""
+
+    def add(self, data: bytes) -> None:
+        """Take the next piece."""
+
+
+class HeadTail:
+    """Keeps the first and the last half of ``cap`` bytes of a stream."""
+
+    def __init__(self, cap: int) -> None:
+        self._half = max(1, cap // 2)
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._total = 0
+
+    def add(self, data: bytes) -> None:
+        """Take the next piece."""
+        self._total += len(data)
+        room = self._half - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data
+        if len(self._tail) > 2 * self._half + _CHUNK:
+            del self._tail[: -self._half]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether something was left out."""
+        return self._total > 2 * self._half
+
+    def value(self) -> bytes:
+        """Return what was kept, with a line that says how much is missing."""
+        if not self.truncated:
+            return bytes(self._head + self._tail)
+        missing = self._total - 2 * self._half
+        return bytes(self._head) + b"\n[... %d bytes left out ...]\n" % missing + bytes(self._tail[-self._half :])
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended. ``survivors`` are processes of its tree that SIGKILL did not end in time."""
+
+    exit_code: int
+    timed_out: bool
+    duration_s: float
+    survivors: int
+    oom_killed: bool
+
+
+class ClientGone(Exception):
+    """The client hung up while its command ran; the command's tree is dead."""
+
+
+class Launcher:
+    """Has a child ready for the next command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ready: Child | None = None
+
+    def make_ready(self) -> None:
+        """Prepare a child unless one is there; a full sandbox is no error yet."""
+        if self._ready is None and self._settings.mode != "open":
+            with contextlib.suppress(OSError):
+                self._ready = prepare(self._settings)
+
+    def discard(self) -> None:
+        """Let the waiting child end."""
+        if self._ready is not None:
+            self._ready.close()
+            os.waitpid(self._ready.pid, 0)
+            self._ready = None
+
+    def launch(self, order: Order) -> Child:
+        """Start a command.
+
+        Raises:
+            SpawnFailed: it cannot be run.
+            OSError: the process limit is reached.
+        """
+        child, self._ready = self._ready, None
+        if child is not None:
+            try:
+                return self._run(child, order)
+            except ChildLost:
+                tree.kill_own_tree()
+        child = prepare(self._settings)
+        try:
+            return self._run(child, order)
+        except ChildLost as exc:
+            raise OSError("the command's process was killed before it started") from exc
+
+    @staticmethod
+    def _run(child: Child, order: Order) -> Child:
+        try:
+            child.run(order)
+        except BaseException:
+            child.close()
+            tree.kill_own_tree()
+            raise
+        return child
+
+
+def oom_kills(settings: Settings) -> int:
+    """Return how many processes the kernel has killed in this sandbox for want of memory."""
+    if settings.oom_counter < 0:
+        return 0
+    for line in os.pread(settings.oom_counter, 4096, 0).decode().splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill":
+            return int(value)
+    return 0
+
+
+class Reaper:
+    """Collects ended children of this process; its descriptor becomes readable at every signal that has a handler."""
+
+    def __init__(self) -> None:
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+    @property
+    def descriptor(self) -> int:
+        """What to poll."""
+        return self._near.fileno()
+
+    def collect(self) -> dict[int, int]:
+        """Return pid → wait status of what has ended since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            while self._near.recv(4096):
+                pass
+        ended: dict[int, int] = {}
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                ended[pid] = status
+        return ended
+
+
+class Supervision:
+    """Watches one command: moves its bytes, keeps its deadline, and leaves nothing of its tree alive."""
+
+    def __init__(
+        self, settings: Settings, reaper: Reaper, child: Child, sinks: tuple[Sink, Sink], deadline: float | None = None
+    ) -> None:
+        self._settings = settings
+        self._reaper = reaper
+        self._child = child
+        self._sinks = {child.stdout: ("stdout", sinks[0]), child.stderr: ("stderr", sinks[1])}
+        self._deadline = deadline
+        self._started = time.monotonic()
+        self._kills_before = oom_kills(settings)
+        self._poll = select.poll()
+
+    def run(self, feed: Feed | None = None, stop: Callable[[], bool] = lambda: False) -> Ending:
+        """Wait for the end.
+
+        Args:
+            feed: where stdin comes from; None for an immediate end of file.
+            stop: asked after each event; true means kill now.
+
+        Raises:
+            ClientGone: the client behind ``feed`` hung up.
+        """
+        for descriptor in self._sinks:
+            os.set_blocking(descriptor, False)
+            self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(self._reaper.descriptor, select.POLLIN)
+        if feed is not None:
+            feed.attach(self._poll, self._child)
+        else:
+            self._child.close_end("stdin")
+        try:
+            status, timed_out = self._watch(feed, stop)
+            return self._finish(status, timed_out)
+        finally:
+            tree.kill_own_tree()
+            self._child.close()
+
+    def _watch(self, feed: Feed | None, stop: Callable[[], bool]) -> tuple[int | None, bool]:
+        """Return the command's wait status, None when it must be killed, and whether its time ran out."""
+        status = self._reaper.collect().get(self._child.pid)
+        while status is None:
+            if stop():
+                return None, False
+            timeout = None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) * 1000 + 1)
+            events = dict(self._poll.poll(timeout))
+            if feed is not None and feed.serve(events, self._poll):
+                raise ClientGone
+            for descriptor in [d for d in events if d in self._sinks]:
+                self._take(descriptor, self._poll)
+            if self._reaper.descriptor in events:
+                status = self._reaper.collect().get(self._child.pid)
+            if status is None and self._deadline is not None and time.monotonic() >= self._deadline:
+                return None, True
+        return status, False
+
+    def _take(self, descriptor: int, poll: select.poll) -> None:
+        """Move one piece of output."""
+        name, sink = self._sinks[descriptor]
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return
+        if data:
+            sink.add(data)
+            return
+        poll.unregister(descriptor)
+        del self._sinks[descriptor]
+        self._child.close_end(name)
+
+    def _finish(self, status: int | None, timed_out: bool) -> Ending:
+        if status is None:
+            tree.send(self._child.pid, signal.SIGKILL)
+            _, status = os.waitpid(self._child.pid, 0)
+        duration = time.monotonic() - self._started
+        exit_code = self._child.exit_code(status)
+        survivors = tree.kill_own_tree()
+        poll = select.poll()
+        for descriptor in self._sinks:
+            poll.register(descriptor, select.POLLIN)
+        drained = time.monotonic() + _DRAIN_S
+        while self._sinks and (left := drained - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(left * 1000):
+                self._take(descriptor, poll)
+        out_of_memory = exit_code != 0 and oom_kills(self._settings) > self._kills_before
+        return Ending(exit_code, timed_out, duration, survivors, out_of_memory)
+
+
+class Feed:
+    """Moves stdin from the client's frame into the command and notices when the client hangs up."""
+
+    def __init__(self, wire: Wire, size: int) -> None:
+        self._wire = wire
+        self._left = size
+        self._buffer = b""
+        self._child: Child | None = None
+
+    def attach(self, poll: select.poll, child: Child) -> None:
+        """Watch the client and the command's stdin."""
+        self._child = child
+        poll.register(self._wire.sock, select.POLLRDHUP)
+        if self._left:
+            os.set_blocking(child.stdin, False)
+            poll.register(child.stdin, select.POLLOUT)
+        else:
+            child.close_end("stdin")
+
+    def serve(self, events: dict[int, int], poll: select.poll) -> bool:
+        """Act on ``events``; true when the client is gone."""
+        child = self._child
+        assert child is not None
+        if events.get(self._wire.sock.fileno(), 0) & (select.POLLRDHUP | select.POLLHUP | select.POLLERR):
+            return True
+        if child.stdin >= 0 and child.stdin in events:
+            try:
+                if not self._buffer:
+                    self._buffer = self._wire.read_some(min(self._left, _CHUNK))
+                    self._left -= len(self._buffer)
+                self._buffer = self._buffer[os.write(child.stdin, self._buffer) :]
+            except BlockingIOError:
+                return False
+            except BrokenPipeError:
+                self._buffer = b""
+                self._end_stdin(poll)
+                return False
+            except WireClosed:
+                return True
+            if not self._left and not self._buffer:
+                self._end_stdin(poll)
+        return False
+
+    def _end_stdin(self, poll: select.poll) -> None:
+        assert self._child is not None
+        poll.unregister(self._child.stdin)
+        self._child.close_end("stdin")
+
+    def finish(self) -> None:
+        """Read what the command did not want, so that the connection can go on."""
+        self._wire.skip(self._left)
+        self._left = 0

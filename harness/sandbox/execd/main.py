@@ -1,0 +1,106 @@
+"""execd's processes: the control service (the caller itself), the command service, and the relays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from . import relay, seccomp, syscalls
+from .operations import CommandWorker, ControlWorker
+from .service import serve
+from .settings import Settings
+from .wire import Wire
+
+
+def run(settings: Settings, control: socket.socket, commands: socket.socket, ready: Callable[[], None]) -> None:
+    """Start everything, call ``ready``, and serve until the command service is gone.
+
+    Args:
+        settings: what this sandbox is.
+        control: listening socket for everything that must work when the limits are reached.
+        commands: listening socket for running commands.
+        ready: called once, when both sockets are answered.
+    """
+    os.umask(0o022)
+    os.makedirs(settings.spool, mode=0o700, exist_ok=True)
+    syscalls.become_subreaper()
+    listeners = relay.listen(settings.relays)
+    relays = {_fork(lambda: _relays(settings, listeners, [control, commands]))} if listeners else set()
+    for listener, _ in listeners:
+        listener.close()
+    for folder in settings.relays:
+        os.close(folder.directory)
+    command_service = _fork(lambda: _commands(settings, commands, control))
+    commands.close()
+    if settings.oom_counter >= 0:
+        os.close(settings.oom_counter)
+    _harden(settings)
+    ready()
+    children = {command_service, *relays}
+    control.setblocking(False)
+    serve(
+        control,
+        lambda wire: ControlWorker(settings, command_service).work(wire),
+        children,
+        lambda: command_service in children,
+    )
+
+
+def _fork(body: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        body()
+    except BaseException:  # a child must never return into its parent's code
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
+
+
+def _relays(settings: Settings, listeners: list[tuple[socket.socket, relay.RelaySettings]], others: list[socket.socket]) -> None:
+    for other in others:
+        other.close()
+    _harden(settings)
+    relay.RelayLoop(listeners).run()
+
+
+def _commands(settings: Settings, commands: socket.socket, control: socket.socket) -> NoReturn:
+    """Serve commands from inside the limits: what is forked here counts against them."""
+    control.close()
+    for descriptor in settings.cgroup_procs:
+        os.write(descriptor, b"0")
+        os.close(descriptor)
+    with contextlib.suppress(OSError):  # the cgroup's path is no secret, only noise, where this cannot be had
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+    for name, value in settings.rlimits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+    syscalls.become_subreaper()
+    _harden(settings)
+    commands.setblocking(False)
+
+    def work(wire: Wire) -> None:
+        CommandWorker(settings).work(wire)
+
+    serve(commands, work, set(), lambda: True)
+    raise AssertionError("not reached")
+
+
+def _harden(settings: Settings) -> None:
+    """Give up what execd does not need, before anything of the agent runs."""
+    for number in (signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    if settings.mode == "privileged":
+        syscalls.keep_capabilities(syscalls.KEPT_CAPS)
+        seccomp.install()

@@ -1,0 +1,316 @@
+"""What a client can ask of execd, by name. Two sockets: commands (inside the limits) and control (outside them)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import detached, files, tarballs, tree
+from .command import ClientGone, Feed, HeadTail, Launcher, Reaper, Supervision
+from .files import Refused
+from .identity import acting_as
+from .settings import AGENT_GID, AGENT_UID, Settings
+from .spawn import IDLE_NAME, Order, SpawnFailed
+from .syscalls import become_subreaper
+from .wire import CHUNK, Head, Wire, WireClosed
+
+Operation = Callable[[Wire, Head, int], None]
+_KILL_ALL_WAIT_S = 10.0
+
+
+def describe_error(exc: Exception) -> Head:
+    """Return an exception as the ``error`` of an answer."""
+    if isinstance(exc, Refused):
+        return {"error": {"kind": "refused", "code": exc.code, "message": str(exc)}}
+    if isinstance(exc, OSError) and exc.errno is not None:
+        path = exc.filename if isinstance(exc.filename, str) else ""
+        return {"error": {"kind": "os", "errno": exc.errno, "message": exc.strerror or "", "path": path}}
+    return {"error": {"kind": "refused", "code": "execd", "message": f"{type(exc).__name__}: {exc}"}}
+
+
+def answer_requests(wire: Wire, operations: dict[str, Operation], after_each: Callable[[], None] = lambda: None) -> None:
+    """Serve one connection until it closes."""
+    while True:
+        head, size = wire.receive_head()
+        operation = operations.get(str(head.get("op")))
+        if operation is None:
+            wire.skip(size)
+            wire.send({"error": {"kind": "refused", "code": "unknown_operation", "message": f"no operation {head.get('op')!r}"}})
+            continue
+        try:
+            operation(wire, head, size)
+        except (WireClosed, ClientGone):
+            return
+        except Exception as exc:
+            wire.send(describe_error(exc))
+        after_each()
+
+
+class CommandWorker:
+    """Runs commands of one connection, one after the other. Lives inside the sandbox's limits."""
+
+    def __init__(self, settings: Settings) -> None:
+        become_subreaper()
+        self._settings = settings
+        self._reaper = Reaper()
+        self._launcher = Launcher(settings)
+
+    def work(self, wire: Wire) -> None:
+        """Serve one connection."""
+        self._launcher.make_ready()
+        answer_requests(wire, {"exec": self._exec, "start": self._start}, self._launcher.make_ready)
+
+    def _order(self, head: Head) -> Order:
+        settings = self._settings
+        env = {**settings.env, **head.get("env", {})}
+        if head["user"] == "root":
+            env = {**env, "USER": "root", "LOGNAME": "root"}
+        return Order(
+            argv=[settings.real_text(a) for a in head["argv"]],
+            cwd=settings.real_path(head.get("cwd") or settings.workspace),
+            env={name: settings.real_text(value) for name, value in env.items()},
+            user=head["user"],
+        )
+
+    def _exec(self, wire: Wire, head: Head, size: int) -> None:
+        started = time.monotonic()
+        feed = Feed(wire, size)
+        deadline = None if head.get("timeout_s") is None else started + head["timeout_s"]
+        out, err = HeadTail(head["output_cap"]), HeadTail(head["output_cap"])
+        try:
+            child = self._launcher.launch(self._order(head))
+        except (SpawnFailed, OSError, ValueError) as exc:
+            feed.finish()
+            exit_code = exc.exit_code if isinstance(exc, SpawnFailed) else 126
+            self._answer(wire, {"exit_code": exit_code, "duration_s": time.monotonic() - started}, b"", f"{exc}\n".encode())
+            return
+        ending = Supervision(self._settings, self._reaper, child, (out, err), deadline).run(feed)
+        feed.finish()
+        stderr = err.value()
+        if ending.survivors:
+            stderr += f"\nexecd: {ending.survivors} processes did not die of SIGKILL in time\n".encode()
+        result = {
+            "exit_code": ending.exit_code,
+            "timed_out": ending.timed_out,
+            "truncated": out.truncated or err.truncated,
+            "oom_killed": ending.oom_killed,
+            "duration_s": ending.duration_s,
+        }
+        self._answer(wire, result, out.value(), stderr)
+
+    @staticmethod
+    def _answer(wire: Wire, result: dict[str, Any], stdout: bytes, stderr: bytes) -> None:
+        wire.send({"ok": {**result, "stdout": len(stdout)}}, stdout, stderr)
+
+    def _start(self, wire: Wire, head: Head, size: int) -> None:
+        wire.skip(size)
+        process, new = detached.claim(self._settings, head.get("name", ""))
+        if not new:
+            wire.send({"ok": {"process": process}})
+            return
+        # from here on this worker is the process's supervisor, and the connection's end is none of its business
+        with contextlib.suppress(WireClosed):
+            wire.send({"ok": {"process": process}})
+        wire.close()
+        detached.supervise(self._settings, self._reaper, self._launcher, process, self._order(head))
+        raise WireClosed("ended")
+
+
+class ControlWorker:
+    """Everything but running commands. Lives outside the sandbox's limits, so that it works when they are reached."""
+
+    def __init__(self, settings: Settings, command_service: int) -> None:
+        self._settings = settings
+        self._command_service = command_service
+
+    def work(self, wire: Wire) -> None:
+        """Serve one connection."""
+        operations: dict[str, Operation] = {
+            "ping": self._ping,
+            "usage": self._usage,
+            "poll": self._poll,
+            "kill": self._kill,
+            "kill_all": self._kill_all,
+            "read": self._read,
+            "write": self._write,
+            "archive": self._archive,
+            "extract": self._extract,
+        }
+        answer_requests(wire, operations)
+
+    def _ping(self, wire: Wire, head: Head, size: int) -> None:
+        wire.send({"ok": {"mode": self._settings.mode}})
+
+    def _usage(self, wire: Wire, head: Head, size: int) -> None:
+        disk = os.statvfs(self._settings.workspace)
+        inside = tree.descendants(self._command_service)
+        wire.send(
+            {
+                "ok": {
+                    "disk_bytes": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
+                    "processes": len(self._agent_processes()),
+                    "cpu_s": tree.cpu_seconds([self._command_service, *inside]),
+                    "memory_bytes": sum(_resident(pid) for pid in inside),
+                }
+            }
+        )
+
+    def _poll(self, wire: Wire, head: Head, size: int) -> None:
+        offsets = (head["stdout_offset"], head["stderr_offset"])
+        state, out, err = detached.poll(self._settings, head["process"], offsets, head["wait_s"])
+        wire.send({"ok": {**state, "stdout": len(out)}}, out, err)
+
+    def _kill(self, wire: Wire, head: Head, size: int) -> None:
+        detached.kill(self._settings, head["process"])
+        wire.send({"ok": {}})
+
+    def _agent_processes(self) -> list[int]:
+        """Return what runs for the agent: by user where it has one of its own, else by descent from the workers."""
+        if self._settings.mode == "privileged":
+            return [pid for pid in tree.all_pids() if tree.owner(pid) == AGENT_UID and tree.running(pid)]
+        workers = tree.children(self._command_service)
+        below = [pid for worker in workers for pid in tree.descendants(worker)]
+        if self._settings.mode == "nested":  # children that wait for their order are still ours
+            below = [pid for pid in below if _name(pid) != IDLE_NAME]
+        return [pid for pid in below if tree.running(pid)]
+
+    def _kill_all(self, wire: Wire, head: Head, size: int) -> None:
+        deadline = time.monotonic() + _KILL_ALL_WAIT_S
+        while True:
+            if self._settings.mode == "privileged":
+                _kill_as_agent()
+            else:
+                for pid in reversed(self._agent_processes()):
+                    tree.send(pid, signal.SIGKILL)
+            left = self._agent_processes()
+            if not left or time.monotonic() > deadline:
+                break
+            time.sleep(0.002)
+        wire.send({"ok": {"survivors": len(left)}})
+
+    def _read(self, wire: Wire, head: Head, size: int) -> None:
+        path = self._settings.real_path(head["path"])
+        with acting_as(self._settings, head["user"]):
+            descriptor = files.open_regular(path)
+        try:
+            files.send_file(descriptor, path, head["max_bytes"], wire)
+        finally:
+            os.close(descriptor)
+        wire.send({"end": True})
+
+    def _write(self, wire: Wire, head: Head, size: int) -> None:
+        path = self._settings.real_path(head["path"])
+        left = size
+        try:
+            # written with the user's rights too, or root's share of the disk would be open to the user
+            with acting_as(self._settings, head["user"]):
+                descriptor = files.create_file(path, head["mode"])
+                try:
+                    while left:
+                        data = wire.read_some(left)
+                        left -= len(data)
+                        files.write_all(descriptor, data)
+                finally:
+                    os.close(descriptor)
+        finally:
+            wire.skip(left)
+        wire.send({"ok": {}})
+
+    def _archive(self, wire: Wire, head: Head, size: int) -> None:
+        with acting_as(self._settings, head["user"]):
+            tarballs.write_archive(self._settings.real_path(head["path"]), _FrameWriter(wire))
+        wire.send({"end": True})
+
+    def _extract(self, wire: Wire, head: Head, size: int) -> None:
+        source = _FrameReader(wire)
+        failure: Exception | None = None
+        try:
+            with acting_as(self._settings, head["user"]):
+                tarballs.read_archive(self._settings.real_path(head["path"]), io.BufferedReader(source, CHUNK))
+        except WireClosed:
+            raise
+        except Exception as exc:
+            failure = exc
+        source.finish()
+        wire.send({"ok": {}} if failure is None else describe_error(failure))
+
+
+class _FrameWriter(io.RawIOBase):
+    """Sends what is written as frames of a stream."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._wire.send({}, view)
+        return len(view)
+
+
+class _FrameReader(io.RawIOBase):
+    """Reads the bodies of a stream's frames until its end."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._left = 0
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left and not self._ended:
+            head, self._left = self._wire.receive_head()
+            self._ended = "end" in head
+        if not self._left:
+            return 0
+        data = self._wire.read_some(min(self._left, len(buffer)))
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def finish(self) -> None:
+        """Read on to the stream's end."""
+        self._wire.skip(self._left)
+        while not self._ended:
+            head, size = self._wire.receive_head()
+            self._wire.skip(size)
+            self._ended = "end" in head
+
+
+def _kill_as_agent() -> None:
+    """Send SIGKILL to everything the agent's user may signal: one call, so nothing can fork past it."""
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    try:
+        os.setgroups([])
+        os.setresgid(AGENT_GID, AGENT_GID, AGENT_GID)
+        os.setresuid(AGENT_UID, AGENT_UID, AGENT_UID)
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # nothing there
+    finally:
+        os._exit(0)
+
+
+def _resident(pid: int) -> int:
+    fields = tree.stat_fields(pid)
+    return int(fields[21]) * os.sysconf("SC_PAGESIZE") if fields else 0
+
+
+def _name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

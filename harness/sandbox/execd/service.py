@@ -1,0 +1,82 @@
+"""A listening socket with one worker process a connection. Workers are processes because each adopts the tree of its command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from . import tree
+from .command import Reaper
+from .wire import Wire, WireClosed
+
+
+def serve(listener: socket.socket, work: Callable[[Wire], None], spared: set[int], goes_on: Callable[[], bool]) -> None:
+    """Accept connections for ever, each in a forked worker.
+
+    A child that is neither a worker nor in ``spared`` was left behind by a worker that was killed: it is killed too.
+
+    Args:
+        listener: a listening unix socket.
+        work: what a worker does with its connection.
+        spared: pids of other children of this process.
+        goes_on: asked after every ended child; false ends the service.
+    """
+    reaper = Reaper()
+    workers: set[int] = set()
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    poll.register(reaper.descriptor, select.POLLIN)
+    while True:
+        events = dict(poll.poll())
+        if reaper.descriptor in events:
+            ended = reaper.collect()
+            workers -= ended.keys()
+            spared -= ended.keys()
+            _kill_strays(workers | spared)
+            if not goes_on():
+                return
+        if listener.fileno() in events:
+            with contextlib.suppress(BlockingIOError):
+                connection, _ = listener.accept()
+                _hand_over(listener, connection, work, workers)
+
+
+def _kill_strays(known: set[int]) -> None:
+    for pid in tree.children(os.getpid()):
+        if pid not in known:
+            tree.send(pid, signal.SIGKILL)  # what it leaves comes to us and is found at its SIGCHLD
+
+
+def _hand_over(listener: socket.socket, connection: socket.socket, work: Callable[[Wire], None], workers: set[int]) -> None:
+    with connection:
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            with contextlib.suppress(OSError, WireClosed):
+                Wire(connection).send({"error": {"kind": "busy", "message": f"execd cannot fork: {exc.strerror}"}})
+            return
+        if pid:
+            workers.add(pid)
+            return
+        _worker_main(listener, connection, work)
+
+
+def _worker_main(listener: socket.socket, connection: socket.socket, work: Callable[[Wire], None]) -> NoReturn:
+    try:
+        listener.close()
+        connection.setblocking(True)
+        work(Wire(connection))
+    except WireClosed:
+        pass
+    except BaseException:  # a worker must never return into the service's loop
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)

@@ -1,0 +1,59 @@
+"""What execd is told at its start: frozen, from the backend's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# privileged: root made the sandbox; commands become another user.
+# nested: an ordinary user made it, one user id is all there is; each command gets namespaces of its own below execd's.
+# open: no isolation (`unsafe-local`); commands run as who started the harness.
+Mode = Literal["privileged", "nested", "open"]
+
+AGENT_UID = AGENT_GID = 1000
+# root's own folder inside: nothing of the agent may look into it
+PRIVATE_DIR = "/run/dojo"
+
+
+@dataclass(frozen=True)
+class RelaySettings:
+    """A loopback port, the descriptor of the socket's folder, and the socket's name in it."""
+
+    port: int
+    directory: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything execd knows about its sandbox."""
+
+    mode: Mode
+    env: Mapping[str, str]
+    workspace: str = "/workspace"
+    spool: str = f"{PRIVATE_DIR}/spool"
+    cgroup_procs: tuple[int, ...] = ()
+    oom_counter: int = -1
+    rlimits: Mapping[str, int] = field(default_factory=dict)
+    relays: tuple[RelaySettings, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Settings:
+        """Read what `main` was given."""
+        relays = tuple(RelaySettings(**r) for r in raw.pop("relays", ()))
+        return cls(**{**raw, "relays": relays, "cgroup_procs": tuple(raw.get("cgroup_procs", ()))})
+
+    def real_path(self, path: str) -> str:
+        """Return where ``path`` really lies: relative ones below the workspace; without isolation, moved by ``paths``."""
+        if not path.startswith("/"):
+            path = f"{self.workspace}/{path}"
+        for shown, real in self.paths.items():
+            if path == shown or path.startswith(f"{shown}/"):
+                return real + path[len(shown) :]
+        return path
+
+    def real_text(self, text: str) -> str:
+        """Return an argument or environment value; without isolation, one that is a path inside is moved."""
+        return self.real_path(text) if self.paths and text.startswith("/") else text

@@ -1,0 +1,272 @@
+"""Starting commands: a child is made ready before it is needed and only told what to run.
+
+Making a child (fork, session, namespaces) costs more than running ``true`` in it, so a worker does it between two calls. While it
+waits, the child is still root of the sandbox; it becomes the command's user in the last moment before exec.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from . import seccomp, syscalls
+from .settings import AGENT_GID, AGENT_UID, PRIVATE_DIR, Settings
+
+IDLE_NAME, INIT_NAME = "dojo-idle", "dojo-init"
+# what the kernel's out-of-memory killer adds to a command's badness: it must choose a command before a process of execd
+_OOM_SCORE = b"500"
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+# what a child writes right before exec; an end of file without it means that the child was killed while it waited
+_ABOUT_TO_RUN = b"R"
+_RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1)
+
+
+class SpawnFailed(Exception):
+    """The command could not be started. ``exit_code`` is what a shell would return."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ChildLost(Exception):
+    """The waiting child was killed before it got its order."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a waiting child is told to run."""
+
+    argv: Sequence[str]
+    cwd: str
+    env: Mapping[str, str]
+    user: str
+
+
+@dataclass
+class Child:
+    """A command, or a child that waits for its order: its pid, our ends of its pipes and of its control socket."""
+
+    pid: int
+    stdin: int
+    stdout: int
+    stderr: int
+    launch: int
+    control: socket.socket
+
+    def close_end(self, name: str) -> None:
+        """Close one of ``stdin``, ``stdout``, ``stderr``, ``launch``; may be called twice."""
+        descriptor: int = getattr(self, name)
+        if descriptor >= 0:
+            setattr(self, name, -1)
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close all our ends. A child that still waits for its order then ends by itself."""
+        for name in ("stdin", "stdout", "stderr", "launch"):
+            self.close_end(name)
+        self.control.close()
+
+    def run(self, order: Order) -> None:
+        """Give the order and wait until the command is really running.
+
+        Raises:
+            SpawnFailed: it cannot be run; nothing of it is left running.
+            ChildLost: the child was killed while it waited.
+        """
+        message = json.dumps([list(order.argv), order.cwd, dict(order.env), order.user]).encode()
+        try:
+            self.control.sendall(struct.pack("!I", len(message)) + message)
+        except (BrokenPipeError, ConnectionResetError) as exc:
+            raise ChildLost from exc
+        answer = b""
+        while part := os.read(self.launch, 65536):
+            answer += part
+        self.close_end("launch")
+        if not answer:
+            raise ChildLost
+        if failure := answer.removeprefix(_ABOUT_TO_RUN):
+            raise SpawnFailed(*json.loads(failure))
+
+    def exit_code(self, status: int) -> int:
+        """Return the exit code for a wait status: 128 + n after signal n, as shells have it."""
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
+            # a namespace's first process cannot die of the command's signal itself, so it reports the command's status
+            if reported := self.control.recv(16, socket.MSG_DONTWAIT):
+                status = int(reported)
+        return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def prepare(settings: Settings) -> Child:
+    """Fork a child that waits for its order.
+
+    Raises:
+        OSError: the sandbox's process limit (EAGAIN) or memory limit is reached.
+    """
+    far_in, near_in = os.pipe()
+    near_out, far_out = os.pipe()
+    near_err, far_err = os.pipe()
+    near_launch, far_launch = os.pipe()
+    near, far = socket.socketpair()
+    child = Child(0, near_in, near_out, near_err, near_launch, near)
+    far_ends = (far_in, far_out, far_err, far_launch)
+    try:
+        child.pid = os.fork()
+    except OSError:
+        child.close()
+        _close_all(far_ends, far)
+        raise
+    if child.pid == 0:
+        _child_main(settings, far, far_ends)
+    _close_all(far_ends, far)
+    return child
+
+
+def _close_all(descriptors: Sequence[int], sock: socket.socket) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+    sock.close()
+
+
+def _child_main(settings: Settings, control: socket.socket, far_ends: tuple[int, int, int, int]) -> NoReturn:
+    *standard, launch = far_ends
+    try:
+        os.setsid()
+        for number in _RESET_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for target, descriptor in enumerate(standard):
+            os.dup2(descriptor, target)
+        _close_others({control.fileno(), launch})
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+            file.write(_OOM_SCORE)
+        syscalls.set_name(IDLE_NAME)
+        if settings.mode == "nested":
+            _enter_nested(control, launch)
+        _execute(settings, _receive_order(control), launch)
+    except SpawnFailed as exc:
+        _report(launch, exc.exit_code, str(exc))
+    except BaseException as exc:  # a child must never return into its parent's code
+        _report(launch, _NOT_EXECUTABLE, f"execd: {type(exc).__name__}: {exc}")
+    finally:
+        os._exit(_NOT_EXECUTABLE)
+
+
+def _close_others(kept: set[int]) -> None:
+    lowest = 3
+    for descriptor in sorted(kept):
+        os.closerange(lowest, descriptor)
+        lowest = descriptor + 1
+    os.closerange(lowest, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def _report(launch: int, exit_code: int, message: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(launch, json.dumps([exit_code, message]).encode())
+
+
+def _receive_order(control: socket.socket) -> Order:
+    (size,) = struct.unpack("!I", _read_exactly(control, 4))
+    return Order(*json.loads(_read_exactly(control, size)))
+
+
+def _read_exactly(control: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = control.recv(size - len(data))
+        if not part:
+            os._exit(0)  # nobody needs this child any more
+        data += part
+    return data
+
+
+def _enter_nested(control: socket.socket, launch: int) -> None:
+    """Go on in namespaces of the command's own; returns only in the process that will be the command.
+
+    Inside, the command's user cannot see or signal execd though the host knows them as one user, and the death of the namespace's
+    first process is the death of all of it.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
+    syscalls.map_single_user(AGENT_UID, AGENT_GID, uid, gid)
+    first = os.fork()
+    if first:
+        os.close(launch)
+        control.close()
+        _wait_as(first)
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    syscalls.mount("proc", "/proc", "proc", flags)
+    syscalls.mount("tmpfs", PRIVATE_DIR, "tmpfs", flags | syscalls.MS_RDONLY, "size=4k,mode=755")
+    order_socket, report_socket = control, control.dup()
+    command = os.fork()
+    if command:
+        os.close(launch)
+        order_socket.close()
+        syscalls.set_name(INIT_NAME)
+        _reap_until(command, report_socket)
+    report_socket.close()
+
+
+def _wait_as(child: int) -> NoReturn:
+    """Wait for ``child`` and end as it did."""
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.WEXITSTATUS(status))
+
+
+def _reap_until(command: int, report: socket.socket) -> NoReturn:
+    while True:
+        pid, status = os.wait()
+        if pid == command:
+            with contextlib.suppress(OSError):
+                report.sendall(str(status).encode())
+            os._exit(0)
+
+
+def _execute(settings: Settings, order: Order, launch: int) -> NoReturn:
+    syscalls.set_name("dojo-exec")
+    _become(settings, order.user)
+    os.umask(0o022)
+    try:
+        os.chdir(order.cwd)
+    except OSError as exc:
+        raise SpawnFailed(_NOT_EXECUTABLE, f"{order.cwd}: {exc.strerror}") from exc
+    os.write(launch, _ABOUT_TO_RUN)
+    name = order.argv[0]
+    folders = [""] if "/" in name else [f"{f}/" for f in order.env.get("PATH", "/usr/bin:/bin").split(":")]
+    found: OSError | None = None
+    for folder in folders:
+        try:
+            os.execve(folder + name, list(order.argv), dict(order.env))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as exc:
+            found = found or exc
+    if found is None:
+        raise SpawnFailed(_NOT_FOUND, f"{name}: {os.strerror(errno.ENOENT)}")
+    raise SpawnFailed(_NOT_EXECUTABLE, f"{name}: {found.strerror}")
+
+
+def _become(settings: Settings, user: str) -> None:
+    """Take the user's identity and give up all that goes beyond it."""
+    if settings.mode == "privileged" and user == "agent":
+        os.setgroups([])
+        os.setresgid(AGENT_GID, AGENT_GID, AGENT_GID)
+        os.setresuid(AGENT_UID, AGENT_UID, AGENT_UID)
+    elif settings.mode == "nested":
+        if user == "root":
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            syscalls.map_single_user(0, 0, AGENT_UID, AGENT_GID)
+        syscalls.keep_capabilities(syscalls.KEPT_CAPS if user == "root" else ())
+        seccomp.install()

@@ -1,0 +1,152 @@
+"""Directories as tar streams. Nothing is followed: links, pipes and devices go out as what they are, and never come in."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from typing import IO
+
+from .files import Refused
+from .wire import CHUNK
+
+# Open directories while walking: one a level. Deeper trees are made to break walkers, not to hold work.
+MAX_DEPTH = 128
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
+_REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+
+def write_archive(path: str, out: IO[bytes] | io.RawIOBase) -> None:
+    """Write the directory ``path`` as a tar with names relative to it.
+
+    Raises:
+        OSError: ``path`` or something in it cannot be read; names it.
+        Refused: nested too deep (code ``too_deep``), or a file shrank while it was read (code ``changed``).
+    """
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as tar:
+        for folder, name, shown in _walk(top, path):
+            _add(tar, folder, name, shown)
+
+
+def _walk(top: int, path: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (descriptor of the folder, name in it, name from the top) of everything below, folders first."""
+    levels: list[tuple[int, str, list[str]]] = [(top, "", sorted(os.listdir(top), reverse=True))]
+    try:
+        while levels:
+            folder, prefix, names = levels[-1]
+            if not names:
+                os.close(levels.pop()[0])
+                continue
+            name = names.pop()
+            shown = f"{prefix}{name}"
+            yield folder, name, shown
+            if stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+                if len(levels) >= MAX_DEPTH:
+                    raise Refused("too_deep", f"{path}/{shown} lies more than {MAX_DEPTH} folders deep")
+                try:
+                    inner = os.open(name, _DIRECTORY, dir_fd=folder)
+                    levels.append((inner, f"{shown}/", sorted(os.listdir(inner), reverse=True)))
+                except OSError as exc:
+                    raise _named(exc, f"{path}/{shown}") from exc
+    finally:
+        for folder, _, _ in levels:
+            os.close(folder)
+
+
+def _add(tar: tarfile.TarFile, folder: int, name: str, shown: str) -> None:
+    state = os.lstat(name, dir_fd=folder)
+    member = tarfile.TarInfo(shown)
+    member.mode = stat.S_IMODE(state.st_mode)
+    member.mtime = int(state.st_mtime)
+    member.uid, member.gid = state.st_uid, state.st_gid
+    if stat.S_ISREG(state.st_mode):
+        if state.st_nlink > 1 and (first := _first_name(tar, state, shown)) != shown:
+            member.type, member.linkname = tarfile.LNKTYPE, first
+            tar.addfile(member)
+        else:
+            _add_regular(tar, member, folder, name)
+        return
+    if stat.S_ISLNK(state.st_mode):
+        member.type, member.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=folder)
+    elif stat.S_ISDIR(state.st_mode):
+        member.type = tarfile.DIRTYPE
+    elif stat.S_ISFIFO(state.st_mode):
+        member.type = tarfile.FIFOTYPE
+    elif stat.S_ISCHR(state.st_mode) or stat.S_ISBLK(state.st_mode):
+        member.type = tarfile.CHRTYPE if stat.S_ISCHR(state.st_mode) else tarfile.BLKTYPE
+        member.devmajor, member.devminor = os.major(state.st_rdev), os.minor(state.st_rdev)
+    else:
+        return  # a socket: tar has no such member and nothing could be done with it
+    tar.addfile(member)
+
+
+def _first_name(tar: tarfile.TarFile, state: os.stat_result, shown: str) -> str:
+    """Return under which name this file with several names went out first."""
+    names: dict[tuple[int, int], str] = tar.inodes  # type: ignore[attr-defined]  # tarfile's own table for the same purpose
+    return names.setdefault((state.st_ino, state.st_dev), shown)
+
+
+def _add_regular(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: int, name: str) -> None:
+    try:
+        descriptor = os.open(name, _REGULAR, dir_fd=folder)
+    except OSError as exc:
+        raise _named(exc, member.name) from exc
+    with os.fdopen(descriptor, "rb") as file:
+        opened = os.fstat(descriptor)
+        if not stat.S_ISREG(opened.st_mode):
+            raise Refused("changed", f"{member.name} was replaced while it was read")
+        member.size = opened.st_size
+        try:
+            tar.addfile(member, file)
+        except OSError as exc:
+            if exc.errno is None:  # tarfile's own: the file ended early
+                raise Refused("changed", f"{member.name} shrank while it was read") from exc
+            raise
+
+
+def _named(exc: OSError, path: str) -> OSError:
+    return OSError(exc.errno, exc.strerror, path)
+
+
+def read_archive(path: str, source: IO[bytes]) -> None:
+    """Unpack a tar made by the harness into the directory ``path``, which is made if needed.
+
+    Raises:
+        OSError: as the calls would.
+        Refused: a member that is neither a regular file nor a folder, or whose name leads out (code ``unsafe_member``).
+    """
+    os.makedirs(path, exist_ok=True)
+    with tarfile.open(fileobj=source, mode="r|") as tar:
+        for member in tar:
+            name = os.path.normpath(member.name)
+            if name.startswith(("/", "..")) or not (member.isreg() or member.isdir()):
+                raise Refused("unsafe_member", f"{member.name!r} is no plain file or folder below the target")
+            target = os.path.join(path, name)
+            if member.isdir():
+                os.makedirs(target, exist_ok=True)
+                os.chmod(target, member.mode | stat.S_IRWXU)
+                continue
+            _extract_file(tar, member, target)
+
+
+def _extract_file(tar: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> None:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.unlink(target)  # never write through a link that lies there
+    except FileNotFoundError:
+        pass
+    except (IsADirectoryError, PermissionError) as exc:
+        if os.path.isdir(target) and not os.path.islink(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target) from exc
+        raise
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        data = tar.extractfile(member)
+        assert data is not None  # a regular member has data
+        while part := data.read(256 * 1024):
+            out.write(part)
+        os.fchmod(descriptor, stat.S_IMODE(member.mode) & 0o777)

@@ -1,0 +1,257 @@
+"""The file system of a sandbox, built under a folder before it becomes the root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass, field
+
+from ..execd import syscalls
+from ..execd.settings import AGENT_GID, AGENT_UID, PRIVATE_DIR
+from . import disk
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+_ETC_FROM_HOST = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+_ETC = {
+    "passwd": "root:x:0:0:root:/workspace:/bin/sh\nagent:x:1000:1000:agent:/workspace:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "resolv.conf": "",
+    "hostname": "sandbox\n",
+}
+# /proc tells and allows more than a sandbox should; the same places that container runtimes close
+_PROC_EMPTY_FILES = (
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "sched_debug",
+    "latency_stats",
+    "kallsyms",
+    "modules",
+    "config.gz",
+)
+_PROC_EMPTY_FOLDERS = ("acpi", "scsi", "driver")
+_PROC_READ_ONLY = ("sys", "irq", "bus", "fs", "sysrq-trigger")
+_CPU_TOPOLOGY = ("/sys/devices/system/cpu", "/sys/devices/system/node")
+_MOUNT_FLAGS = {
+    "ro": syscalls.MS_RDONLY, "nosuid": syscalls.MS_NOSUID, "nodev": syscalls.MS_NODEV, "noexec": syscalls.MS_NOEXEC,
+    "noatime": syscalls.MS_NOATIME, "nodiratime": syscalls.MS_NODIRATIME, "relatime": syscalls.MS_RELATIME,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """Which disk: ``kind`` "ext4" with the path of its image and mkfs, or "tmpfs"."""
+
+    kind: str
+    size_mb: int
+    image: str = ""
+    mkfs: str = ""
+
+
+@dataclass(frozen=True)
+class BindPlan:
+    """A host path shown inside."""
+
+    source: str
+    target: str
+    writable: bool = False
+    devices: bool = False
+
+
+@dataclass(frozen=True)
+class RootPlan:
+    """What the root is made of, decided by the backend."""
+
+    disk: DiskPlan
+    exposed: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    binds: tuple[BindPlan, ...] = field(default=())
+    gpus: bool = False
+
+
+class Root:
+    """Builds the file system under ``path``, which becomes a mount of its own."""
+
+    def __init__(self, path: str, *, privileged: bool) -> None:
+        self.path = path
+        self._privileged = privileged
+
+    def build(self, plan: RootPlan) -> None:
+        """Make everything but /proc, which needs the process namespace.
+
+        Raises:
+            OSError: names the path inside or on the host that could not be mounted.
+        """
+        syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+        os.makedirs(self.path, exist_ok=True)
+        syscalls.mount("tmpfs", self.path, "tmpfs", syscalls.MS_NOSUID, "size=16m,mode=755")
+        for path in _SYSTEM:
+            self._system(path)
+        self._etc()
+        self._devices(plan.gpus)
+        self._writable(plan.disk)
+        for path in (*_CPU_TOPOLOGY, *plan.exposed):
+            if os.path.exists(path):
+                self.expose(path)
+        for path in plan.hidden:
+            self._hide(path)
+        for bind in sorted(plan.binds, key=lambda b: b.target.count("/")):
+            self.bind(bind)
+        for name in ("proc", ".old"):
+            self.folder(f"/{name}")
+
+    def inside(self, path: str) -> str:
+        """Return where ``path`` of the sandbox lies now."""
+        return self.path + path
+
+    def folder(self, path: str, mode: int = 0o755) -> str:
+        """Make a folder with its parents and return where it lies now."""
+        target = self.inside(path)
+        os.makedirs(target, mode=0o755, exist_ok=True)
+        if mode != 0o755:
+            os.chmod(target, mode)
+        return target
+
+    def expose(self, path: str) -> None:
+        """Show a host path read-only at the same place; links on the way to it are made again."""
+        shown = ""
+        for part in path.strip("/").split("/"):
+            shown = f"{shown}/{part}"
+            if os.path.lexists(self.inside(shown)):
+                if os.path.islink(self.inside(shown)):
+                    break
+                continue
+            if os.path.islink(shown):
+                os.makedirs(os.path.dirname(self.inside(shown)), exist_ok=True)
+                os.symlink(os.readlink(shown), self.inside(shown))
+                break
+        else:
+            if not self._shown_already(path):
+                self.bind(BindPlan(path, path))
+            return
+        rest = path[len(shown) :]
+        target = os.path.normpath(os.path.join(os.path.dirname(shown), os.readlink(self.inside(shown))))
+        self.expose(target + rest)
+
+    def bind(self, plan: BindPlan) -> None:
+        """Show a host path; read-only unless the plan says so, never with set-uid programs."""
+        target = self.inside(plan.target)
+        if stat.S_ISDIR(os.stat(plan.source).st_mode):
+            os.makedirs(target, exist_ok=True)
+        elif not os.path.lexists(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o644))
+        syscalls.mount(plan.source, target, flags=syscalls.MS_BIND | syscalls.MS_REC)
+        added = syscalls.MS_NOSUID | (0 if plan.writable else syscalls.MS_RDONLY) | (0 if plan.devices else syscalls.MS_NODEV)
+        for point, flags in _mounts_below(target):
+            syscalls.mount("", point, flags=syscalls.MS_REMOUNT | syscalls.MS_BIND | flags | added)
+
+    def mount_proc(self) -> None:
+        """Mount /proc of the new process namespace. Must be called from inside it."""
+        target = self.inside("/proc")
+        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("proc", target, "proc", flags, "hidepid=2" if self._privileged else "")
+        if not self._privileged:
+            return  # an ordinary user owns none of these, and its commands mount a whole /proc of their own
+        for name in _PROC_EMPTY_FILES:
+            if os.path.exists(f"{target}/{name}"):
+                syscalls.mount(self.inside("/dev/null"), f"{target}/{name}", flags=syscalls.MS_BIND)
+        for name in _PROC_EMPTY_FOLDERS:
+            if os.path.isdir(f"{target}/{name}"):
+                syscalls.mount("tmpfs", f"{target}/{name}", "tmpfs", flags | syscalls.MS_RDONLY, "size=4k")
+        for name in _PROC_READ_ONLY:
+            if os.path.exists(f"{target}/{name}"):
+                syscalls.mount(f"{target}/{name}", f"{target}/{name}", flags=syscalls.MS_BIND | syscalls.MS_REC)
+                read_only = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | flags
+                syscalls.mount("", f"{target}/{name}", flags=read_only)
+
+    def enter(self) -> None:
+        """Make it the root and let go of the host's."""
+        os.chdir(self.path)
+        syscalls.pivot_root(".", ".old")
+        os.chdir("/")
+        syscalls.unmount("/.old", syscalls.MNT_DETACH)
+        os.rmdir("/.old")
+        flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | syscalls.MS_NOSUID
+        syscalls.mount("", "/", flags=flags)
+
+    def _system(self, path: str) -> None:
+        if os.path.islink(path):  # merged /usr
+            os.symlink(os.readlink(path), self.inside(path))
+        elif os.path.isdir(path):
+            self.bind(BindPlan(path, path))
+
+    def _etc(self) -> None:
+        folder = self.folder("/etc")
+        for name, text in _ETC.items():
+            with open(f"{folder}/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+        for path in _ETC_FROM_HOST:
+            if os.path.exists(path):
+                self.bind(BindPlan(os.path.realpath(path), path))
+
+    def _devices(self, gpus: bool) -> None:
+        folder = self.folder("/dev")
+        names = list(_DEVICES)
+        if gpus:
+            names += [name for name in os.listdir("/dev") if name.startswith("nvidia")]
+        for name in names:
+            self.bind(BindPlan(f"/dev/{name}", f"/dev/{name}", writable=True, devices=True))
+        os.makedirs(f"{folder}/pts")
+        syscalls.mount(
+            "devpts", f"{folder}/pts", "devpts", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"
+        )
+        os.symlink("pts/ptmx", f"{folder}/ptmx")
+        for name, target in _DEVICE_LINKS.items():
+            os.symlink(target, f"{folder}/{name}")
+
+    def _writable(self, plan: DiskPlan) -> None:
+        """Show folders of one disk at each writable place, so that one limit holds for all of them."""
+        store = self.folder("/.store")
+        private = self.folder(PRIVATE_DIR, 0o700)
+        os.makedirs(f"{private}/spool", mode=0o700)
+        places = {"workspace": ("/workspace", 0o755), "tmp": ("/tmp", 0o1777), "shm": ("/dev/shm", 0o1777)}
+        if plan.kind == "ext4":
+            disk.mount_image(plan.image, store, plan.size_mb, plan.mkfs)
+            places["spool"] = (f"{PRIVATE_DIR}/spool", 0o700)
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(f"{store}/lost+found")
+        else:
+            disk.mount_tmpfs(store, plan.size_mb)
+            disk.mount_tmpfs(f"{private}/spool", disk.RESERVE_MB)
+        for name, (path, mode) in places.items():
+            os.mkdir(f"{store}/{name}")
+            os.chmod(f"{store}/{name}", mode)
+            if name == "workspace" and self._privileged:
+                os.chown(f"{store}/{name}", AGENT_UID, AGENT_GID)
+            syscalls.mount(f"{store}/{name}", self.folder(path), flags=syscalls.MS_BIND)
+        syscalls.unmount(store, syscalls.MNT_DETACH)
+        os.rmdir(store)
+
+    def _hide(self, path: str) -> None:
+        if os.path.isdir(self.inside(path)):
+            flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_RDONLY
+            syscalls.mount("tmpfs", self.inside(path), "tmpfs", flags, "size=4k,mode=755")
+
+    def _shown_already(self, path: str) -> bool:
+        return any(path == shown or path.startswith(f"{shown}/") for shown in _SYSTEM if not os.path.islink(shown))
+
+
+def _mounts_below(path: str) -> list[tuple[str, int]]:
+    """Return (mount point, its flags) of the mount at ``path`` and those below it."""
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split(" ")
+            point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape") if "\\" in fields[4] else fields[4]
+            if point == path or point.startswith(f"{path}/"):
+                flags = sum(_MOUNT_FLAGS.get(option, 0) for option in fields[5].split(","))
+                found.append((point, flags))
+    return found

@@ -1,0 +1,261 @@
+"""The backend `namespace`: Linux namespaces, a read-only system, control groups. Needs root or user namespaces, and no daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.sandbox import cgroups
+from harness.sandbox.base import Check, Sandbox, SandboxSpec
+from harness.sandbox.client import Channel, ExecdSandbox
+from harness.sandbox.state import SandboxFolder
+from harness.spec.errors import IsolationUnavailable, SandboxError, SandboxUnavailable
+
+NAME = "namespace"
+_KIND = "sb"
+_LAUNCH_TIMEOUT_S = 60.0
+_SOCKETS: dict[Channel, str] = {"control": "c", "commands": "x"}
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_REMEDY = (
+    "run as root, or enable user namespaces (sysctl user.max_user_namespaces=10000; kernel.unprivileged_userns_clone=1 on Debian; "
+    "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu); in a container add --privileged. "
+    "`--sandbox unsafe-local` runs without any isolation: agents then see the host's files, network and processes"
+)
+
+
+class NamespaceBackend:
+    """Creates, finds and destroys `namespace` sandboxes."""
+
+    name = NAME
+
+    def check(self) -> list[Check]:
+        """Say what isolates and what limits on this host."""
+        return [_check_isolation(), *_check_limits(), _check_disk()]
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """Make a sandbox and wait until it answers; see `Backend.create`."""
+        _check_mounts(spec)
+        place = _Place(spec.id)
+        place.folder.create(spec)
+        try:
+            place.group.create(spec.limits)
+            _launch(_plan(spec, place))
+        except BaseException:
+            place.destroy()
+            raise
+        sandbox = ExecdSandbox(spec, place)
+        if not sandbox.alive():
+            cause = place.cause_of_death()
+            place.destroy()
+            raise SandboxUnavailable(f"the sandbox {spec.id!r} did not come up: {cause}")
+        return sandbox
+
+    def attach(self, id: str) -> Sandbox:
+        """Return the running sandbox ``id``; see `Backend.attach`."""
+        place = _Place(id)
+        sandbox = ExecdSandbox(place.folder.spec(), place)
+        if not sandbox.alive():
+            raise SandboxUnavailable(
+                f"the sandbox {id!r} is dead: {place.cause_of_death()}", hint="destroy it and make a new one"
+            )
+        return sandbox
+
+    def list(self) -> list[str]:
+        """Return the ids of all that exists, dead remains included."""
+        return sorted({*SandboxFolder.ids(_KIND), *cgroups.Group.names(cgroups.find_hierarchies())})
+
+    def destroy(self, id: str) -> None:
+        """Remove ``id`` and all remains of it."""
+        _Place(id).destroy()
+
+
+class _Place:
+    """One sandbox on this host: its folder and its control group."""
+
+    def __init__(self, id: str) -> None:
+        self.folder = SandboxFolder(_KIND, id)
+        self.group = cgroups.Group(cgroups.find_hierarchies(), id)
+        self.image = _image_folder() / f"dojo-{os.geteuid()}-{id}.ext4"
+
+    def connect(self, channel: Channel) -> socket.socket:
+        """Open a connection to execd."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(str(self.folder.path / _SOCKETS[channel]))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def cause_of_death(self) -> str:
+        """Say why it does not answer."""
+        if not self.folder.path.exists():
+            return "it was destroyed"
+        state = "its first process runs" if self.folder.first_process() is not None else "its first process is gone"
+        log = self.folder.log()
+        return f"{state}; execd's last words: {log}" if log else state
+
+    def measured(self) -> tuple[float | None, float | None, int]:
+        """Return what the control group counted."""
+        try:
+            return self.group.cpu_s(), self.group.memory_peak_mb(), self.group.oom_kills()
+        except FileNotFoundError:
+            return None, None, 0
+
+    def destroy(self) -> None:
+        """Remove everything of it."""
+        self.folder.remove(self.group.kill)
+        self.group.remove()
+        with contextlib.suppress(FileNotFoundError):
+            self.image.unlink()
+
+
+def _privileged() -> bool:
+    return os.geteuid() == 0
+
+
+def _image_folder() -> Path:
+    """Where disk images lie while they are made: on a real disk, not in memory."""
+    return Path("/var/tmp") if os.access("/var/tmp", os.W_OK) else Path("/tmp")
+
+
+def _disk_kind() -> tuple[str, str]:
+    """Return "ext4" and the path of mkfs where images can be mounted, else "tmpfs" and the reason."""
+    if not _privileged():
+        return "tmpfs", "an ordinary user cannot mount disk images"
+    if not os.path.exists("/dev/loop-control"):
+        return "tmpfs", "there are no loop devices here"
+    mkfs = shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
+    return ("ext4", mkfs) if mkfs else ("tmpfs", "mkfs.ext4 is not installed (package e2fsprogs)")
+
+
+def _check_mounts(spec: SandboxSpec) -> None:
+    for mount in spec.mounts:
+        if not mount.source.exists():
+            raise SandboxError(f"{mount.source} is to be shown at {mount.target} but does not exist", code="missing_mount")
+        if not mount.target.startswith("/") or os.path.normpath(mount.target) != mount.target or mount.target == "/":
+            raise SandboxError(
+                f"{mount.target!r} cannot be a mount's target", hint="give a plain absolute path", code="bad_mount"
+            )
+    for relay in spec.relays:
+        if not relay.socket.parent.is_dir():
+            raise SandboxError(f"the folder of the relay's socket {relay.socket} does not exist", code="missing_mount")
+
+
+def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
+    """Return what `jail.launch` is told."""
+    kind, mkfs = _disk_kind()
+    exposed = sorted({os.path.abspath(sys.base_prefix), os.path.abspath(sys.prefix)})
+    return {
+        "folder": str(place.folder.path),
+        "mode": "privileged" if _privileged() else "nested",
+        "disk": {"kind": kind, "size_mb": spec.limits.disk_mb, "image": str(place.image), "mkfs": mkfs if kind == "ext4" else ""},
+        "exposed": exposed,
+        "hidden": [_package_folder()],
+        "binds": [{"source": str(m.source.resolve()), "target": m.target, "writable": m.writable} for m in spec.mounts],
+        "gpus": spec.limits.gpus,
+        "env": base_environment(sys.prefix) | dict(spec.env),
+        "rlimits": cgroups.rlimits(spec.limits, cgroups.find_hierarchies().missing),
+        "cgroup_procs": place.group.procs_files,
+        "oom_counter": place.group.oom_counter,
+        "relays": [[r.port, str(r.socket)] for r in spec.relays],
+    }
+
+
+def _package_folder() -> str:
+    return str(Path(harness.__file__).resolve().parent)
+
+
+def base_environment(python_prefix: str) -> dict[str, str]:
+    """Return the environment every command starts from; nothing of the host's is in it."""
+    return {
+        "PATH": f"/opt/dojo/bin:{python_prefix}/bin:{_SYSTEM_PATH}",
+        "PYTHONPATH": "/opt/dojo/lib",
+        "HOME": "/workspace",
+        "USER": "agent",
+        "LOGNAME": "agent",
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",
+    }
+
+
+def run_jail(function: str, *arguments: str, plan: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run a function of `jail.launch` in a bare interpreter of its own and return what it said."""
+    python = os.path.realpath(sys.executable)
+    package = _package_folder()
+    code = f"import sys; sys.path.append(sys.argv[1]); from sandbox.jail.launch import {function}; {function}()"
+    command = [python, "-I", "-S", "-c", code, package, *arguments]
+    done = subprocess.run(
+        command,
+        input=json.dumps(plan).encode(),
+        capture_output=True,
+        timeout=_LAUNCH_TIMEOUT_S,
+        check=False,
+        env={"LC_ALL": "C.UTF-8"},
+    )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        answer = {"ok": False, "step": "start", "errno": None, "message": done.stderr.decode(errors="replace")[-500:].strip()}
+    return answer
+
+
+def _launch(plan: dict[str, Any]) -> None:
+    """Make the sandbox.
+
+    Raises:
+        IsolationUnavailable: the host does not let us make namespaces or mounts.
+        SandboxUnavailable: anything else went wrong.
+    """
+    answer = run_jail("main", plan=plan)
+    if answer["ok"]:
+        return
+    if answer["step"] in ("namespaces", "network", "/proc"):
+        raise IsolationUnavailable(f"this host cannot isolate a sandbox: {answer['message']}", hint=_REMEDY)
+    raise SandboxUnavailable(f"the sandbox did not come up: {answer['message']}", hint="`dojo doctor` shows what is there")
+
+
+def _check_isolation() -> Check:
+    mode = "privileged" if _privileged() else "nested"
+    answer = run_jail("probe", mode)
+    if not answer["ok"]:
+        return Check("isolation", False, answer["message"], _REMEDY)
+    if mode == "privileged":
+        return Check("isolation", True, "namespaces as root; commands run as user 1000 under a system call filter")
+    return Check(
+        "isolation",
+        True,
+        "user namespaces; one user id inside, so every command has process and user namespaces of its own (commands of one sandbox "
+        "do not see each other's processes, and `root` inside owns the same files as `agent`)",
+    )
+
+
+def _check_limits() -> list[Check]:
+    found = cgroups.find_hierarchies()
+    by = f"control groups version {found.version}"
+    fallback = {
+        "memory": "RLIMIT_DATA: the memory limit holds for each process alone, and nothing tells that it was reached",
+        "pids": "RLIMIT_NPROC",
+        "cpu": "not limited: commands may use every core",
+    }
+    return [
+        Check(f"{name} limit", name not in found.missing, by if name not in found.missing else fallback[name],
+              "" if name not in found.missing else "run as root on a host with control groups")
+        for name in cgroups.CONTROLLERS
+    ]  # fmt: skip
+
+
+def _check_disk() -> Check:
+    kind, detail = _disk_kind()
+    if kind == "ext4":
+        return Check("disk limit", True, f"an ext4 image for each sandbox in {_image_folder()}")
+    return Check("disk limit", True, f"a tmpfs of that size, which counts as memory: {detail}")
