@@ -4,7 +4,7 @@
 
 144 cells: K = 2, 3, 5, 10 runs per agent; N = 15, 50, 200 items; run-to-run SD 0–0.8 and agent-by-item SD 0–1.5, both on the
 logit scale.
-Ten seconds on one core; `--draws 5000` two minutes.
+Ten seconds on one idle core; `--draws 5000` two minutes and about 1 GB.
 """
 
 from __future__ import annotations
