@@ -1,0 +1,174 @@
+"""A run from submit to leaderboard, and every way an agent can end it."""
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import HAND_IN_BASE, SANDBOX, Commands
+
+pytestmark = pytest.mark.e2e
+
+LOOK_AROUND = (
+    HAND_IN_BASE
+    + """
+task = api.task()
+assert task["id"] == "test/parity" and task["examples"] and task["seed"] == 0, task
+assert api.budget()["wall"]["left"] > 0
+assert [json.loads(l) for l in open("/data/sources/numbers.jsonl")]
+assert api.exec("echo $HOME")["stdout"].strip() == "/workspace"
+api.write_file("/workspace/note.txt", b"hello")
+assert api.read_file("/workspace/note.txt") == b"hello"
+assert subprocess.run(["dojo-tool", "budget"], capture_output=True, check=True).stdout
+feedback = api.evaluate("/workspace/out", note="base")
+assert feedback["evaluation"] == 1 and len(feedback["item_scores"]) == 12, feedback
+answer = api.submit("/workspace/out")
+open("report.md", "w").write("# what I did")
+print("agent says hello")
+"""
+)
+
+
+def test_a_run_goes_from_submit_to_leaderboard_and_leaves_its_whole_story(dojo: Commands):
+    answer = dojo(*dojo.submit(dojo.agent("looker", LOOK_AROUND)))
+    assert answer.code == 0, (answer, (dojo.run_folder() / "agent.stderr").read_text())
+    run = answer.data["runs"][0]
+    assert run["state"] == "done" and run["outcome"]["cause"] == "completed" and run["score"] is not None
+    folder = dojo.run_folder()
+    assert (folder / "agent.stdout").read_text() == "agent says hello\n"
+    assert (folder / "workspace/report.md").read_text() == "# what I did"
+    assert json.loads((folder / "sealed/dojo.json").read_text()) == {"dojo": "base"}
+    result = dojo("show", run["id"]).data
+    assert result["submissions"] == 1 and result["evaluations"] == 1 and result["integrity"]["survivors"] == 0
+    assert [phase["state"] for phase in result["timeline"]] == ["preparing", "running", "collecting", "sealed", "grading", "done"]
+    board = dojo("leaderboard").data
+    assert [row["agent"] for row in board["rows"]] == ["looker"]
+    names = json.dumps(board["references"])
+    assert "base" in names and "majority" in names
+    assert "hidden.jsonl" not in json.dumps([e["data"] for e in dojo.events()])
+    again = dojo("grade", run["id"], "--again").data
+    assert json.dumps(result["grade"]["scores"]) == json.dumps(dojo("show", run["id"]).data["grade"]["scores"]), again
+    assert dojo("show", run["id"]).data["grades"] == 2
+    assert dojo("gc", "--dry-run").code == 0
+
+
+def test_an_agent_in_its_own_sandbox_works_through_the_api_alone(dojo: Commands):
+    script = """
+assert not os.path.exists("/models/base") and not os.path.exists("/data")
+api.exec(["mkdir", "-p", "/workspace/out"])
+api.write_file("/workspace/out/dojo.json", b'{"dojo": "base"}')
+assert api.exec("ls /models/base/config.json /data/card.md")["exit_code"] == 0
+assert api.exec("ls /agent")["exit_code"] != 0
+assert api.submit("/workspace/out")["submission"] == 1
+"""
+    answer = dojo(*dojo.submit(dojo.agent("remote", script, placement="own")))
+    assert answer.data["runs"][0]["outcome"]["cause"] == "completed", (dojo.run_folder() / "agent.stderr").read_text()
+
+
+def test_at_the_deadline_everything_of_the_agent_is_dead_and_the_last_valid_submission_counts(dojo: Commands):
+    script = (
+        HAND_IN_BASE
+        + """
+api.submit("/workspace/out")
+code = "import os,signal,time\\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\\nos.setsid()\\n" \\
+       "while True:\\n  open('/workspace/alive','w').write(str(time.time())); time.sleep(0.05)"
+for _ in range(2):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.execvp("python", ["python", "-c", code])
+        os._exit(0)
+while True:
+    time.sleep(1)
+"""
+    )
+    answer = dojo(*dojo.submit(dojo.agent("stubborn", script), "--budget", "wall=8s"))
+    run = answer.data["runs"][0]
+    assert run["outcome"]["cause"] == "agent_budget" and run["state"] == "done" and run["score"] is not None
+    result = dojo("show", run["id"]).data
+    assert result["integrity"]["survivors"] == 0 and 8 <= result["usage"]["wall"] < 14
+    shares = [e["data"]["share"] for e in dojo.events() if e["kind"] == "budget_warning" and e["data"]["dimension"] == "wall"]
+    assert shares == [0.5, 0.8, 0.95]
+
+
+def test_an_agent_that_hands_nothing_in_scores_nothing_and_that_is_a_measurement(dojo: Commands):
+    answer = dojo(*dojo.submit(dojo.agent("lazy", "sys.exit(3)")))
+    run = answer.data["runs"][0]
+    assert answer.code == 0 and run["state"] == "done"
+    assert run["outcome"]["cause"] == "agent_error" and run["outcome"]["exit_code"] == 3 and run["score"] == 0
+
+
+WRONG = (
+    HAND_IN_BASE
+    + """
+import numpy, torch
+from safetensors.torch import load_file, save_file
+said = {}
+
+def refused(name):
+    try:
+        api.submit("/workspace/" + name)
+        said[name] = "taken"
+    except dojo_tool.ApiError as exc:
+        said[name] = exc.code
+        assert exc.hint, exc
+
+os.makedirs("pickled"); torch.save({"a": 1}, "pickled/pytorch_model.bin")
+os.makedirs("linked"); os.symlink("/etc/passwd", "linked/config.json")
+weights = load_file("/models/base/model.safetensors")
+config = json.load(open("/models/base/config.json"))
+
+def full(name, weights, config):
+    os.makedirs(name)
+    save_file(weights, name + "/model.safetensors", metadata={"format": "pt"})
+    json.dump(config, open(name + "/config.json", "w"))
+
+bad = dict(weights); first = sorted(bad)[0]; bad[first] = bad[first].clone(); bad[first].view(-1)[0] = float("nan")
+full("nan", bad, config)
+full("architecture", weights, {**config, "num_hidden_layers": 3})
+torch.manual_seed(1)
+full("stranger", {k: torch.randn_like(v) * v.std() for k, v in weights.items()}, config)
+full("copy", weights, config)
+os.makedirs("empty")
+for name in ("pickled", "linked", "nan", "architecture", "stranger", "empty", "absent", "copy"):
+    refused(name)
+api.note("said", said)
+"""
+)
+
+
+def test_every_wrong_submission_is_refused_with_its_type_and_the_agent_can_go_on(dojo: Commands):
+    answer = dojo(*dojo.submit(dojo.agent("wrong", WRONG)))
+    stderr = (dojo.run_folder() / "agent.stderr").read_text()
+    assert answer.data["runs"][0]["outcome"]["cause"] == "completed", stderr
+    said = next(e["data"]["data"] for e in dojo.events() if e["kind"] == "note")
+    assert said["linked"] == "link" and said["empty"] == "empty" and said["absent"] == "no_such_file"
+    assert said["copy"] == "taken"
+    wrong = {said[name] for name in ("pickled", "nan", "architecture", "stranger")}
+    assert "taken" not in wrong and len(wrong) == 4, said
+
+
+def test_an_agent_out_of_memory_in_its_own_limit_is_the_agents_doing(dojo: Commands):
+    answer = dojo(*dojo.submit(dojo.agent("hungry", "x = bytearray(6000 * 1024 * 1024)\nx[::4096] = b'1' * len(x[::4096])")))
+    run = answer.data["runs"][0]
+    assert run["state"] == "done" and run["outcome"]["cause"] == "agent_error"
+    if SANDBOX == "namespace":
+        assert "memory" in run["outcome"]["message"] or run["outcome"]["exit_code"] == 1
+
+
+def test_a_full_disk_in_the_sandbox_is_an_error_the_agent_sees_and_survives(dojo: Commands):
+    script = (
+        HAND_IN_BASE
+        + """
+try:
+    with open("big", "wb") as out:
+        for _ in range(2000):
+            out.write(b"x" * 1024 * 1024)
+    sys.exit("no limit")
+except OSError as exc:
+    assert exc.errno == 28, exc
+os.unlink("big")
+api.submit("/workspace/out")
+"""
+    )
+    answer = dojo(*dojo.submit(dojo.agent("filler", script)))
+    stderr = (dojo.run_folder() / "agent.stderr").read_text()
+    assert answer.data["runs"][0]["outcome"]["cause"] == "completed", stderr
