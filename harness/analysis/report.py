@@ -1,0 +1,154 @@
+"""A batch on one page of Markdown: leaderboard, comparisons, every run with its outcome, timeline and folder, plots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.analysis.compare import Comparison, compare_all
+from harness.analysis.leaderboard import Leaderboard, LeaderboardRow, ReferenceLine, leaderboard
+from harness.spec.result import RunResult
+
+# What Markdown or HTML would take as its own; text from agents (outcome messages) must stay text.
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#!&~$])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def markdown_report(
+    title: str, results: Sequence[RunResult], folders: Mapping[str, str] | None = None, plots: Sequence[str] = ()
+) -> str:
+    """Return the page.
+
+    Args:
+        title: its heading.
+        results: the batch's runs that have ended.
+        folders: run id → link to the run's folder, relative to where the page will lie.
+        plots: links to pictures, relative to where the page will lie.
+    """
+    board = leaderboard(results)
+    comparisons, refused = compare_all(results)
+    parts = [f"# {_text(title)}", _summary(results, board)]
+    parts += ["## Leaderboard", *_boards(board)]
+    if comparisons or refused:
+        parts += ["## Comparisons", *_comparisons(comparisons, refused)]
+    warnings = dict.fromkeys((*board.warnings, *(w for c in comparisons for w in c.warnings)))
+    parts += ["## Warnings", _bullets(warnings)] if warnings else []
+    parts += ["## Runs", _runs(results, folders or {}), "## Timelines", _timelines(results)]
+    parts += ["## Plots", *(f"![{_text(link)}](<{link}>)" for link in plots)] if plots else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(results: Sequence[RunResult], board: Leaderboard) -> str:
+    agents = sorted({r.spec.agent.name for r in results})
+    tasks = sorted({r.spec.task.id for r in results})
+    text = f"{len(results)} runs of {_text(', '.join(agents))} on {_text(', '.join(tasks))}"
+    left = [f"{_text(out.run)} ({_text(out.agent)}, {_text(out.task)}): {_text(out.reason)}" for out in board.left_out]
+    if not left:
+        return f"{text}; all count."
+    return f"{text}; {len(left)} no measurement of an agent:\n\n" + "\n".join(f"- {line}" for line in left)
+
+
+def _boards(board: Leaderboard) -> list[str]:
+    if not board.rows:
+        return ["No run has been measured."]
+    parts = []
+    for task in dict.fromkeys(row.task for row in board.rows):
+        parts.append(_board(task, [row for row in board.rows if row.task == task], board.references.get(task, ())))
+    if board.overall:
+        parts.append(_board(board.overall[0].task, board.overall, ()))
+    return parts
+
+
+def _board(task: str, rows: Sequence[LeaderboardRow], lines: Sequence[ReferenceLine]) -> str:
+    cells: list[tuple[object, ...]] = []
+    for row in rows:
+        rank = f"{row.rank_low}–{row.rank_high}" if row.rank_low != row.rank_high else row.rank_low
+        notes = [row.label, row.setting, f"{row.flagged} cheating" if row.flagged else ""]
+        notes += [f"normalised {row.normalised:.2f}" if row.normalised is not None else ""]
+        interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
+        cells.append((rank, row.agent, row.runs, f"{row.score:.3f}", interval, "; ".join(filter(None, notes))))
+    for line in lines:
+        cells.append(("", f"({line.name})", "", f"{line.score:.3f}", f"{line.ci_low:.3f} to {line.ci_high:.3f}", line.setting))
+    return f"### {_text(task)}\n\n" + _table(("rank", "agent", "runs", "score", "95 %", "note"), cells)
+
+
+def _comparisons(comparisons: Sequence[Comparison], refused: Sequence[str]) -> list[str]:
+    cells = []
+    for found in comparisons:
+        for row in found.rows if found.overall in found.rows else (*found.rows, found.overall):
+            cells.append(
+                (
+                    f"{found.a} against {found.b}",
+                    row.task,
+                    f"{row.difference:+.3f} ({row.ci_low:+.3f} to {row.ci_high:+.3f})",
+                    f"{row.p_adjusted:.3g}",
+                    f"{row.win}/{row.tie}/{row.loss}",
+                    f"{row.runs_a}+{row.runs_b}",
+                    f"{row.verdict.replace('_', ' ')}: {row.reason}",
+                )
+            )
+    columns = ("agents", "task", "difference (95 %)", "p adjusted", "win/tie/loss", "runs", "verdict about the first")
+    parts = [_table(columns, cells)] if cells else []
+    return [*parts, _bullets(refused)] if refused else parts
+
+
+def _runs(results: Sequence[RunResult], folders: Mapping[str, str]) -> str:
+    cells = []
+    for r in results:
+        folder = folders.get(r.spec.id)
+        hidden = f"{r.grade.scores.primary.value:.3f}" if r.grade else "–"
+        dev = f"{r.best_dev:.3f}" if r.best_dev is not None else "–"
+        outcome = r.outcome.cause.value + (f": {r.outcome.message}" if r.outcome.message else "")
+        figures = (hidden, dev, r.evaluations, r.submissions, _minutes(r.usage.wall))
+        cells.append(
+            (r.spec.id, r.spec.agent.name, r.spec.task.id, r.spec.seed, outcome, *figures, _Link(folder) if folder else "")
+        )
+    columns = (
+        "run",
+        "agent",
+        "task",
+        "seed",
+        "outcome",
+        "hidden",
+        "best dev",
+        "evaluations",
+        "submissions",
+        "agent's time",
+        "folder",
+    )
+    return _table(columns, cells)
+
+
+def _timelines(results: Sequence[RunResult]) -> str:
+    """Say for each run how long it was in each state; a state entered again after a crash appears again."""
+    lines = []
+    for r in results:
+        phases = [f"{p.state.value} {_minutes(p.seconds)}" if p.seconds is not None else p.state.value for p in r.timeline]
+        start = f"{r.timeline[0].entered:%Y-%m-%d %H:%M:%S} UTC: " if r.timeline else ""
+        lines.append(f"- {_text(r.spec.id)}: {start}{' → '.join(phases) or 'nothing recorded'}")
+    return "\n".join(lines)
+
+
+class _Link(str):
+    """A link that was made here, not text from elsewhere."""
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        lines.append("| " + " | ".join(f"[open](<{c}>)" if isinstance(c, _Link) else _text(c) for c in row) + " |")
+    return "\n".join(lines)
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {_text(text)}" for text in texts)
+
+
+def _text(value: object) -> str:
+    """Make text from anywhere harmless in Markdown: one line, no markup, no control characters, no bare address."""
+    plain = _CONTROL.sub(" ", str(value)).replace("://", ":\u200b//")
+    return _MARKUP.sub(r"\\\1", plain).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
