@@ -150,6 +150,7 @@ class ExecdSandbox:
         self._place = place
         self._control = _Channel(place, "control")
         self._commands = _Channel(place, "commands")
+        self._kills_seen = 0
 
     def exec(
         self,
@@ -172,7 +173,6 @@ class ExecdSandbox:
             "timeout_s": timeout_s,
             "output_cap": output_cap,
         }
-        kills_before = self._place.measured()[2]
         wait = None if timeout_s is None else timeout_s + AFTER_DEADLINE_S
         try:
             with self._commands.call(wait) as wire:
@@ -182,8 +182,10 @@ class ExecdSandbox:
         except BlockingIOError as exc:  # no process could be made for the call
             return ExecResult(_NO_SIGNAL_EXIT, b"", f"{exc.strerror}\n".encode())
         except SandboxUnavailable:
-            return self._lost(kills_before)
+            return self._lost()
         ok = answer["ok"]
+        if ok.get("oom_killed"):
+            self._kills_seen = self._place.measured()[2]
         return ExecResult(
             exit_code=ok["exit_code"],
             stdout=body[: ok["stdout"]],
@@ -194,14 +196,15 @@ class ExecdSandbox:
             duration_s=ok["duration_s"],
         )
 
-    def _lost(self, kills_before: int) -> ExecResult:
+    def _lost(self) -> ExecResult:
         """Return what is known of a command whose worker is gone though the sandbox lives.
 
         Raises:
             SandboxUnavailable: the sandbox is gone.
         """
         self._simple("ping")
-        killed = self._place.measured()[2] > kills_before
+        kills = self._place.measured()[2]
+        killed, self._kills_seen = kills > self._kills_seen, kills
         reason = b"execd's worker for this command was killed for want of memory\n" if killed else b"execd's worker was killed\n"
         return ExecResult(137, b"", reason, oom_killed=killed)
 
@@ -227,7 +230,7 @@ class ExecdSandbox:
                 answer, _ = wire.receive()
                 _raise_error(answer)
         except BlockingIOError as exc:
-            raise SandboxError(exc.strerror, hint="the sandbox's process limit is reached", code="process_limit") from exc
+            raise SandboxError(str(exc.strerror), hint="the sandbox's process limit is reached", code="process_limit") from exc
         return str(answer["ok"]["process"])
 
     def poll(self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0) -> ProcessStatus:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-import harness
 from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.client import Channel, ExecdSandbox
+from harness.sandbox.launching import SYSTEM_PATH, base_environment, check_spec, disk_folder, package_folder, run_jail
 from harness.sandbox.state import SandboxFolder
-from harness.spec.errors import IsolationUnavailable, SandboxError, SandboxUnavailable
+from harness.spec.errors import IsolationUnavailable, SandboxUnavailable
 
 NAME = "namespace"
 _KIND = "sb"
-_LAUNCH_TIMEOUT_S = 60.0
-_SOCKETS: dict[Channel, str] = {"control": "c", "commands": "x"}
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _REMEDY = (
-    "run as root, or enable user namespaces (sysctl user.max_user_namespaces=10000; kernel.unprivileged_userns_clone=1 on Debian; "
-    "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu); in a container add --privileged. "
+    "run as root, or enable user namespaces (sysctl user.max_user_namespaces=10000; on Debian "
+    "kernel.unprivileged_userns_clone=1; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); "
+    "in a container add --privileged. "
     "`--sandbox unsafe-local` runs without any isolation: agents then see the host's files, network and processes"
 )
 
@@ -42,7 +37,7 @@ class NamespaceBackend:
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox and wait until it answers; see `Backend.create`."""
-        _check_mounts(spec)
+        check_spec(spec)
         place = _Place(spec.id)
         place.folder.create(spec)
         try:
@@ -83,25 +78,15 @@ class _Place:
     def __init__(self, id: str) -> None:
         self.folder = SandboxFolder(_KIND, id)
         self.group = cgroups.Group(cgroups.find_hierarchies(), id)
-        self.image = _image_folder() / f"dojo-{os.geteuid()}-{id}.ext4"
+        self.image = disk_folder() / f"dojo-{os.geteuid()}-{id}.ext4"
 
     def connect(self, channel: Channel) -> socket.socket:
         """Open a connection to execd."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.connect(str(self.folder.path / _SOCKETS[channel]))
-        except OSError:
-            sock.close()
-            raise
-        return sock
+        return self.folder.connect(channel)
 
     def cause_of_death(self) -> str:
         """Say why it does not answer."""
-        if not self.folder.path.exists():
-            return "it was destroyed"
-        state = "its first process runs" if self.folder.first_process() is not None else "its first process is gone"
-        log = self.folder.log()
-        return f"{state}; execd's last words: {log}" if log else state
+        return self.folder.cause_of_death()
 
     def measured(self) -> tuple[float | None, float | None, int]:
         """Return what the control group counted."""
@@ -122,32 +107,14 @@ def _privileged() -> bool:
     return os.geteuid() == 0
 
 
-def _image_folder() -> Path:
-    """Where disk images lie while they are made: on a real disk, not in memory."""
-    return Path("/var/tmp") if os.access("/var/tmp", os.W_OK) else Path("/tmp")
-
-
 def _disk_kind() -> tuple[str, str]:
     """Return "ext4" and the path of mkfs where images can be mounted, else "tmpfs" and the reason."""
     if not _privileged():
         return "tmpfs", "an ordinary user cannot mount disk images"
     if not os.path.exists("/dev/loop-control"):
         return "tmpfs", "there are no loop devices here"
-    mkfs = shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
+    mkfs = shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
     return ("ext4", mkfs) if mkfs else ("tmpfs", "mkfs.ext4 is not installed (package e2fsprogs)")
-
-
-def _check_mounts(spec: SandboxSpec) -> None:
-    for mount in spec.mounts:
-        if not mount.source.exists():
-            raise SandboxError(f"{mount.source} is to be shown at {mount.target} but does not exist", code="missing_mount")
-        if not mount.target.startswith("/") or os.path.normpath(mount.target) != mount.target or mount.target == "/":
-            raise SandboxError(
-                f"{mount.target!r} cannot be a mount's target", hint="give a plain absolute path", code="bad_mount"
-            )
-    for relay in spec.relays:
-        if not relay.socket.parent.is_dir():
-            raise SandboxError(f"the folder of the relay's socket {relay.socket} does not exist", code="missing_mount")
 
 
 def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
@@ -159,54 +126,15 @@ def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
         "mode": "privileged" if _privileged() else "nested",
         "disk": {"kind": kind, "size_mb": spec.limits.disk_mb, "image": str(place.image), "mkfs": mkfs if kind == "ext4" else ""},
         "exposed": exposed,
-        "hidden": [_package_folder()],
+        "hidden": [package_folder()],
         "binds": [{"source": str(m.source.resolve()), "target": m.target, "writable": m.writable} for m in spec.mounts],
         "gpus": spec.limits.gpus,
-        "env": base_environment(sys.prefix) | dict(spec.env),
+        "env": base_environment() | dict(spec.env),
         "rlimits": cgroups.rlimits(spec.limits, cgroups.find_hierarchies().missing),
         "cgroup_procs": place.group.procs_files,
         "oom_counter": place.group.oom_counter,
         "relays": [[r.port, str(r.socket)] for r in spec.relays],
     }
-
-
-def _package_folder() -> str:
-    return str(Path(harness.__file__).resolve().parent)
-
-
-def base_environment(python_prefix: str) -> dict[str, str]:
-    """Return the environment every command starts from; nothing of the host's is in it."""
-    return {
-        "PATH": f"/opt/dojo/bin:{python_prefix}/bin:{_SYSTEM_PATH}",
-        "PYTHONPATH": "/opt/dojo/lib",
-        "HOME": "/workspace",
-        "USER": "agent",
-        "LOGNAME": "agent",
-        "SHELL": "/bin/sh",
-        "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp",
-    }
-
-
-def run_jail(function: str, *arguments: str, plan: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Run a function of `jail.launch` in a bare interpreter of its own and return what it said."""
-    python = os.path.realpath(sys.executable)
-    package = _package_folder()
-    code = f"import sys; sys.path.append(sys.argv[1]); from sandbox.jail.launch import {function}; {function}()"
-    command = [python, "-I", "-S", "-c", code, package, *arguments]
-    done = subprocess.run(
-        command,
-        input=json.dumps(plan).encode(),
-        capture_output=True,
-        timeout=_LAUNCH_TIMEOUT_S,
-        check=False,
-        env={"LC_ALL": "C.UTF-8"},
-    )
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        answer = {"ok": False, "step": "start", "errno": None, "message": done.stderr.decode(errors="replace")[-500:].strip()}
-    return answer
 
 
 def _launch(plan: dict[str, Any]) -> None:
@@ -234,8 +162,8 @@ def _check_isolation() -> Check:
     return Check(
         "isolation",
         True,
-        "user namespaces; one user id inside, so every command has process and user namespaces of its own (commands of one sandbox "
-        "do not see each other's processes, and `root` inside owns the same files as `agent`)",
+        "user namespaces; one user id inside, so every command has process and user namespaces of its own (commands of one "
+        "sandbox do not see each other's processes, and `root` inside owns the same files as `agent`)",
     )
 
 
@@ -257,5 +185,5 @@ def _check_limits() -> list[Check]:
 def _check_disk() -> Check:
     kind, detail = _disk_kind()
     if kind == "ext4":
-        return Check("disk limit", True, f"an ext4 image for each sandbox in {_image_folder()}")
+        return Check("disk limit", True, f"an ext4 image for each sandbox in {disk_folder()}")
     return Check("disk limit", True, f"a tmpfs of that size, which counts as memory: {detail}")

@@ -17,18 +17,21 @@ import os
 import re
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.sandbox.base import Mount, Relay, SandboxSpec
+from harness.sandbox.client import Channel
 from harness.sandbox.runtime import runtime_root
 from harness.spec.errors import SandboxError, SandboxUnavailable, UsageError
 from harness.spec.task import Limits
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _DEATH_WAIT_S = 20.0
+_SOCKETS: dict[Channel, str] = {"control": "c", "commands": "x"}
 
 
 class SandboxFolder:
@@ -81,8 +84,25 @@ class SandboxFolder:
         """Return the pid of the first process inside, None if it is not running."""
         return self._recorded("init")
 
-    def log(self) -> str:
-        """Return the end of what execd had to say."""
+    def connect(self, channel: Channel) -> socket.socket:
+        """Open a connection to execd. Raises OSError when nobody answers."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(str(self.path / _SOCKETS[channel]))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def cause_of_death(self) -> str:
+        """Say what is known about why execd does not answer."""
+        if not self.path.exists():
+            return "it was destroyed"
+        state = "its first process runs" if self.first_process() is not None else "its first process is gone"
+        log = self._log()
+        return f"{state}; execd's last words: {log}" if log else state
+
+    def _log(self) -> str:
         try:
             return (self.path / "log").read_text(errors="replace")[-2000:].strip()
         except FileNotFoundError:

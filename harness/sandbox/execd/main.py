@@ -15,7 +15,7 @@ from typing import NoReturn
 from . import relay, seccomp, syscalls
 from .operations import CommandWorker, ControlWorker
 from .service import serve
-from .settings import Settings
+from .settings import RelaySettings, Settings
 from .wire import Wire
 
 
@@ -66,7 +66,7 @@ def _fork(body: Callable[[], None]) -> int:
         os._exit(1)
 
 
-def _relays(settings: Settings, listeners: list[tuple[socket.socket, relay.RelaySettings]], others: list[socket.socket]) -> None:
+def _relays(settings: Settings, listeners: list[tuple[socket.socket, RelaySettings]], others: list[socket.socket]) -> None:
     for other in others:
         other.close()
     _harden(settings)

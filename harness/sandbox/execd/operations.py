@@ -147,12 +147,11 @@ class ControlWorker:
         wire.send({"ok": {"mode": self._settings.mode}})
 
     def _usage(self, wire: Wire, head: Head, size: int) -> None:
-        disk = os.statvfs(self._settings.workspace)
         inside = tree.descendants(self._command_service)
         wire.send(
             {
                 "ok": {
-                    "disk_bytes": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
+                    "disk_bytes": _disk_bytes(self._settings),
                     "processes": len(self._agent_processes()),
                     "cpu_s": tree.cpu_seconds([self._command_service, *inside]),
                     "memory_bytes": sum(_resident(pid) for pid in inside),
@@ -301,6 +300,19 @@ def _kill_as_agent() -> None:
         pass  # nothing there
     finally:
         os._exit(0)
+
+
+def _disk_bytes(settings: Settings) -> int:
+    """Return what is in use on the sandbox's disk; without one of its own, what lies in the workspace."""
+    if settings.mode != "open":
+        disk = os.statvfs(settings.workspace)
+        return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+    total = 0
+    for folder, _, names in os.walk(settings.workspace):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+    return total
 
 
 def _resident(pid: int) -> int:

@@ -6,6 +6,7 @@ While nobody listens on the socket (the harness restarts), accepted connections 
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import time
@@ -196,7 +197,7 @@ class RelayLoop:
 
 def _hung_up(client: socket.socket) -> bool:
     """Whether the client went away while it waited; one that only ended its sending is still there."""
-    poll = selectors.select.poll()
+    poll = select.poll()
     poll.register(client, 0)
     return bool(poll.poll(0))
 

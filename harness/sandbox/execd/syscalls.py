@@ -55,7 +55,7 @@ def _check(result: int, what: str) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """Call mount(2); an OSError names the target."""
+    """Make or change a mount; an OSError names the target."""
     args = [a.encode() if a else None for a in (source, target, kind)]
     _check(_libc.mount(*args, ctypes.c_ulong(flags), data.encode() if data else None), target)
 
@@ -76,7 +76,7 @@ def unshare(flags: int) -> None:
 
 
 def prctl(option: int, argument: int | bytes = 0) -> None:
-    """Call prctl(2) with one argument."""
+    """Set a property of this process, with one argument."""
     value = argument if isinstance(argument, bytes) else ctypes.c_ulong(argument)
     zero = ctypes.c_ulong(0)
     _check(_libc.prctl(option, value, zero, zero, zero), f"prctl({option})")

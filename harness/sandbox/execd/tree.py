@@ -1,7 +1,7 @@
 """Process trees: who descends from whom, and killing all of it.
 
-Whoever calls `become_subreaper` before it starts a command is the ancestor of everything the command ever starts, however often that
-forks, so the tree is found by descent and nothing of it gets away.
+Whoever calls `become_subreaper` before it starts a command is the ancestor of everything the command ever starts, however often
+that forks, so the tree is found by descent and nothing of it gets away.
 """
 
 from __future__ import annotations

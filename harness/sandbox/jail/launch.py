@@ -64,6 +64,13 @@ def _launch(plan: dict[str, Any]) -> None:
         sockets = [_listen(name) for name in ("c", "x")]
         log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         settings = _settings(plan)
+    root = None if plan["mode"] == "open" else _isolate(plan)
+    with _step("first process"):
+        _fork_first_process(lambda ready: _first_process(root, settings, sockets, log, ready))
+
+
+def _isolate(plan: dict[str, Any]) -> Root:
+    """Leave the host but for its processes; return the new root, not yet entered."""
     with _step("namespaces"):
         enter_namespaces(plan["mode"])
     with _step("network"):
@@ -72,8 +79,9 @@ def _launch(plan: dict[str, Any]) -> None:
     root = Root(f"{plan['folder']}/root", privileged=plan["mode"] == "privileged")
     with _step("files"):
         root.build(_root_plan(plan))
-    with _step("first process"):
-        _fork_first_process(lambda ready: _first_process(root, settings, sockets, log, ready))
+    with _step("namespaces"):
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+    return root
 
 
 def enter_namespaces(mode: str) -> None:
@@ -112,6 +120,7 @@ def _settings(plan: dict[str, Any]) -> Settings:
         cgroup_procs=tuple(os.open(path, os.O_WRONLY) for path in plan["cgroup_procs"]),
         oom_counter=os.open(plan["oom_counter"], os.O_RDONLY) if plan["oom_counter"] else -1,
         relays=tuple(relays),
+        **{name: plan[name] for name in ("workspace", "spool", "paths") if name in plan},
     )
 
 
@@ -133,7 +142,6 @@ def _fork_first_process(body: Callable[[Callable[[], None]], None]) -> None:
     """
     go_read, go_write = os.pipe()
     news_read, news_write = os.pipe()
-    syscalls.unshare(syscalls.CLONE_NEWPID)
     pid = os.fork()
     if pid:
         os.close(go_read)
@@ -170,12 +178,17 @@ def _fork_first_process(body: Callable[[Callable[[], None]], None]) -> None:
         os._exit(1)
 
 
-def _first_process(root: Root, settings: Settings, sockets: list[socket.socket], log: int, ready: Callable[[], None]) -> None:
+def _first_process(
+    root: Root | None, settings: Settings, sockets: list[socket.socket], log: int, ready: Callable[[], None]
+) -> None:
     os.setsid()
-    with _step("/proc"):
-        root.mount_proc()
-    with _step("root"):
-        root.enter()
+    if root is not None:
+        with _step("/proc"):
+            root.mount_proc()
+        with _step("root"):
+            root.enter()
+    else:
+        os.chdir("/")
     null = os.open("/dev/null", os.O_RDWR)
     for target, descriptor in enumerate((null, log, log)):
         os.dup2(descriptor, target)

@@ -1,0 +1,84 @@
+"""What backends on this host share: the program that brings execd up, the environment inside, and checks of a specification."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.sandbox.base import SandboxSpec
+from harness.spec.errors import SandboxError
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LAUNCH_TIMEOUT_S = 60.0
+
+
+def base_environment() -> dict[str, str]:
+    """Return the environment every command starts from; nothing of the host's is in it."""
+    return {
+        "PATH": f"/opt/dojo/bin:{sys.prefix}/bin:{SYSTEM_PATH}",
+        "PYTHONPATH": "/opt/dojo/lib",
+        "HOME": "/workspace",
+        "USER": "agent",
+        "LOGNAME": "agent",
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",
+    }
+
+
+def package_folder() -> str:
+    """Return where this package lies: agents must not reach it, and bare interpreters import from it."""
+    return str(Path(harness.__file__).resolve().parent)
+
+
+def disk_folder() -> Path:
+    """Return where what sandboxes write lies on the host: on a real disk, not in memory."""
+    return Path("/var/tmp") if os.access("/var/tmp", os.W_OK) else Path("/tmp")
+
+
+def check_spec(spec: SandboxSpec) -> None:
+    """Refuse what cannot be mounted.
+
+    Raises:
+        SandboxError: names the mount (code ``missing_mount`` or ``bad_mount``).
+    """
+    for mount in spec.mounts:
+        if not mount.source.exists():
+            raise SandboxError(f"{mount.source} is to be shown at {mount.target} but does not exist", code="missing_mount")
+        if not mount.target.startswith("/") or os.path.normpath(mount.target) != mount.target or mount.target == "/":
+            raise SandboxError(
+                f"{mount.target!r} cannot be a mount's target", hint="give a plain absolute path", code="bad_mount"
+            )
+    for relay in spec.relays:
+        if not relay.socket.parent.is_dir():
+            raise SandboxError(f"the folder of the relay's socket {relay.socket} does not exist", code="missing_mount")
+
+
+def run_jail(
+    function: str, *arguments: str, plan: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run a function of `jail.launch` in a bare interpreter of its own and return what it said (``ok``, ``step``, ``message``).
+
+    The interpreter sees neither site-packages nor the environment, so it starts fast and passes nothing on.
+    """
+    code = f"import sys; sys.path.append(sys.argv[1]); from sandbox.jail.launch import {function}; {function}()"
+    command = [os.path.realpath(sys.executable), "-I", "-S", "-c", code, package_folder(), *arguments]
+    done = subprocess.run(
+        command,
+        input=json.dumps(plan).encode(),
+        capture_output=True,
+        timeout=_LAUNCH_TIMEOUT_S,
+        check=False,
+        env={"LC_ALL": "C.UTF-8", **(env or {})},
+    )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        answer = {"ok": False, "step": "start", "errno": None, "message": done.stderr.decode(errors="replace")[-500:].strip()}
+    return answer
