@@ -17,7 +17,25 @@ _DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 _MAX_CHARS = 120
 _MAX_POWER_DIGITS = 4
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
-_COMMANDS = frozenset(["frac", "dfrac", "tfrac", "sqrt", "cdot", "times", "div", "left", "right", "text", "textbf", "mathrm", "mathbf", "quad", "qquad"])
+_COMMANDS = frozenset(
+    (
+        "frac",
+        "dfrac",
+        "tfrac",
+        "sqrt",
+        "cdot",
+        "times",
+        "div",
+        "left",
+        "right",
+        "text",
+        "textbf",
+        "mathrm",
+        "mathbf",
+        "quad",
+        "qquad",
+    )
+)
 _TIMEOUT_S = 5
 
 
