@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
+
 from harness.assets import base_models
 from harness.assets.base_models import (
     MANIFEST,
@@ -22,7 +23,9 @@ def model_dir(path: Path) -> Path:
     """A Hugging Face directory with one tensor of 6 weights."""
     path.mkdir(parents=True)
     (path / "config.json").write_text('{"model_type": "llama"}')
-    header = json.dumps({"__metadata__": {"format": "pt"}, "w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    header = json.dumps(
+        {"__metadata__": {"format": "pt"}, "w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
+    ).encode()
     (path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 24)
     return path
 
@@ -115,7 +118,10 @@ def test_the_packaged_model_becomes_a_directory_that_answers(tmp_path_factory: p
     tokenizer = AutoTokenizer.from_pretrained(model.path)
     network = AutoModelForCausalLM.from_pretrained(model.path)
     prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "What is the capital of France?"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        [{"role": "user", "content": "What is the capital of France?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
     )
     out = network.generate(**prompt, max_new_tokens=12, do_sample=False)
     assert "Paris" in tokenizer.decode(out[0, prompt["input_ids"].shape[1] :])

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from harness.assets.tree import build_folder, sha256_file, tree_digest
 
 
