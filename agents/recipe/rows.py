@@ -120,21 +120,21 @@ def json_objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def bare_value(answer: Any, key: str = "output") -> str:
-    """Take the bare answer out of whatever a source wrote: a box, a JSON object, "the answer is …", ``$…$`` or the text itself."""
+    """Take the bare answer out of what a source wrote: a box, a JSON object, "the answer is …", mark-up or the text itself."""
     if isinstance(answer, Mapping):
         return _from_object(answer, key)
     if isinstance(answer, list):
         return json.dumps(answer, ensure_ascii=False)
     if answer is None:
         return ""
-    text = str(answer).strip()
+    text = re.sub(r"</?[a-zA-Z]{1,10}>", "", str(answer)).strip()
     boxed = last_boxed(text)
     if boxed is not None:
         return bare_value(boxed, key)
     objects = list(json_objects(text)) if "{" in text else []
     if objects:
         return _from_object(objects[-1], key)
-    match = _TAIL.search(text) if len(text) > 12 else None
+    match = _TAIL.search(text)
     if match:
         text = match.group(1).strip()
     text = text.strip('$ \n\t`"')

@@ -1,0 +1,1 @@
+"""FT-Agent: plans, trains, measures and plans again until the time is used up. Knows the harness only through the agent API."""

@@ -1,0 +1,196 @@
+"""Configurations: checked against the trainer's real dataclasses, and what they will cost in memory and time.
+
+`schema_of` reads names, types, defaults and choices from a dataclass (in the process that has the trainer imported); `check` compares a plan with
+such a schema and needs no library, so that a wrong argument costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import enum
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Arguments that the loop itself decides; a plan that sets one would fight it.
+OWNED = frozenset(
+    "output_dir max_steps num_train_epochs seed data_seed use_cpu bf16 fp16 report_to push_to_hub logging_strategy logging_steps save_strategy "
+    "eval_strategy resume_from_checkpoint remove_unused_columns dataset_kwargs disable_tqdm lr_scheduler_type warmup_steps packing "
+    "padding_free completion_only_loss assistant_only_loss deepspeed fsdp hub_token local_rank model_init_kwargs optim".split()
+)
+# argument → lowest, highest sensible value. Outside, training is known to do nothing, to diverge or to fail.
+RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (1e-7, 3e-2),
+    "weight_decay": (0.0, 0.5),
+    "adam_beta1": (0.0, 0.999),
+    "adam_beta2": (0.8, 0.99999),
+    "adam_epsilon": (1e-12, 1e-3),
+    "max_grad_norm": (0.0, 100.0),
+    "per_device_train_batch_size": (1, 512),
+    "gradient_accumulation_steps": (1, 512),
+    "max_length": (16, 131072),
+    "neftune_noise_alpha": (0.0, 50.0),
+    "label_smoothing_factor": (0.0, 0.5),
+    "r": (1, 512),
+    "lora_alpha": (1, 2048),
+    "lora_dropout": (0.0, 0.6),
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a trainer's class: the types it takes (``int``, ``float``, ``bool``, ``str``, ``list``, ``dict``, ``none``) and choices."""
+
+    types: tuple[str, ...]
+    default: Any = None
+    choices: tuple[str, ...] = ()
+
+
+Schema = dict[str, Argument]
+
+
+def schema_of(cls: type) -> Schema:
+    """Read a dataclass's arguments. Types that are not plain (callables, classes) are taken as ``any``."""
+    hints = typing.get_type_hints(cls)
+    schema = {}
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        names, choices = _types(hints[field.name])
+        default = field.default if isinstance(field.default, str | int | float | bool) else None
+        schema[field.name] = Argument(
+            tuple(sorted(names)), default.value if isinstance(default, enum.Enum) else default, tuple(choices)
+        )
+    return schema
+
+
+def schema_to_json(schema: Schema) -> dict[str, Any]:
+    """Return plain JSON of a schema."""
+    return {name: dataclasses.asdict(argument) for name, argument in schema.items()}
+
+
+def schema_from_json(value: Mapping[str, Any]) -> Schema:
+    """Read what `schema_to_json` wrote."""
+    return {n: Argument(tuple(a["types"]), a["default"], tuple(a["choices"])) for n, a in value.items()}
+
+
+def check(trainer: Mapping[str, Any], lora: Mapping[str, Any], schemas: Mapping[str, Schema], *, cuda: bool) -> list[str]:
+    """Return what is wrong with a plan's configuration, each with the value and what to do; empty when all is well."""
+    problems = []
+    for group, values in (("trainer", trainer), ("lora", lora)):
+        schema = schemas[group]
+        for name, value in values.items():
+            if name in OWNED:
+                problems.append(f"{group}.{name} is decided by the loop; leave it out")
+            elif name not in schema:
+                close = difflib.get_close_matches(name, schema, n=1)
+                problems.append(
+                    f"{group}.{name} is no argument of the trainer" + (f"; did you mean {close[0]}?" if close else "")
+                )
+            else:
+                problems += [f"{group}.{name} = {value!r}: {p}" for p in _value_problems(name, value, schema[name])]
+    return problems + _dependencies(trainer, lora, cuda)
+
+
+def _dependencies(trainer: Mapping[str, Any], lora: Mapping[str, Any], cuda: bool) -> list[str]:
+    problems = []
+    if trainer.get("tf32") and not cuda:
+        problems.append("trainer.tf32 needs a GPU; leave it out on a CPU")
+    if trainer.get("use_liger_kernel") and not cuda:
+        problems.append("trainer.use_liger_kernel needs a GPU; leave it out on a CPU")
+    if lora.get("layers_to_transform") is not None and isinstance(lora.get("target_modules"), str):
+        problems.append("lora.layers_to_transform needs target_modules as a list of names, not one text")
+    if lora.get("use_dora") and lora.get("lora_dropout"):
+        problems.append("lora.use_dora is slow with lora_dropout; set one of them")
+    return problems
+
+
+def _value_problems(name: str, value: Any, argument: Argument) -> list[str]:
+    kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list", tuple: "list", dict: "dict", type(None): "none"}
+    kind = kinds.get(type(value), "any")
+    fits = kind in argument.types or "any" in argument.types or (kind == "int" and "float" in argument.types)
+    if not fits:
+        return [f"is {kind}, expected {' or '.join(argument.types)}"]
+    if isinstance(value, float) and not math.isfinite(value):
+        return ["is not finite"]
+    if argument.choices and isinstance(value, str) and value not in argument.choices:
+        return [f"is none of {', '.join(argument.choices[:12])}"]
+    if name in RANGES and isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = RANGES[name]
+        if not low <= value <= high:
+            return [f"is outside {low:g} … {high:g}"]
+    return []
+
+
+def _types(hint: Any) -> tuple[set[str], list[str]]:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        names: set[str] = set()
+        choices: list[str] = []
+        for part in typing.get_args(hint):
+            more, further = _types(part)
+            names |= more
+            choices += further
+        free = str in typing.get_args(hint) and not choices
+        return names, [] if free else choices
+    if origin is typing.Literal:
+        values = typing.get_args(hint)
+        return {"bool" if isinstance(v, bool) else type(v).__name__ for v in values}, [v for v in values if isinstance(v, str)]
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return {"str"}, [str(m.value) for m in hint]
+    plain = {
+        bool: "bool",
+        int: "int",
+        float: "float",
+        str: "str",
+        type(None): "none",
+        list: "list",
+        tuple: "list",
+        set: "list",
+        dict: "dict",
+    }
+    name = plain.get(origin or hint)
+    return ({name} if name else {"any"}), []
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What estimates need to know of the base model. ``bytes`` is the size of one weight."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    bytes: int
+
+
+def estimate_memory_mb(
+    model: ModelFacts, lora_parameters: int, tokens_per_step: int, answer_tokens: int, checkpointing: bool
+) -> float:
+    """Estimate peak training memory in MB.
+
+    Weights, four values for each trained parameter (weight, gradient, two moments, fp32), about 34 values of the hidden size a token and layer for
+    activations (Korthikanti et al. 2022, section 4.1; one layer's worth and the layers' inputs under checkpointing), and three copies of the
+    answer tokens' logits in fp32.
+    """
+    weights = model.parameters * model.bytes
+    trained = lora_parameters * 16
+    per_layer = 34 * model.hidden * max(2, model.bytes) / 2
+    activations = tokens_per_step * (
+        per_layer + 2 * model.layers * model.hidden * model.bytes if checkpointing else per_layer * model.layers
+    )
+    logits = 3 * 4 * answer_tokens * model.vocabulary
+    return (weights + trained + activations + logits) / 1e6
+
+
+def lora_parameters(lora: Mapping[str, Any], model: ModelFacts) -> int:
+    """Count roughly what an adapter trains: rank × (in + out) over the seven linear layers of a decoder block, fewer where named."""
+    targets = lora.get("target_modules", "all-linear")
+    modules = 7 if isinstance(targets, str) else min(7, len(targets))
+    layers = len(lora["layers_to_transform"]) if isinstance(lora.get("layers_to_transform"), list) else model.layers
+    # a feed-forward layer is about three times as wide as the hidden size; the mean over the seven is about 3 × hidden in and out together
+    return int(lora.get("r", 8)) * 3 * model.hidden * modules * layers

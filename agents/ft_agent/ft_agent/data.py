@@ -1,0 +1,363 @@
+"""Data recipes: named operations on source rows, each logged with rows in and out.
+
+An operation is a pure function from rows to rows. The loop runs a recipe and gets examples in the task's own form; the cap on training samples is
+enforced here whatever the recipe says.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ft_agent.forms import Forms
+from ft_agent.plan import Operation
+from ft_agent.rows import Row, bare_value, is_number, normal, rationale_value
+
+
+class RecipeError(ValueError):
+    """A data recipe that cannot be run: an unknown operation or argument, or nothing left. Says what to change."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A training or validation example in the task's own form."""
+
+    id: str
+    prompt: str
+    answer: str
+    slice: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """What operations may look at beside the rows.
+
+    Attributes:
+        forms: how the task words prompts and answers.
+        held_out: normalised questions that training must not contain (own validation split, dev prompts seen in feedback).
+        cap: most training samples the task allows.
+        seed: of the run.
+        slice_scores: last known score by slice, for rebalancing towards weak ones.
+        source_errors: source → estimated share of wrong answers (`error_rates` over all rows).
+    """
+
+    forms: Forms
+    cap: int
+    seed: int = 0
+    held_out: frozenset[str] = frozenset()
+    slice_scores: Mapping[str, float] = field(default_factory=dict)
+    source_errors: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The outcome of a recipe: examples in training order and a log line per operation."""
+
+    examples: tuple[Example, ...]
+    log: tuple[dict[str, Any], ...]
+
+
+Op = Callable[[list[Row], dict[str, Any], Context], list[Row]]
+
+
+def select(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
+    """Keep the named ``sources`` (all without the argument)."""
+    wanted = args.get("sources")
+    return [r for r in rows if not wanted or r.source in wanted]
+
+
+def clean(rows: list[Row], _: dict[str, Any], __: Context) -> list[Row]:
+    """Fold white space, drop empty questions, control characters and questions cut off in mid-sentence."""
+    kept = []
+    tidy = [replace(r, prompt=re.sub(r"[ \t\u00a0]+", " ", r.prompt).strip()) for r in rows]
+    ended = sum(1 for r in tidy if r.prompt[-1:] in ".?!:)}]\"'`$>")
+    whole = ended >= 0.8 * max(1, len(tidy))
+    for r in tidy:
+        if len(r.prompt) < 4 or any(ord(c) < 32 and c not in "\n\r\t" for c in r.prompt) or "\ufffd" in r.prompt:
+            continue
+        if whole and r.prompt[-1] not in ".?!:)}]\"'`$>":
+            continue
+        kept.append(r)
+    return kept
+
+
+def repair(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
+    """Bring answers to their bare value: out of boxes, prose and JSON; numbers without dressing; a missing answer from its solution."""
+    key = context.forms.answers.key
+    repaired = []
+    for r in rows:
+        value = bare_value(r.value, key) or rationale_value(r.rationale, key)
+        plain = value.replace(",", "").replace(" ", "").rstrip(".")
+        if not context.forms.fits(value, r.slice) and is_number(plain):
+            value = plain
+        if is_number(plain) and float(plain).is_integer() and "integer" in context.forms.kinds and abs(float(plain)) < 1e15:
+            value = str(int(float(plain)))
+        repaired.append(replace(r, value=value))
+    return repaired
+
+
+def kind(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
+    """Drop rows whose answer is empty or not of a kind that the task answers with."""
+    return [r for r in rows if r.value and context.forms.fits(r.value, r.slice)]
+
+
+def verify(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
+    """Drop rows that can be shown wrong: against their own solution, their own arithmetic, or the weighted majority of their duplicates."""
+    votes = answer_votes(rows, context.source_errors)
+    kept = []
+    for r in rows:
+        said = votes[normal(r.prompt)]
+        others = max((w for value, w in said.items() if value != normal(r.value)), default=0.0)
+        if said[normal(r.value)] > others + 1e-9 and not contradicts_itself(r):
+            kept.append(r)
+    return kept
+
+
+def dedupe(rows: list[Row], _: dict[str, Any], __: Context) -> list[Row]:
+    """Keep the first row of each question (the one with a solution where there is one)."""
+    first: dict[str, Row] = {}
+    for r in rows:
+        key = normal(r.prompt)
+        if key not in first or (r.rationale and not first[key].rationale):
+            first[key] = r
+    return list(first.values())
+
+
+def drop_leaks(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
+    """Drop questions held out for validation, shown as worked examples or seen in dev feedback."""
+    barred = context.held_out | context.forms.leaks
+    return [r for r in rows if normal(r.prompt) not in barred and normal(context.forms.prompts.write(r.prompt)) not in barred]
+
+
+def trust(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Use sources that contradict themselves only where nothing better is there.
+
+    A source of which more than ``max_error`` is estimated to be wrong keeps the rows that others confirm, and, in slices with fewer than ``floor``
+    rows otherwise, as many more as bring the slice up to it. Runs before `dedupe`, which removes the confirmations.
+    """
+    ceiling, floor = float(args.get("max_error", 0.06)), int(args.get("floor", 40))
+    errors = context.source_errors
+    votes = Counter((normal(r.prompt), normal(r.value)) for r in rows)
+    kept, doubtful = [], []
+    for r in rows:
+        confirmed = votes[normal(r.prompt), normal(r.value)] > 1
+        (kept if confirmed or errors.get(r.source, 0.0) <= ceiling else doubtful).append(r)
+    have = Counter(slice_of(r) for r in kept)
+    filled = []
+    for r in sorted(doubtful, key=lambda r: errors.get(r.source, 0.0)):
+        if have[slice_of(r)] < floor:
+            have[slice_of(r)] += 1
+            filled.append(r)
+    return kept + filled
+
+
+def distrust(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
+    """Drop the rows a trained model found least believable: ``rows`` lists them as ``source:index``."""
+    barred = set(args.get("rows", ()))
+    return [r for r in rows if row_id(r) not in barred]
+
+
+def rebalance(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Even out slices: each gets rows in proportion to its size to the ``power`` (0 equal, 1 as it is), weak ones ``boost`` times more.
+
+    ``by`` is slice (default) or source. Rows are taken without repetition, so that a small group is used whole.
+    """
+    power, boost = float(args.get("power", 0.5)), float(args.get("boost", 0.0))
+    rng = random.Random(context.seed)
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for r in rows:
+        groups[r.source if args.get("by") == "source" else slice_of(r)].append(r)
+    total = min(int(args.get("rows", len(rows))), len(rows))
+    weight = {g: len(v) ** power * (1 + boost * (1 - context.slice_scores.get(g, 0.5))) for g, v in groups.items()}
+    quota = {g: 0 for g in groups}
+    remaining, active = total, set(groups)
+    while remaining > 0 and active:
+        share = remaining / sum(weight[g] for g in active)
+        grown = 0
+        for g in sorted(active):
+            take = min(len(groups[g]) - quota[g], math.ceil(weight[g] * share), remaining - grown)
+            quota[g] += take
+            grown += take
+        remaining -= grown
+        active = {g for g in active if quota[g] < len(groups[g])}
+        if grown == 0:
+            break
+    picked = [r for g in sorted(groups) for r in rng.sample(groups[g], quota[g])]
+    rng.shuffle(picked)
+    return picked
+
+
+def curriculum(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Order rows: ``shuffled`` (default), or ``short_first`` with some mixing left in."""
+    rng = random.Random(context.seed + 1)
+    shuffled = rng.sample(rows, len(rows))
+    if args.get("order", "shuffled") == "shuffled":
+        return shuffled
+    length = {id(r): len(r.prompt) + len(r.value) for r in shuffled}
+    longest = max(length.values(), default=1)
+    return sorted(shuffled, key=lambda r: length[id(r)] / longest + 0.3 * rng.random())
+
+
+def cap(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Keep the first ``rows`` rows, at most the task's own cap."""
+    return rows[: max(0, min(int(args.get("rows", context.cap)), context.cap))]
+
+
+# name → (operation, argument names); `template` is run by `build` because it makes examples out of rows.
+OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
+    "select": (select, frozenset({"sources"})),
+    "clean": (clean, frozenset()),
+    "repair": (repair, frozenset()),
+    "kind": (kind, frozenset()),
+    "verify": (verify, frozenset()),
+    "trust": (trust, frozenset({"max_error", "floor"})),
+    "dedupe": (dedupe, frozenset()),
+    "drop_leaks": (drop_leaks, frozenset()),
+    "distrust": (distrust, frozenset({"rows"})),
+    "rebalance": (rebalance, frozenset({"by", "power", "boost", "rows"})),
+    "curriculum": (curriculum, frozenset({"order"})),
+    "cap": (cap, frozenset({"rows"})),
+    "template": (lambda rows, _args, _context: rows, frozenset({"style"})),
+}
+
+
+def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) -> Dataset:
+    """Run a recipe.
+
+    Raises:
+        RecipeError: an operation or argument is unknown, fails on its arguments, or no row is left; the message names the operation.
+    """
+    current, log = list(rows), []
+    style = "direct"
+    for step in recipe:
+        if step.name not in OPERATIONS:
+            raise RecipeError(f"no data operation {step.name!r}; there are {', '.join(OPERATIONS)}")
+        operation, known = OPERATIONS[step.name]
+        unknown = set(step.args) - known
+        if unknown:
+            raise RecipeError(f"{step.name} takes {sorted(known) or 'no arguments'}, not {sorted(unknown)}")
+        before = len(current)
+        try:
+            current = operation(current, step.args, context)
+        except (TypeError, ValueError, OverflowError) as exc:
+            raise RecipeError(f"{step.name} with {step.args}: {exc}") from exc
+        if step.name == "template":
+            style = str(step.args.get("style", "direct"))
+            if style not in ("direct", "rationale"):
+                raise RecipeError(f"template style {style!r} is unknown; there are direct and rationale")
+        log.append({"operation": step.name, "args": _short(step.args), "rows_in": before, "rows_out": len(current)})
+        if not current:
+            raise RecipeError(f"after {step.name} no row is left of {before}")
+    if len(current) > context.cap:
+        log.append({"operation": "cap", "args": {"by": "the task"}, "rows_in": len(current), "rows_out": context.cap})
+        current = current[: context.cap]
+    return Dataset(tuple(to_example(r, context.forms, style) for r in current), tuple(log))
+
+
+def to_example(row: Row, forms: Forms, style: str = "direct") -> Example:
+    """Write a row as the task would: its wording around the question, its form around the answer."""
+    rationale = _without_answer(row.rationale) if style == "rationale" else ""
+    return Example(row_id(row), forms.prompts.write(row.prompt), forms.answers.write(row.value, rationale), slice_of(row))
+
+
+def row_id(row: Row) -> str:
+    """Name a row for good: its source and its line."""
+    return f"{row.source}:{row.index}"
+
+
+def slice_of(row: Row) -> str:
+    """The slice a row names (`ft_agent.slices` names those whose source does not)."""
+    return row.slice or "all"
+
+
+def answer_votes(rows: Sequence[Row], source_errors: Mapping[str, float] | None = None) -> dict[str, dict[str, float]]:
+    """Weigh, for each question, the answers given: each row counts with its source's share of right answers."""
+    votes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for r in rows:
+        votes[normal(r.prompt)][normal(r.value)] += 1.0 - (source_errors or {}).get(r.source, 0.0)
+    return votes
+
+
+def error_rates(rows: Sequence[Row], rounds: int = 4) -> dict[str, float]:
+    """Estimate each source's share of wrong answers from its checkable rows: those repeated somewhere or with a worked solution.
+
+    Votes and error rates are worked out in turn (the idea of Dawid and Skene, 1979), so that a reliable source is not blamed for
+    disagreeing with an unreliable one.
+    """
+    errors: dict[str, float] = {}
+    for _ in range(rounds):
+        votes = answer_votes(rows, errors)
+        checked: Counter[str] = Counter()
+        wrong: dict[str, float] = defaultdict(float)
+        for r in rows:
+            said = votes[normal(r.prompt)]
+            alone = said[normal(r.value)] < 2 * (1.0 - errors.get(r.source, 0.0)) - 1e-9 and len(said) == 1
+            if alone and not rationale_value(r.rationale) and arithmetic(r.prompt) is None:
+                continue
+            checked[r.source] += 1
+            top, weight = max(said.values()), said[normal(r.value)]
+            tied = sum(1 for w in said.values() if w > top - 1e-9)
+            wrong[r.source] += 1.0 if contradicts_itself(r) or weight < top - 1e-9 else 1.0 - 1.0 / tied
+        errors = {s: min(0.9, wrong[s] / checked[s]) if checked[s] else 0.0 for s in {r.source for r in rows}}
+    return errors
+
+
+def contradicts_itself(row: Row) -> bool:
+    """Whether a row's solution ends elsewhere than its answer, or its question is plain arithmetic with another result."""
+    said = rationale_value(row.rationale)
+    if said and normal(said) != normal(row.value) and is_number(said) == is_number(row.value):
+        return True
+    result = arithmetic(row.prompt)
+    return result is not None and is_number(row.value) and abs(result - float(row.value)) > 1e-6
+
+
+_EXPRESSION = re.compile(r"(?<![\w.])\(*-?\d[\d\s.()]*(?:[-+*/×÷]\s*\(*\s*-?\d[\d.]*\s*\)*\s*)+")
+_ASKS = re.compile(r"^(?:what is|compute|calculate|evaluate|find|work out|the value of|=|\W)*$", re.IGNORECASE)
+_OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def arithmetic(question: str) -> float | None:
+    """Return the value of a question that is nothing but an expression of + − × ÷ and brackets, else None."""
+    match = _EXPRESSION.search(question)
+    if not match or not _ASKS.match(question[: match.start()].strip()) or not _ASKS.match(question[match.end() :].strip()):
+        return None
+    text = match.group(0).replace("×", "*").replace("÷", "/").strip()
+    if len(text) > 100:
+        return None
+    try:
+        return _value(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+
+
+def _value(node: ast.AST) -> float:
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand)
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return float(node.value)
+    raise ValueError("not plain arithmetic")
+
+
+def _without_answer(rationale: str) -> str:
+    text = re.sub(
+        r"\s*(?:so |thus |therefore,? )?the (?:final )?answer is:?.*$", "", rationale.strip(), flags=re.IGNORECASE | re.DOTALL
+    )
+    return re.sub(r"\s*\$?\\boxed\{[^{}]*\}\$?\.?\s*$", "", text).strip()
+
+
+def _short(args: dict[str, Any]) -> dict[str, Any]:
+    return {k: (f"{len(v)} entries" if isinstance(v, list) and len(v) > 8 else v) for k, v in args.items()}

@@ -1,0 +1,332 @@
+"""The training process: loads the model once, then does jobs (train, score) one after another, a JSON line in, JSON lines out.
+
+It is a process of its own so that a crash, a runaway allocation or a hang costs a job and not the agent; it stays warm because imports and loading
+cost more than a short training run. Run as ``python -m ft_agent.worker MODEL`` by `ft_agent.train.Trainer`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Loss this far above its best smoothed value means the run has diverged: no ordinary noise of a small batch reaches it.
+DIVERGED_FACTOR, DIVERGED_PLUS = 2.0, 1.5
+SMOOTHING = 0.8
+
+
+class Worker:
+    """Holds tokenizer and base model; ``emit`` sends one event to the parent."""
+
+    def __init__(self, model_path: str, emit: Callable[[dict[str, Any]], None]) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.emit, self.model_path = emit, model_path
+        self.cuda = torch.cuda.is_available()
+        self.dtype = torch.bfloat16 if self.cuda else torch.float32
+        self.tokenizer = AutoTokenizer.from_pretrained(model_path)
+        self.model = AutoModelForCausalLM.from_pretrained(model_path, dtype=self.dtype)
+        if self.cuda:
+            self.model.to("cuda")
+        self.model.config.use_cache = False
+        self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        self.shared_works = self._shared_layout_works()
+
+    def describe(self) -> dict[str, Any]:
+        """Say what was loaded and which arguments its trainer takes."""
+        from peft import LoraConfig
+        from trl import SFTConfig
+
+        from ft_agent.config import schema_of, schema_to_json
+
+        config = self.model.config
+        facts = {
+            "parameters": self.model.num_parameters(),
+            "layers": config.num_hidden_layers,
+            "hidden": config.hidden_size,
+            "vocabulary": config.vocab_size,
+            "bytes": 2 if self.cuda else 4,
+        }
+        schemas = {"trainer": schema_to_json(schema_of(SFTConfig)), "lora": schema_to_json(schema_of(LoraConfig))}
+        return {"model": facts, "schemas": schemas, "cuda": self.cuda, "shared_layout": self.shared_works}
+
+    def train(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Train an adapter for ``seconds`` or ``max_steps``; events ``step`` on the way. Says how it ended in ``end``."""
+        import torch
+        from datasets import Dataset
+        from peft import LoraConfig, get_peft_model
+        from torch.optim.lr_scheduler import LambdaLR
+        from transformers import TrainerCallback, set_seed
+        from transformers.trainer_callback import PrinterCallback
+        from trl import SFTConfig, SFTTrainer
+
+        from ft_agent.packing import choose_collator, encode
+
+        begun = time.monotonic()
+        set_seed(int(job["seed"]))
+        trainer_args, seconds = dict(job["trainer"]), float(job["seconds"])
+        batch = int(trainer_args.get("per_device_train_batch_size", 8))
+        examples, dropped = encode(self.tokenizer, job["examples"], int(trainer_args.get("max_length") or 10**9))
+        if not examples:
+            raise ValueError("no training example fits max_length")
+        config = SFTConfig(
+            **{"gradient_checkpointing": False, **trainer_args},
+            output_dir=str(Path(job["out"] or job["scratch"]) / "trainer"),
+            max_steps=int(job["max_steps"] or 10**6),
+            use_cpu=not self.cuda,
+            bf16=self.cuda,
+            save_strategy="no",
+            report_to="none",
+            logging_strategy="steps",
+            logging_steps=1,
+            disable_tqdm=True,
+            seed=int(job["seed"]),
+            remove_unused_columns=False,
+            train_sampling_strategy="sequential",
+            dataset_kwargs={"skip_prepare_dataset": True},
+        )
+        lora = LoraConfig(**{"task_type": "CAUSAL_LM", **job["lora"]})
+        model = get_peft_model(self.model, lora)
+        if job.get("init"):
+            self._load_weights(model, Path(job["init"]))
+        collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
+        start_rate, warm, end = (float(job["schedule"][k]) for k in ("start", "warm", "end"))
+        worker, tokens_per_example = self, sum(map(len, examples)) / len(examples)
+        state: dict[str, Any] = {"end": "time", "smooth": None, "best": math.inf, "steps": 0, "begun": time.monotonic()}
+
+        def share() -> float:
+            if job["max_steps"]:
+                return min(1.0, state["steps"] / int(job["max_steps"]))
+            return min(1.0, (time.monotonic() - begun) / seconds)
+
+        def rate(_: int) -> float:
+            done = share()
+            rising = start_rate + (1.0 - start_rate) * min(1.0, done / warm) if warm > 0 else 1.0
+            falling = 1.0 - (1.0 - end) * max(0.0, (done - warm) / max(1e-9, 1.0 - warm))
+            return max(1e-4, min(rising, falling) if done > warm else rising)
+
+        class Watch(TrainerCallback):
+            """Reports each step and stops on time, NaN or divergence."""
+
+            def on_step_end(self, args: Any, trainer_state: Any, control: Any, **_: Any) -> Any:
+                state["steps"] += 1
+                if share() >= 1.0:
+                    state["end"] = "steps" if job["max_steps"] else "time"
+                    control.should_training_stop = True
+                return control
+
+            def on_log(self, args: Any, trainer_state: Any, control: Any, logs: Any = None, **_: Any) -> Any:
+                if "loss" not in (logs or {}):
+                    return control
+                loss, norm = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
+                finite = math.isfinite(loss) and math.isfinite(norm)
+                if finite:
+                    smooth = loss if state["smooth"] is None else SMOOTHING * state["smooth"] + (1 - SMOOTHING) * loss
+                    state["smooth"], state["best"] = smooth, min(state["best"], smooth)
+                worker.emit(
+                    {
+                        "event": "step",
+                        "step": trainer_state.global_step,
+                        "loss": loss if finite else None,
+                        "rate": float(logs.get("learning_rate", 0.0)),
+                        "seconds": time.monotonic() - begun,
+                    }
+                )
+                if not finite or (state["steps"] > 5 and state["smooth"] > DIVERGED_FACTOR * state["best"] + DIVERGED_PLUS):
+                    state["end"] = "nan" if not finite else "diverged"
+                    control.should_training_stop = True
+                return control
+
+        # logging_nan_inf_filter would hide the very thing that is watched for
+        config.logging_nan_inf_filter = False
+        optimizer = torch.optim.AdamW(
+            [p for p in model.parameters() if p.requires_grad],
+            lr=config.learning_rate,
+            betas=(config.adam_beta1, config.adam_beta2),
+            eps=config.adam_epsilon,
+            weight_decay=config.weight_decay,
+        )
+        rows = [{"prompt": list(e.prompt), "answer": list(e.answer)} for e in examples]
+        trainer = SFTTrainer(
+            model=model,
+            args=config,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=self.tokenizer,
+            data_collator=collator,
+            optimizers=(optimizer, LambdaLR(optimizer, rate)),
+            callbacks=[Watch()],
+        )
+        trainer.remove_callback(PrinterCallback)
+        state["begun"] = time.monotonic()
+        try:
+            trainer.train()
+            training = time.monotonic() - state["begun"]
+            if job["out"] and state["end"] in ("time", "steps"):
+                model.save_pretrained(job["out"])
+        finally:
+            self._reset(model)
+        seen = state["steps"] * batch * int(trainer_args.get("gradient_accumulation_steps", 1))
+        return {
+            "end": state["end"],
+            "steps": state["steps"],
+            "examples": seen,
+            "tokens": round(seen * tokens_per_example),
+            "dropped": len(dropped),
+            "setup": state["begun"] - begun,
+            "seconds": time.monotonic() - begun,
+            "per_second": seen / max(1e-6, training),
+            "layout": type(collator).__name__,
+            "mean_tokens": tokens_per_example,
+        }
+
+    def score(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Score an adapter (or the base model) on examples by forced decoding.
+
+        An answer counts as right when the model's first choice is the gold token at every place, which is when greedy generation would write exactly
+        the gold answer. One pass over prompt and answer, no generation. ``credit`` is the probability of the whole answer, a finer measure.
+        """
+        import torch
+
+        from ft_agent.packing import IGNORED, choose_collator, encode
+
+        examples, dropped = encode(self.tokenizer, job["examples"], int(job.get("max_length") or 10**9))
+        batch = int(job.get("batch", 8))
+        collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
+        begun, budget = time.monotonic(), float(job.get("seconds") or math.inf)
+        items: dict[str, float] = dict.fromkeys(dropped, 0.0)
+        credit: dict[str, float] = dict.fromkeys(dropped, 0.0)
+        said: dict[str, str] = {}
+        losses: list[float] = []
+        model = self._with_adapter(job.get("adapter"))
+        body, head = _body(model), model.get_output_embeddings()
+        try:
+            model.eval()
+            for at in range(0, len(examples), batch):
+                if time.monotonic() - begun > budget:
+                    break
+                part = examples[at : at + batch]
+                inputs = {k: v.to(self.model.device) for k, v in collator([vars(e) for e in part]).items()}
+                labels = inputs.pop("labels")[:, 1:]
+                with torch.no_grad():
+                    hidden = body(**inputs, use_cache=False)[0][:, :-1]
+                    wanted = labels != IGNORED
+                    logits = head(hidden[wanted]).float()
+                gold = labels[wanted]
+                chances = torch.log_softmax(logits, -1).gather(-1, gold[:, None])[:, 0]
+                first = logits.argmax(-1)
+                place = 0
+                for e in part:
+                    span = slice(place, place + len(e.answer))
+                    place += len(e.answer)
+                    items[e.id] = float(bool((first[span] == gold[span]).all()))
+                    credit[e.id] = float(chances[span].sum().exp())
+                    losses.append(float(-chances[span].mean()))
+                    said[e.id] = self.tokenizer.decode(first[span], skip_special_tokens=True)
+        finally:
+            if job.get("adapter"):
+                self._reset(model)
+        return {
+            "items": items,
+            "credit": credit,
+            "said": said,
+            "loss": sum(losses) / len(losses) if losses else None,
+            "seconds": time.monotonic() - begun,
+        }
+
+    def _with_adapter(self, adapter: str | None) -> Any:
+        if not adapter:
+            return self.model
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(self.model, adapter)
+
+    def _load_weights(self, model: Any, adapter: Path) -> None:
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        set_peft_model_state_dict(model, load_file(str(adapter / "adapter_model.safetensors")))
+
+    def _reset(self, model: Any) -> None:
+        """Take the adapter off, so that the next job meets the untouched base model."""
+        self.model = model.unload()
+        # the trainer puts its own forward over the model's to skip the logits of prompt tokens
+        self.model.__dict__.pop("forward", None)
+        if hasattr(self.model, "peft_config"):
+            del self.model.peft_config
+        self.model.requires_grad_(False)
+        if self.cuda:
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def _shared_layout_works(self) -> bool:
+        """Compare the shared layout with one-by-one on this very model: some architectures do not take such masks."""
+        import torch
+
+        from ft_agent.packing import SharedPrefix, encode
+
+        pairs = [("a", "What is one and one?", "It is two."), ("b", "Say hello in French, please.", "Bonjour!")]
+        examples, _ = encode(self.tokenizer, pairs, 10**9)
+        prefix = min(4, len(examples[0].prompt) - 1)
+        if examples[0].prompt[:prefix] != examples[1].prompt[:prefix]:
+            return False
+        together = SharedPrefix(prefix, self.dtype)([vars(e) for e in examples])
+        together.pop("labels")
+        body = _body(self.model)
+        with torch.no_grad():
+            try:
+                hidden = body(**{k: v.to(self.model.device) for k, v in together.items()}, use_cache=False)[0][0]
+            except (ValueError, RuntimeError, TypeError):
+                return False
+            place = prefix
+            for e in examples:
+                alone = body(input_ids=torch.tensor([[*e.prompt, *e.answer]], device=self.model.device), use_cache=False)[0][0]
+                mine = hidden[place : place + len(e) - prefix]
+                place += len(e) - prefix
+                scale = float(alone.float().abs().mean())
+                if float((alone[prefix:].float() - mine.float()).abs().mean()) > (0.05 if self.cuda else 0.001) * scale:
+                    return False
+        return True
+
+
+def _body(model: Any) -> Any:
+    """Return the decoder without its output layer, adapters and all."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.get_decoder() if hasattr(inner, "get_decoder") else inner.model
+
+
+def main() -> int:
+    """Serve jobs until the input ends."""
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # libraries print to standard output; only events may go to the parent
+
+    def emit(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    begun = time.monotonic()
+    try:
+        worker = Worker(sys.argv[1], emit)
+        emit({"event": "ready", **worker.describe(), "seconds": time.monotonic() - begun})
+    except Exception as exc:
+        emit({"event": "failed", "message": f"{type(exc).__name__}: {exc}", "trace": traceback.format_exc()})
+        return 1
+    jobs = {"train": worker.train, "score": worker.score}
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            emit({"event": "done", **jobs[job["job"]](job)})
+        except Exception as exc:
+            emit({"event": "failed", "message": f"{type(exc).__name__}: {exc}", "trace": traceback.format_exc()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
