@@ -11,10 +11,10 @@ from .compounds import MAX_CHARS, Compound, load_rdkit, split_of
 SUBSETS = ("fg_count", "ring_count", "equivalence", "ring_system_scaffold", "Murcko_scaffold")
 
 # Counts asked for are spread evenly over these ranges, so that no constant answer does well.
-COUNTED = {"halo": range(0, 5), "hydroxyl": range(0, 4), "amine": range(0, 3), "rings": range(0, 5), "benzene": range(0, 3)}
+COUNTED = {"halo": range(0, 4), "hydroxyl": range(0, 3), "rings": range(0, 4)}
 KINDS = {
-    "fg_count": ("halo", "hydroxyl", "amine"),
-    "ring_count": ("rings", "benzene"),
+    "fg_count": ("halo", "hydroxyl"),
+    "ring_count": ("rings",),
     "equivalence": ("equivalence",),
     "ring_system_scaffold": ("ring_system_scaffold",),
     "Murcko_scaffold": ("Murcko_scaffold",),
@@ -22,10 +22,9 @@ KINDS = {
 _COUNT_TEXT = {
     "halo": "How many halogen atoms are in {}?",
     "hydroxyl": "How many hydroxyl groups are in {}?",
-    "amine": "How many primary or secondary amine groups are in {}?",
     "rings": "How many rings are in {}?",
-    "benzene": "How many benzene rings are in {}?",
 }
+MAX_SCAFFOLD = 10
 _SWAPS = {"O": "S", "S": "O", "F": "Cl", "Cl": "Br", "Br": "Cl", "N": "O"}
 
 
@@ -49,35 +48,32 @@ class Question:
 
 
 class Questions:
-    """Draws questions about the compounds of one split; no compound is asked about twice in a question type."""
+    """Draws questions about the compounds of one split; each compound is asked about once, until a type has used up its own.
+
+    Raises:
+        StopIteration: by `draw`, when a type has no compound left.
+    """
 
     def __init__(self, compounds: Sequence[Compound], split: str, rng: random.Random) -> None:
         self._rng = rng
         self._split = split
-        self._compounds = [c for c in compounds if split_of(c.smiles) == split]
-        rng.shuffle(self._compounds)
+        mine = [c for c in compounds if split_of(c.smiles) == split]
+        rng.shuffle(mine)
+        self._used: set[str] = set()
         self._by_count = {
-            kind: {n: iter([c for c in self._compounds if c.counts[kind] == n]) for n in values}
-            for kind, values in COUNTED.items()
+            kind: {n: iter([c for c in mine if c.counts[kind] == n]) for n in values} for kind, values in COUNTED.items()
         }
-        self._ringed = [c for c in self._compounds if c.scaffold and c.scaffold != c.smiles]
-        # Common scaffolds would make a constant answer look good: at most one in 25 of the compounds has the same one.
-        self._streams = {
-            "equivalence": iter(self._compounds),
-            "ring_system_scaffold": iter(self._varied()),
-            "Murcko_scaffold": iter(self._varied()),
-        }
+        # Rings with something on them, small enough to write down.
+        ringed = [c for c in mine if c.scaffold and c.scaffold != c.smiles and len(c.scaffold) <= MAX_SCAFFOLD]
+        self._scaffolds = [c.scaffold for c in ringed]
+        self._any, self._ringed = iter(mine), iter(list(_varied(ringed)))
 
     def draw(self, kind: str, number: int) -> Question:
-        """Draw the ``number``-th question of a type; counts and yes/no take turns, so that they are even.
-
-        Raises:
-            StopIteration: there are no more compounds.
-        """
+        """Draw the ``number``-th question of a type; counts and yes/no take turns, so that they are even."""
         if kind in COUNTED:
             values = COUNTED[kind]
             wanted = values[number % len(values)]
-            compound = next(self._by_count[kind][wanted])
+            compound = self._fresh(self._by_count[kind][wanted])
             subset = "fg_count" if kind in KINDS["fg_count"] else "ring_count"
             return Question(subset, kind, _COUNT_TEXT[kind].format(compound.smiles), wanted, (compound.smiles,))
         return {
@@ -86,16 +82,14 @@ class Questions:
             "Murcko_scaffold": self._murcko,
         }[kind](number % 2 == 0)
 
-    def _varied(self) -> Iterator[Compound]:
-        seen: dict[str, int] = {}
-        for count, compound in enumerate(self._ringed, 1):
-            if seen.get(compound.scaffold, 0) <= count // 25:
-                seen[compound.scaffold] = seen.get(compound.scaffold, 0) + 1
-                yield compound
+    def _fresh(self, compounds: Iterator[Compound]) -> Compound:
+        compound = next(c for c in compounds if c.smiles not in self._used)
+        self._used.add(compound.smiles)
+        return compound
 
     def _equivalence(self, same: bool) -> Question:
         while True:
-            compound = next(self._streams["equivalence"])
+            compound = self._fresh(self._any)
             other = rewritten(compound.smiles, self._rng) if same else self._mutated(compound.smiles)
             if other and other[1] != compound.smiles and len(other[1]) <= MAX_CHARS + 4:
                 molecules = (compound.smiles,) if same else (compound.smiles, other[0])
@@ -117,19 +111,30 @@ class Questions:
         return None
 
     def _ring_system(self, present: bool) -> Question:
-        compound = next(self._streams["ring_system_scaffold"])
+        compound = self._fresh(self._ringed)
         chem, _ = load_rdkit()
         molecule = chem.MolFromSmiles(compound.smiles)
         ring = compound.scaffold
         while not present and molecule.HasSubstructMatch(chem.MolFromSmiles(ring)):
-            ring = self._rng.choice(self._ringed).scaffold
+            ring = self._rng.choice(self._scaffolds)
         text = f"Is the ring system {ring} in {compound.smiles}?"
         return Question("ring_system_scaffold", "ring_system_scaffold", text, "Yes" if present else "No", (compound.smiles,))
 
     def _murcko(self, _: bool) -> Question:
-        compound = next(self._streams["Murcko_scaffold"])
+        compound = self._fresh(self._ringed)
         text = f"What is the Murcko scaffold of {compound.smiles}?"
         return Question("Murcko_scaffold", "Murcko_scaffold", text, compound.scaffold, (compound.smiles,))
+
+
+def _varied(compounds: Sequence[Compound]) -> Iterator[Compound]:
+    """Leave compounds out so that no scaffold is that of more than one in ten: a constant answer must not look good."""
+    seen: dict[str, int] = {}
+    kept = 0
+    for compound in compounds:
+        if seen.get(compound.scaffold, 0) <= kept // 10:
+            seen[compound.scaffold] = seen.get(compound.scaffold, 0) + 1
+            kept += 1
+            yield compound
 
 
 def rewritten(smiles: str, rng: random.Random) -> tuple[str, str] | None:

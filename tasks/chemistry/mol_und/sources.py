@@ -19,8 +19,8 @@ from .compounds import Compound
 from .questions import COUNTED, KINDS, Question, Questions
 
 _LICENCE = "MIT (compounds of chemicals 1.5.2, answers by RDKit)"
-_CURATED = {"halo": 2, "hydroxyl": 1, "benzene": 2, "equivalence": 6, "Murcko_scaffold": 1}
-_EXTRACTED = {"amine": 1, "rings": 2, "ring_system_scaffold": 3, "Murcko_scaffold": 4}
+_CURATED = {"halo": 3, "rings": 2, "equivalence": 6, "Murcko_scaffold": 1}
+_EXTRACTED = {"hydroxyl": 2, "rings": 2, "ring_system_scaffold": 3, "Murcko_scaffold": 4}
 _KINDS = [kind for kinds in KINDS.values() for kind in kinds]
 
 

@@ -133,7 +133,7 @@ def _read_off(rng: random.Random) -> Drawn:
     one, two = rng.sample(_COLOURS, 2)
     asked, answer = rng.choice([(one, a), (two, b)])
     text = f"{rng.choice(_NAMES)} has {a} {one} and {b} {two} {rng.choice(_THINGS)}. How many are {asked}?"
-    return (a, b), text, answer, f"The text says how many are {asked}."
+    return tuple(sorted((a, b))), text, answer, f"The text says how many are {asked}."
 
 
 def _largest(rng: random.Random) -> Drawn:
@@ -170,7 +170,7 @@ def _nth_number(rng: random.Random) -> Drawn:
     numbers = rng.sample(range(10, 100), 4)
     place = rng.randrange(4)
     text = f"Which number is {_ORDINALS[place]} in {', '.join(map(str, numbers))}?"
-    return tuple(numbers), text, numbers[place], f"Count to the {_ORDINALS[place]} number."
+    return tuple(sorted(numbers)), text, numbers[place], f"Count to the {_ORDINALS[place]} number."
 
 
 def _digit_of(rng: random.Random) -> Drawn:

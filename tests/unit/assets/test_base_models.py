@@ -82,7 +82,7 @@ def test_weights_with_a_damaged_header_or_none_at_all_are_refused(tmp_path: Path
     with pytest.raises(SpecError, match="damaged"):
         count_parameters(path)
     (path / "model.safetensors").unlink()
-    with pytest.raises(SpecError, match="no \\*.safetensors"):
+    with pytest.raises(SpecError, match=r"no \*\.safetensors"):
         count_parameters(path)
 
 

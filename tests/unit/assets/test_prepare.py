@@ -29,7 +29,8 @@ from .neighbour import question
 
 def item(split, n, text=None, key=None, subset="all", answer="", id=None):
     text = question(n) if text is None else text
-    return Item(id or f"{split}-{n}", subset, "sum", text + "!", n % 7, {"question": text, "answer": n % 7}, text, (key or f"k{n}",), answer)
+    row = {"question": text, "answer": n % 7}
+    return Item(id or f"{split}-{n}", subset, "sum", text + "!", n % 7, row, text, (key or f"k{n}",), answer)
 
 
 def build(profile, context):
