@@ -52,7 +52,7 @@ class Adapter:
 
 def _number(config: dict[str, Any], name: str, default: float) -> float:
     value = config.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < abs(value) < MAX_SCALE:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < MAX_SCALE:
         raise ValueError(f"{name} = {str(value)[:40]} is no number between 0 and {MAX_SCALE:.0e}")
     return float(value)
 

@@ -44,7 +44,7 @@ def register() -> str:
 
 
 def make_cache(config: Any) -> Any:
-    """Return an empty cache for a model: one that grows in place, or transformers' own where layers do not attend to everything."""
+    """Return an empty cache for a model: growing in place, or transformers' own where layers do not see everything."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 
+# Raised whenever answers to the same prompts may change; stored measurements of other versions are not used.
+VERSION = "1"
+
 # Finished rows are taken out of a batch when they are more than this share of it: taking out copies the cache once.
 _IDLE_SHARE = 0.125
 

@@ -111,7 +111,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise WeightsError("bad_header", f"tensor {shown}: an entry has exactly dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in _FLOATS:
+    if not isinstance(dtype, str) or dtype not in _FLOATS:
         raise WeightsError("bad_dtype", f"tensor {shown}: dtype {str(dtype)[:20]!r} is not one of {', '.join(_FLOATS)}")
     if not isinstance(shape, list) or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
         raise WeightsError("bad_header", f"tensor {shown}: shape {str(shape)[:80]} is no list of sizes")

@@ -94,7 +94,7 @@ class Worker:
     def score(self, submission: Submission, fewshot: int | None) -> tuple[Verdict, dict[str, str]]:
         """Score a checked submission on all items."""
         started = time.monotonic()
-        generation = self.generation if fewshot is None else self.generation.model_copy(update={"fewshot": fewshot})
+        generation = self.generation if fewshot is None else self._with_examples(fewshot)
         self.say("loading")
         with self.warm.loaded(submission):
             scored = score_items(
@@ -114,6 +114,12 @@ class Worker:
             seconds=time.monotonic() - started,
         )
         return verdict, scored.responses
+
+    def _with_examples(self, count: int) -> Generation:
+        """Return the generation settings with worked examples; they may need more context than the task's own prompts."""
+        longest = int(getattr(self.warm.model.config, "max_position_embeddings", self.generation.max_context))
+        context = max(longest, self.generation.max_context)
+        return self.generation.model_copy(update={"fewshot": count, "max_context": context})
 
     def settings(self, generation: Generation) -> dict[str, Any]:
         """Say how answers were made, so that a result can be compared with another."""

@@ -1,0 +1,255 @@
+"""The yardsticks beside every score: base model, few-shot base, majority answer; measured once and kept with their digests.
+
+They lie in the task's ``admission/<profile>.json`` where its author has measured them on the very same data, model, generation
+and grader, otherwise in the cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from harness.assets.base_models import BaseModel
+from harness.assets.grader import ScoredAnswer, TaskGrader, load_grader
+from harness.assets.prepare import PreparedTask
+from harness.assets.tree import tree_digest
+from harness.grading import extraction
+from harness.grading.evaluator import Evaluator
+from harness.grading.generation import VERSION
+from harness.grading.scores import aggregate, interval, pseudo_values
+from harness.grading.strict_json import StrictJsonError, strict_json
+from harness.sandbox.base import Backend
+from harness.spec.base import Spec
+from harness.spec.errors import GraderFailure
+from harness.spec.result import Reference
+from harness.spec.task import Generation, Limits
+from harness.spec.verdict import ItemScore
+from harness.store.files import write_atomic
+
+# Worked examples of the few-shot base: the usual number, and what fits the context of small models.
+SHOTS = 4
+Tell = Callable[[str], None]
+
+
+class Basis(Spec):
+    """What a measurement of references depends on; another basis needs another measurement."""
+
+    data: str
+    base_model: str
+    generation: Generation
+    grader: str = Field(description="SHA-256 over the task's tests/, the extraction code and the version of our decoding")
+
+
+class Admission(Spec):
+    """The references of a task in one profile, and degenerate submissions that must stay near the floor."""
+
+    task: str
+    profile: str
+    basis: Basis
+    references: tuple[Reference, ...] = Field(description="base, few_shot_base, majority")
+    degenerate: tuple[Reference, ...] = Field(description="empty, echo: answers without a model")
+    majority_answers: dict[str, str] = Field(description="question type → the constant answer that was best on dev")
+    seconds: dict[str, float]
+    measured: datetime
+    machine: str = Field(description="in words, without a host name")
+    settings: dict[str, Any]
+
+
+def references_for(
+    prepared: PreparedTask,
+    base_model: BaseModel,
+    generation: Generation,
+    limits: Limits,
+    backend: Backend,
+    cache: Path,
+    tell: Tell | None = None,
+) -> tuple[Reference, ...]:
+    """Return the references of a prepared task, measuring them (minutes) where nobody has on this basis.
+
+    Raises:
+        GraderFailure: the grader broke while measuring.
+    """
+    found = stored_admission(prepared, base_model, generation, cache)
+    if found is not None:
+        return found.references
+    path = _cache_path(prepared, basis_of(prepared, base_model, generation), cache)
+    with _locked(path):
+        found = stored_admission(prepared, base_model, generation, cache)
+        if found is None:
+            found = measure_references(prepared, base_model, generation, limits, backend, tell)
+            write_admission(path, found)
+    return found.references
+
+
+def stored_admission(prepared: PreparedTask, base_model: BaseModel, generation: Generation, cache: Path) -> Admission | None:
+    """Return what was measured on exactly this basis, in the task's directory or in the cache; None where nothing was."""
+    basis = basis_of(prepared, base_model, generation)
+    places = (prepared.task.path / "admission" / f"{prepared.profile}.json", _cache_path(prepared, basis, cache))
+    for path in places:
+        admission = _read(path)
+        if admission is not None and admission.basis == basis:
+            return admission
+    return None
+
+
+def basis_of(prepared: PreparedTask, base_model: BaseModel, generation: Generation) -> Basis:
+    """Return the digests that a measurement depends on."""
+    parts = [
+        tree_digest(prepared.task.path / "tests", ()),
+        hashlib.sha256(Path(extraction.__file__).read_bytes()).hexdigest(),
+        VERSION,
+    ]
+    return Basis(
+        data=prepared.digest,
+        base_model=base_model.digest,
+        generation=generation,
+        grader=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
+    )
+
+
+def measure_references(
+    prepared: PreparedTask,
+    base_model: BaseModel,
+    generation: Generation,
+    limits: Limits,
+    backend: Backend,
+    tell: Tell | None = None,
+) -> Admission:
+    """Measure all references on the hidden split; the model runs in a grader sandbox as every submission does."""
+    say = tell or (lambda _text: None)
+    grader, metric = load_grader(prepared.task.path), prepared.task.dojo.metric.name
+    dev, hidden, few_shot = (_read_items(p) for p in (prepared.dev_path, prepared.hidden_path, prepared.few_shot_path))
+    rows = {item["id"]: item["row"] for item in hidden}
+    references: list[Reference] = []
+    seconds: dict[str, float] = {}
+    settings: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="dojo-base-") as folder:
+        (Path(folder) / "dojo.json").write_text('{"dojo": "base"}', encoding="ascii")
+        with Evaluator.start(
+            backend,
+            f"ref-{uuid.uuid4().hex[:12]}",
+            task_dir=prepared.task.path,
+            base_model_dir=base_model.path,
+            items_path=prepared.hidden_path,
+            few_shot_path=prepared.few_shot_path,
+            generation=generation,
+            limits=limits,
+            split="hidden",
+        ) as evaluator:
+            for name, shots in (("base", None), ("few_shot_base", min(SHOTS, len(few_shot)))):
+                say(f"measuring {name.replace('_', '-')} on {len(hidden)} hidden items")
+                verdict, _ = evaluator.score(Path(folder), fewshot=shots)
+                references.append(reference_of(name, verdict.items, grader, rows, metric))
+                seconds[name], settings = verdict.seconds, verdict.settings
+    answers = majority_answers(grader, dev)
+    references.append(constant_reference("majority", lambda item: answers.get(item["type"], ""), hidden, grader, metric))
+    return Admission(
+        task=prepared.task.id,
+        profile=prepared.profile,
+        basis=basis_of(prepared, base_model, generation),
+        references=tuple(references),
+        degenerate=(
+            constant_reference("empty", lambda _item: "", hidden, grader, metric),
+            constant_reference("echo", lambda item: str(item["prompt"]), hidden, grader, metric),
+        ),
+        majority_answers=answers,
+        seconds=seconds,
+        measured=datetime.now(UTC),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        settings={k: v for k, v in settings.items() if k != "generation"},
+    )
+
+
+def majority_answers(grader: TaskGrader, dev: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Choose the best constant answer of each question type on the dev split; the hidden split has no say in it."""
+    types: dict[str, list[Mapping[str, Any]]] = {}
+    for item in dev:
+        types.setdefault(item["type"], []).append(item)
+    return {name: grader.majority_answer(items)[0] for name, items in types.items()}
+
+
+def constant_reference(
+    name: str,
+    respond: Callable[[Mapping[str, Any]], str],
+    items: Sequence[Mapping[str, Any]],
+    grader: TaskGrader,
+    metric: str,
+) -> Reference:
+    """Score answers that need no model."""
+    scored = [_item_score(item, grader.score(item["row"], respond(item), item["subset"])) for item in items]
+    return reference_of(name, scored, grader, {item["id"]: item["row"] for item in items}, metric)
+
+
+def reference_of(
+    name: str, items: Sequence[ItemScore], grader: TaskGrader, rows: Mapping[str, Mapping[str, Any]], metric: str
+) -> Reference:
+    """Put scores, interval and item values of one yardstick together."""
+    values = pseudo_values(items, grader, rows)
+    low, high = interval(items, values)
+    return Reference(
+        name=name,
+        scores=aggregate(items, grader, metric, rows),
+        ci_low=low,
+        ci_high=high,
+        item_scores={item.id: item.score for item in items},
+        pseudo_values=values,
+    )
+
+
+def write_admission(path: Path, admission: Admission) -> None:
+    """Store a measurement as readable JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (admission.model_dump_json(indent=1) + "\n").encode())
+
+
+def _item_score(item: Mapping[str, Any], answer: ScoredAnswer) -> ItemScore:
+    return ItemScore(
+        id=item["id"],
+        subset=item["subset"],
+        parsed=answer.parsed,
+        score=answer.score,
+        metrics=dict(answer.metrics),
+        value=answer.value,
+    )
+
+
+def _read(path: Path) -> Admission | None:
+    """Read a stored measurement; None where there is none. A damaged file is an error: it is no sign of "never measured"."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return Admission.model_validate(strict_json(data, max_bytes=64 * 1024 * 1024))
+    except (StrictJsonError, ValidationError) as exc:
+        raise GraderFailure(f"{path} is no admission record: {str(exc)[:200]}", hint="delete it; it is measured anew") from exc
+
+
+def _read_items(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _cache_path(prepared: PreparedTask, basis: Basis, cache: Path) -> Path:
+    key = hashlib.sha256(basis.model_dump_json().encode()).hexdigest()[:16]
+    return cache / "references" / prepared.task.id / prepared.profile / f"{key}.json"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process measure at a time; the others find its result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
