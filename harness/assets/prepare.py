@@ -21,8 +21,10 @@ from harness.assets.render import instruction_values, render_instruction
 from harness.assets.task_data import BuildContext, Item, Source, TaskData
 from harness.assets.task_dir import Task
 from harness.assets.tree import build_folder, sha256_file, tree_files
+from harness.spec.budget import Budget
 from harness.spec.errors import DojoError, SpecError, UsageError
 from harness.spec.run import RunSpec
+from harness.spec.task import Generation, Limits
 
 _LAYOUT = "dojo/data/v1"
 
@@ -78,8 +80,25 @@ class PreparedTask:
         Raises:
             SpecError: ``instruction.md`` has a placeholder that does not exist.
         """
+        return self.instruction(spec.base_model.name, spec.budget, spec.limits, spec.generation)
+
+    def instruction(self, base_model: str, budget: Budget, limits: Limits, generation: Generation) -> str:
+        """Return ``instruction.md`` filled in with these figures.
+
+        Raises:
+            SpecError: it has a placeholder that does not exist.
+        """
         lines = [f"- `/data/sources/{s.path.name}` ({s.rows:,} rows): {s.description}" for s in self.sources]
-        return render_instruction(self.task.instruction, instruction_values(self.task.dojo, spec, "\n".join(lines)))
+        values = instruction_values(
+            self.task.dojo,
+            profile=self.profile,
+            base_model=base_model,
+            budget=budget,
+            limits=limits,
+            generation=generation,
+            sources="\n".join(lines),
+        )
+        return render_instruction(self.task.instruction, values)
 
 
 def prepare_task(task: Task, profile: str, cache: Path, progress: Progress | None = None) -> PreparedTask:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from harness.spec.budget import Budget
 from harness.spec.errors import SpecError
-from harness.spec.run import RunSpec
-from harness.spec.task import DojoTask, Limits
+from harness.spec.task import DojoTask, Generation, Limits
 
 _PLACEHOLDER = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 
@@ -25,22 +24,23 @@ def render_instruction(template: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
 
 
-def instruction_values(dojo: DojoTask, spec: RunSpec, sources: str) -> dict[str, str]:
+def instruction_values(
+    dojo: DojoTask, *, profile: str, base_model: str, budget: Budget, limits: Limits, generation: Generation, sources: str
+) -> dict[str, str]:
     """Return what an instruction may name: figures of the task and of this run."""
-    generation = spec.generation
     shots = f"after {generation.fewshot} worked examples" if generation.fewshot else "zero-shot"
     return {
         "title": dojo.title,
         "summary": dojo.summary,
-        "profile": spec.task.profile,
-        "base_model": spec.base_model.name,
+        "profile": profile,
+        "base_model": base_model,
         "metric": f"`{dojo.metric.name}` ({dojo.metric.description})",
         "subsets": "\n".join(f"- `{s.name}`: `{s.metric}`. {s.description}".rstrip() for s in dojo.subsets),
         "answer_format": dojo.answer_format,
         "sources": sources,
         "max_train_samples": f"{dojo.max_train_samples:,}",
-        "budget": budget_text(spec.budget),
-        "limits": limits_text(spec.limits),
+        "budget": budget_text(budget),
+        "limits": limits_text(limits),
         "generation": f"greedy, {shots}, with the base model's chat template, at most {generation.max_new_tokens:,} new tokens",
         "submission_policy": {
             "last": "the last valid submission counts",

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.assets.base_models import find_base_model
+from harness.assets.export import export_harbor
+from harness.assets.prepare import prepare_task
+from harness.assets.task_dir import find_task
+from harness.spec.errors import UsageError
+
+TASKS = Path(__file__).resolve().parents[3] / "tasks"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    model = folder / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    prepared = prepare_task(find_task("math/aime25", [TASKS]), "mini", folder / "cache")
+    return export_harbor(prepared, find_base_model(str(model), folder), folder / "harbor-task")
+
+
+def test_the_agent_s_side_holds_no_hidden_item_and_no_program_that_makes_them(exported: Path) -> None:
+    hidden = [json.loads(line) for line in (exported / "tests" / "hidden.jsonl").read_text().splitlines()]
+    agent = "\n".join(p.read_text(errors="replace") for p in (exported / "environment").rglob("*") if p.is_file())
+    assert not [item["id"] for item in hidden if item["prompt"] in agent or item["row"]["question"] in agent]
+    assert not list(exported.rglob("prepare.py")) or all("harness" in p.parts for p in exported.rglob("prepare.py"))
+    assert not list(exported.rglob("problems.py"))
+
+
+def test_every_copied_file_of_the_dockerfiles_is_there(exported: Path) -> None:
+    for side, names in {
+        "environment": ("data", "model"),
+        "tests": ("harness", "model", "grader.py", "task.yaml", "generation.json"),
+    }.items():
+        for name in names:
+            assert (exported / side / name).exists()
+    assert "{{" not in (exported / "instruction.md").read_text()
+    assert (exported / "tests" / "test.sh").stat().st_mode & 0o111
+
+
+def test_the_verifier_s_copy_of_the_grader_runs_alone(exported: Path) -> None:
+    code = (
+        "from pathlib import Path; from harness.assets.grader import load_grader; import harness; print(harness.__file__)\n"
+        f"print(load_grader(Path({str(exported)!r})).score({{'question': '?', 'answer': '7'}}, 'so \\\\boxed{{7}}', 'aime25').score)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=exported / "tests",
+        env={"PYTHONPATH": str(exported / "tests")},
+    )
+    where, score = done.stdout.split()
+    assert where == str(exported / "tests" / "harness" / "__init__.py") and score == "1.0", done.stderr
+
+
+def test_nothing_is_overwritten(exported: Path) -> None:
+    prepared = prepare_task(find_task("math/aime25", [TASKS]), "mini", exported.parent / "cache")
+    with pytest.raises(UsageError, match="is there already"):
+        export_harbor(prepared, find_base_model(str(exported.parent / "model"), exported), exported)
