@@ -12,7 +12,7 @@ from harness.cli.interrupt import INTERRUPTED, Interrupt
 from harness.cli.leaderboard import render as render_leaderboard
 from harness.cli.output import Output, plain
 from harness.cli.progress import Progress, Row
-from harness.cli.rows import batch_rows, exit_code, failed
+from harness.cli.rows import batch_rows, cause, exit_code, failed
 from harness.cli.sanitise import one_line
 from harness.spec.errors import DojoError
 
@@ -49,7 +49,9 @@ def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run)
     if code:
         bad = [row for row in data["runs"] if failed(row)]
         message = f"{len(bad)} of {len(data['runs'])} runs failed for a reason that is not the agent's: {bad[0]['why']}"
-        output.problem(data, _render, "runs_failed", message, f"`dojo show {bad[0]['id']}` says more; submit them again")
+        regrade = [row for row in bad if cause(row) == "grader"]
+        again = f"`dojo grade {regrade[0]['id']} --again` scores what was handed in" if regrade else "submit them again"
+        output.problem(data, _render, "runs_failed", message, f"`dojo show {bad[0]['id']}` says more; {again}")
         return code
     output.result(data, _render)
     return 0
