@@ -55,8 +55,8 @@ class _Channel:
         self._owner = os.getpid()
 
     @contextlib.contextmanager
-    def call(self, timeout_s: float | None) -> Iterator[Wire]:
-        """Lend a connection; it is kept if the block ends well, closed if not.
+    def call(self, timeout_s: float | None, keep: bool = True) -> Iterator[Wire]:
+        """Lend a connection; it is kept if the block ends well and ``keep`` is said, closed if not.
 
         Raises:
             SandboxUnavailable: nobody answers, or the connection broke.
@@ -75,7 +75,7 @@ class _Channel:
             kept = True
             raise exc.error from None
         finally:
-            if not kept or not self._give_back(wire):
+            if not (kept and keep) or not self._give_back(wire):
                 wire.close()
 
     def once(self) -> Wire:
@@ -225,7 +225,7 @@ class ExecdSandbox:
         """
         head = {"op": "start", "argv": _checked(argv), "cwd": cwd, "env": dict(env or {}), "user": user, "name": name}
         try:
-            with self._commands.call(SILENCE_S) as wire:
+            with self._commands.call(SILENCE_S, keep=False) as wire:  # its worker becomes the process's supervisor
                 wire.send(head)
                 answer, _ = wire.receive()
                 _raise_error(answer)
