@@ -49,10 +49,13 @@ def test_every_copied_file_of_the_dockerfiles_is_there(exported: Path) -> None:
 
 
 def test_the_verifier_s_copy_of_the_grader_runs_alone(exported: Path) -> None:
-    code = (
-        "from pathlib import Path; from harness.assets.grader import load_grader; import harness; print(harness.__file__)\n"
-        f"print(load_grader(Path({str(exported)!r})).score({{'question': '?', 'answer': '7'}}, 'so \\\\boxed{{7}}', 'aime25').score)"
-    )
+    code = f"""
+from pathlib import Path
+import harness
+from harness.assets.grader import load_grader
+print(harness.__file__)
+print(load_grader(Path({str(exported)!r})).score({{"question": "?", "answer": "7"}}, "so \\\\boxed{{7}}", "aime25").score)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
