@@ -12,6 +12,8 @@ from harness.cli.complete import tasks as complete_tasks
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 
+UNSAFE = "unsafe-local"
+
 
 @click.command("submit", cls=Command)
 @click.option(
@@ -32,6 +34,7 @@ from harness.cli.sanitise import one_line
 @click.option("--profile", type=click.Choice(["full", "mini"]), help="Data and base model: the paper's, or small ones.")
 @click.option("--budget", metavar="LIMITS", help="Over the task's own, as wall=2h,evaluations=5.")
 @click.option("--sandbox", metavar="NAME", help="Sandbox backend.")
+@click.option("--unsafe-local", is_flag=True, help="The sandbox backend that isolates nothing; says what is lost.")
 @click.option("--executor", metavar="NAME", help="Where runs are driven: local.")
 @click.option("--base-model", metavar="NAME", help="Instead of the profile's base model.")
 @click.option("--backbone", metavar="NAME", help="Language model that agents think with.")
@@ -52,6 +55,7 @@ def submit(
     params: tuple[str, ...],
     name: str | None,
     base_model: str | None,
+    unsafe_local: bool,
     detach: bool,
     dry_run: bool,
     **flags: Any,
@@ -65,6 +69,9 @@ def submit(
         raise click.UsageError("no task was named: give --task T or --tasks all")
     if seeds is not None and seed_list:
         raise click.UsageError("--seeds and --seed exclude each other")
+    if unsafe_local and flags["sandbox"] not in (None, UNSAFE):
+        raise click.UsageError("--unsafe-local and --sandbox exclude each other")
+    flags["sandbox"] = UNSAFE if unsafe_local else flags["sandbox"]
     agent_params = dict(_pair(text) for text in params)
     settings = invocation.config(**flags).settings
     dojo, output = invocation.dojo(), invocation.output
@@ -82,7 +89,7 @@ def submit(
         agent_params=agent_params,
         progress=preparing(output),
     )
-    for warning in plan.warnings:
+    for warning in [*plan.warnings, *_lost(settings.sandbox)]:
         output.say(f"warning: {one_line(warning)}")
     if dry_run:
         output.result({**planned(plan), "power": dojo.power(plan)}, render)
@@ -98,6 +105,15 @@ def submit(
         rows_of_plan(plan),
         lambda on_event, stop: dojo.submit(plan, parallel=settings.parallel, on_event=on_event, stop=stop),
     )
+
+
+def _lost(sandbox: str) -> list[str]:
+    """Return what is given up by running without isolation."""
+    if sandbox != UNSAFE:
+        return []
+    from harness.sandbox.registry import get_backend
+
+    return [f"{UNSAFE}: {check.detail}; {check.hint}" for check in get_backend(UNSAFE).check() if check.hint]
 
 
 def _pair(text: str) -> tuple[str, str]:

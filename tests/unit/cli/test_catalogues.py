@@ -86,3 +86,27 @@ def test_cancel_and_resume_without_any_batch_say_how_to_start(dojo_cli: Cli) -> 
         answer = dojo_cli(*words)
         assert answer.code == 2
         assert "dojo submit" in answer.err
+
+
+def test_scoring_given_answers_needs_no_model_and_no_run(dojo_cli: Cli, tmp_path: Path) -> None:
+    rows, responses = tmp_path / "rows.jsonl", tmp_path / "responses.jsonl"
+    rows.write_text('{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": "3"}\n')
+    responses.write_text('{"index": 0, "response": "so \\\\boxed{2}"}\n')
+    arguments = ["tasks", "score", "math/aime25", "--rows", str(rows), "--responses", str(responses)]
+    answer = dojo_cli(*arguments, "--json")
+    assert answer.json["schema"] == "dojo/tasks-score/v1"
+    data = answer.data
+    assert data["primary"] == {"name": "accuracy", "value": 0.5, "higher_is_better": True}
+    assert data["parse_rate"] == 0.5
+    assert [(item["index"], item["parsed"], item["score"]) for item in data["items"]] == [(0, True, 1.0), (1, False, 0.0)]
+    assert "accuracy 0.500" in dojo_cli(*arguments).out
+    responses.write_text("no json\n")
+    broken = dojo_cli(*arguments, "--json")
+    assert broken.code == 2 and "responses.jsonl:1" in broken.json["error"]["message"]
+
+
+def test_running_without_isolation_says_what_is_lost() -> None:
+    from harness.cli.submit import UNSAFE, _lost
+
+    assert any("nothing is isolated" in text for text in _lost(UNSAFE))
+    assert _lost("namespace") == []

@@ -66,6 +66,7 @@ def test_every_command_has_help_with_the_common_options(dojo_cli: Cli, words: li
         (["submit", "--agent", "base", "--task", "a", "--seeds", "2", "--seed", "1"], "exclude each other", "--help"),
         (["submit", "--agent", "base", "--task", "a", "--profile", "tiny"], "'tiny' is not one of", "--help"),
         (["submit", "--agent", "base", "--task", "a", "--agent-param", "x"], "not of the form name=value", "--help"),
+        (["submit", "--agent", "b", "--task", "a", "--unsafe-local", "--sandbox", "namespace"], "exclude each other", "--help"),
         (["submit", "--agent", "base", "--task"], "requires an argument", "`dojo submit --help`"),
         (["show"], "Missing argument 'RUN'", "`dojo show --help`"),
         (["gc", "extra"], "unexpected extra argument", "`dojo gc --help`"),
