@@ -7,5 +7,5 @@ check() { printf '$ %s\n' "$*"; .venv/bin/"$@" || code=1; }
 check ruff check .
 check ruff format --check .
 check mypy
-check lint-imports
+check lint-imports --no-cache
 exit "$code"

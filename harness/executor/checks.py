@@ -26,15 +26,11 @@ def check_agent(agent: Agent) -> list[Check]:
     inside = [part for part in command if part.startswith("/agent/")]
     missing = [part for part in inside if not (agent.path / part.removeprefix("/agent/")).is_file()]
     hidden = [p.name for p in agent.path.rglob("*") if p.is_symlink()]
+    remedy = "replace them by the files: the directory is copied for each run"
     return [
         Check("agent.toml", True, f"{agent.config.name} {agent.config.version}"),
         Check("command", not missing, " ".join(command), f"{', '.join(missing)} is not in {agent.path.name}/"),
-        Check(
-            "links",
-            not hidden,
-            f"{len(hidden)} symbolic links",
-            "replace them by the files: the directory is copied for each run",
-        ),
+        Check("links", not hidden, f"{len(hidden)} symbolic links", remedy),
         Check("README.md", (agent.path / "README.md").is_file(), "says what the agent does", "write one"),
     ]
 

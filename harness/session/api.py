@@ -119,18 +119,18 @@ class SessionApi:
         result = self._place.sandbox.exec(
             argv, stdin=call.stdin.encode(), cwd=call.cwd or "/workspace", env=call.env, timeout_s=timeout
         )
+        stdout, stderr = result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
         answer = {
             "exit_code": result.exit_code,
-            "stdout": result.stdout.decode(errors="replace"),
-            "stderr": result.stderr.decode(errors="replace"),
+            "stdout": stdout,
+            "stderr": stderr,
             "timed_out": result.timed_out,
             "truncated": result.truncated,
             "oom_killed": result.oom_killed,
             "duration_s": round(result.duration_s, 4),
         }
-        brief = {**answer, "stdout": answer["stdout"][:_EVENT_TEXT], "stderr": answer["stderr"][:_EVENT_TEXT]}
-        shown = [part[:_EVENT_TEXT] for part in argv[:50]]
-        self._place.journal.emit(EventKind.EXEC, {"argv": shown, **brief})
+        brief = {"argv": [part[:_EVENT_TEXT] for part in argv[:50]], **answer}
+        self._place.journal.emit(EventKind.EXEC, {**brief, "stdout": stdout[:_EVENT_TEXT], "stderr": stderr[:_EVENT_TEXT]})
         return answer
 
     def read_file(self, path: str) -> bytes:

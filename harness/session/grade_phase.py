@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 
 from harness.assets.grader import ScoredAnswer, load_grader
-from harness.grading.scores import interval
+from harness.grading.scores import interval, pseudo_values
 from harness.session.place import Place
 from harness.session.record import RunRecord
 from harness.spec.budget import Usage
@@ -42,7 +42,10 @@ def _record(place: Place, run: RunDir, number: int, verdict: Verdict) -> GradeRe
     data = verdict.model_dump_json(indent=1).encode()
     path = run.private / f"verdict-{number}.json"
     write_atomic(path, data, 0o600)
-    low, high = interval(verdict.items)
+    prepared = place.assets.prepared
+    rows = {item["id"]: item["row"] for item in map(json.loads, prepared.hidden_path.read_text(encoding="utf-8").splitlines())}
+    values = pseudo_values(verdict.items, load_grader(prepared.task.path), rows)
+    low, high = interval(verdict.items, values)
     return GradeRecord(
         number=number,
         time=datetime.now(UTC),
@@ -50,6 +53,8 @@ def _record(place: Place, run: RunDir, number: int, verdict: Verdict) -> GradeRe
         ci_low=low,
         ci_high=high,
         item_scores={item.id: item.score for item in verdict.items},
+        item_subsets={item.id: item.subset for item in verdict.items},
+        pseudo_values=values,
         verdict_sha256=hashlib.sha256(data).hexdigest(),
         seconds=verdict.seconds,
         settings=verdict.settings,
