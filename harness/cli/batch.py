@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.humanise import count
 from harness.cli.interrupt import INTERRUPTED, Interrupt
 from harness.cli.leaderboard import render as render_leaderboard
 from harness.cli.output import Output, plain
@@ -25,7 +26,7 @@ Run = Callable[["EventListener", threading.Event], "BatchStatus"]
 
 def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run) -> int:
     """Run a batch to its end or to Ctrl-C, print how it stands and the leaderboard, and return the exit code."""
-    output.say(f"batch {batch}: {len(rows)} runs")
+    output.say(f"batch {batch}: {count(len(rows), 'run')}")
     broken: DojoError | None = None
     with Interrupt(output) as interrupt, Progress(rows, output) as progress:
         try:
@@ -40,7 +41,7 @@ def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run)
     data["folder"] = _short(dojo.home / "batches" / batch / "runs")
     go_on = f"go on with `dojo resume {batch}`"
     if interrupt.stop.is_set() and open_runs:
-        output.problem(data, _render, "interrupted", f"interrupted with {len(open_runs)} runs to go", go_on)
+        output.problem(data, _render, "interrupted", f"interrupted with {count(len(open_runs), 'run')} to go", go_on)
         return INTERRUPTED
     if broken:
         output.problem(data, _render, broken.code, broken.message, f"{broken.hint}; then {go_on}" if broken.hint else go_on)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.humanise import duration
+from harness.cli.humanise import count, duration
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 
@@ -45,7 +45,7 @@ def render(data: Any, output: Output) -> None:
     for row in [*power["rows"], *([power["overall"]] if power["overall"] else [])]:
         output.line(f"{row['task']}: {could_show(row)} ({one_line(row['basis'])})")
     total = duration(data["max_wall_s"])
-    output.line(f"{len(rows)} runs, at most {total} of agent time one after the other; nothing was started")
+    output.line(f"{count(len(rows), 'run')}, at most {total} of agent time one after the other; nothing was started")
 
 
 def could_show(row: dict[str, Any]) -> str:

@@ -57,6 +57,11 @@ def interval(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{low:.3f}–{high:.3f}"
 
 
+def count(number: int, noun: str) -> str:
+    """Return ``1 run``, ``2 runs``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def amount(dimension: str, value: float | None) -> str:
     """Return a budget figure in its dimension's unit."""
     if value is None:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 # Half of the minute that is promised, so that a busy machine keeps the promise too.
 QUIET_S = 30.0
-_SPOKEN = {EventKind.STATE, EventKind.EVALUATE, EventKind.SUBMIT, EventKind.BUDGET_WARNING, EventKind.ERROR, EventKind.OUTCOME}
+_SPOKEN = {
+    EventKind.STATE, EventKind.EVALUATE, EventKind.SUBMIT, EventKind.BUDGET_WARNING, EventKind.BUDGET_EXHAUSTED, EventKind.GRADED,
+    EventKind.INTEGRITY, EventKind.ERROR, EventKind.OUTCOME,
+}  # fmt: skip
 _BAR = 12
 
 

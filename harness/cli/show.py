@@ -9,7 +9,7 @@ import click
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import runs
 from harness.cli.grade import render as render_grade
-from harness.cli.humanise import amount, duration, interval, score, size, when
+from harness.cli.humanise import amount, count, duration, interval, score, size, when
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 
@@ -49,7 +49,9 @@ def _render(data: Any, output: Output) -> None:
     spent = [(name, amount(name, usage[name]), amount(name, limit)) for name, limit in limits.items() if usage[name] or limit]
     output.table(("budget", "used>", "limit>"), spent)
     best = f", best dev {score(data['best_dev'])}" if data["best_dev"] is not None else ""
-    output.line(f"{data['evaluations']} evaluations{best}, {data['submissions']} submissions, {data['grades']} grades")
+    output.line(
+        f"{count(data['evaluations'], 'evaluation')}{best}, {count(data['submissions'], 'submission')}, {count(data['grades'], 'grade')}"
+    )
     _submission(data, output)
     if data["integrity"]:
         output.line("integrity:")

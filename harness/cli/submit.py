@@ -9,6 +9,7 @@ import click
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import agents as complete_agents
 from harness.cli.complete import tasks as complete_tasks
+from harness.cli.humanise import count
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 
@@ -124,6 +125,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _render_detached(data: Any, output: Output) -> None:
-    output.line(f"batch {data['batch']}: {len(data['runs'])} runs in the background")
+    output.line(f"batch {data['batch']}: {count(len(data['runs']), 'run')} in the background")
     output.line(f"watch:  dojo status {data['batch']} --watch")
     output.line(f"cancel: dojo cancel {data['batch']}")

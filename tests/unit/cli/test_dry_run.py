@@ -21,4 +21,4 @@ def test_it_lists_the_runs_and_starts_nothing(capsys: pytest.CaptureFixture[str]
     render({"runs": [run], "max_wall_s": 300.0, "power": {"rows": [ROW], "overall": None}}, Output())
     out = capsys.readouterr().out
     assert "5m 00s" in out and "t/x: 3 runs per agent" in out
-    assert out.endswith("1 runs, at most 5m 00s of agent time one after the other; nothing was started\n")
+    assert out.endswith("1 run, at most 5m 00s of agent time one after the other; nothing was started\n")
