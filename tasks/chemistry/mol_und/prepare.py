@@ -17,7 +17,9 @@ SUFFIX = '\nReply as {"output": ...}'
 _PER_SUBSET = {"dev": 12, "hidden": 36, "few_shot": 2}
 
 BENCH = HubData("OpenMol/ChemCoTBench", tuple(f"mol_und/{subset}.json" for subset in SUBSETS), "MIT")
-COT = HubData("OpenMol/ChemCoTDataset", tuple(f"chemcotbench-cot/mol_und/{subset}.json" for subset in SUBSETS), "MIT")
+# The training set has no questions about equivalence.
+COT_SUBSETS = tuple(subset for subset in SUBSETS if subset != "equivalence")
+COT = HubData("OpenMol/ChemCoTDataset", tuple(f"chemcotbench-cot/mol_und/{subset}.json" for subset in COT_SUBSETS), "MIT")
 
 
 def build(profile: str, context: BuildContext) -> TaskData:
@@ -98,7 +100,7 @@ def _full(context: BuildContext) -> TaskData:
     return TaskData(
         dev=dev,
         hidden=hidden,
-        few_shot=[_shot(subset, raw, protected) for subset in SUBSETS],
+        few_shot=[_shot(subset, raw, protected) for subset in COT_SUBSETS],
         sources=[
             Source(
                 "chemcot",

@@ -16,8 +16,15 @@ SUFFIX = {"mini": "\nAnswer in \\boxed{}.", "full": "\nPut the final answer, an 
 _PER_TYPE = {"dev": 5, "hidden": 13}
 _FEW_SHOT = ("read_off", "number_words", "remainder", "largest")
 
-AIME = HubData("opencompass/AIME2025", ("aime2025-I.jsonl", "aime2025-II.jsonl"), "unclear: problems by the MAA")
-DEEPSCALER = HubData("agentica-org/DeepScaleR-Preview-Dataset", ("deepscaler.json",), "MIT")
+AIME = HubData(
+    "opencompass/AIME2025",
+    ("aime2025-I.jsonl", "aime2025-II.jsonl"),
+    "unclear: problems by the MAA",
+    "a6ad95f611d72cf628a80b58bd0432ef6638f958",
+)
+DEEPSCALER = HubData(
+    "agentica-org/DeepScaleR-Preview-Dataset", ("deepscaler.json",), "MIT", "b6ae8c60f5c1f2b594e2140b91c49c9ad0949e29"
+)
 
 
 def build(profile: str, context: BuildContext) -> TaskData:

@@ -187,7 +187,11 @@ def test_full_frees_its_source_of_what_repeats_the_benchmark(aime25: Task, mirro
 
 
 def test_full_without_hub_or_mirror_says_what_to_do(aime25: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as constants
+
     monkeypatch.delenv("DOJO_HUB_MIRROR", raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MissingError) as caught:
         prepare_task(aime25, "full", tmp_path)
     assert "DOJO_HUB_MIRROR" in caught.value.hint
