@@ -49,9 +49,8 @@ def _render(data: Any, output: Output) -> None:
     spent = [(name, amount(name, usage[name]), amount(name, limit)) for name, limit in limits.items() if usage[name] or limit]
     output.table(("budget", "used>", "limit>"), spent)
     best = f", best dev {score(data['best_dev'])}" if data["best_dev"] is not None else ""
-    output.line(
-        f"{count(data['evaluations'], 'evaluation')}{best}, {count(data['submissions'], 'submission')}, {count(data['grades'], 'grade')}"
-    )
+    handed_in = f"{count(data['submissions'], 'submission')}, {count(data['grades'], 'grade')}"
+    output.line(f"{count(data['evaluations'], 'evaluation')}{best}, {handed_in}")
     _submission(data, output)
     if data["integrity"]:
         output.line("integrity:")
