@@ -15,12 +15,13 @@ from harness.grading.base_files import BaseFiles
 from harness.grading.weights_file import Tensor
 from harness.spec.submission import Problem
 
-# Fields with no bearing on what a trained LoRA computes.
+# Fields with no bearing on what a trained LoRA computes, or read below. PEFT writes auto_mapping (a class of the base model) by
+# itself where no task_type was given; the grader looks up no class by it.
 _WITHOUT_EFFECT = {
     "task_type", "peft_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "r", "target_modules",
     "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias", "use_rslora", "init_lora_weights",
     "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "megatron_core", "use_dora", "qalora_group_size",
-    "loftq_config", "eva_config", "corda_config", "lora_ga_config", "ensure_weight_tying", "runtime_config",
+    "auto_mapping", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "ensure_weight_tying", "runtime_config",
 }  # fmt: skip
 # Initialisations that leave the base weights alone. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA change the base at the start,
 # so their adapters mean nothing on the plain base model.

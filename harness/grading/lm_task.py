@@ -6,6 +6,7 @@ source of metric functions; only what is listed in `ItemScore` and the responses
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -33,6 +34,16 @@ class Scored:
 
     items: tuple[ItemScore, ...]
     responses: dict[str, str]
+
+
+@functools.cache
+def import_lm_eval() -> None:
+    """Import lm-eval and what it needs (seconds), so that a warm worker does not pay for it in its first score."""
+    import datasets  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
+    from torch.utils import collect_env  # type: ignore[attr-defined, unused-ignore]
+
+    # simple_evaluate describes the machine by running eleven programs (0.5 s) each time; once a process is enough.
+    collect_env.get_pretty_env_info = functools.cache(collect_env.get_pretty_env_info)
 
 
 def read_items(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.assets.grader import load_grader
-from harness.grading.lm_task import read_items, score_items
+from harness.grading.lm_task import import_lm_eval, read_items, score_items
 from harness.grading.protocol import write_json
 from harness.grading.scores import aggregate
 from harness.grading.submission import Submission, read_submission
@@ -45,6 +45,7 @@ class Worker:
         from harness.grading.warm_model import WarmModel
 
         self.warm = WarmModel(Path(options.model))
+        import_lm_eval()
         self.say("ready")
 
     def say(self, phase: str, done: int = 0, total: int = 0) -> None:

@@ -148,7 +148,7 @@ def test_weights_that_are_not_finite_are_refused(base, tmp_path, bad):
         ({"peft_type": None}, "adapter_type"),
         ({"modules_to_save": ["lm_head"]}, "adapter_unsupported"),
         ({"bias": "all"}, "adapter_unsupported"),
-        ({"auto_mapping": {"base_model_class": "x"}}, "adapter_unsupported"),
+        ({"layer_replication": [[0, 1]]}, "adapter_unsupported"),
         ({"trainable_token_indices": [1]}, "adapter_unsupported"),
         ({"some_future_field": "on"}, "adapter_unsupported"),
         ({"init_lora_weights": "pissa"}, "adapter_changes_base"),
