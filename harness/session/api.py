@@ -210,12 +210,14 @@ class SessionApi:
             self._drop_superseded(number)
             return answer
 
-    def note(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Put a line of the agent into the trajectory."""
+    def note(self, body: dict[str, Any], key: str) -> dict[str, Any]:
+        """Put a line of the agent into the trajectory, once for each idempotency key."""
         call = _parse(NoteCall, body)
+        if key and key in self._place.journal.record.notes:
+            return {}
         if len(call.model_dump_json()) > _NOTE_BYTES:
             raise UsageError(f"a note of more than {_NOTE_BYTES} bytes", hint="write a file under /workspace instead")
-        self._place.journal.emit(EventKind.NOTE, call.model_dump(mode="json"))
+        self._place.journal.emit(EventKind.NOTE, {"key": key, **call.model_dump(mode="json")})
         return {}
 
     def _drop_superseded(self, newest: int) -> None:

@@ -40,6 +40,7 @@ class RunRecord:
     Attributes:
         attempt: 1 for the first try; infrastructure failures start another.
         clock_started: when the budget clock of this attempt started (UTC), or None.
+        notes: idempotency keys of the notes taken.
         elapsed_s: the clock when it stopped, or at the last event.
     """
 
@@ -51,6 +52,7 @@ class RunRecord:
     timeline: tuple[PhaseTime, ...] = ()
     submissions: tuple[Submission, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    notes: frozenset[str] = frozenset()
     warned: frozenset[tuple[str, float]] = frozenset()
     usage: dict[str, Any] | None = None
     agent_exit: int | None = None
@@ -103,6 +105,8 @@ def _apply(record: RunRecord, event: Event) -> RunRecord:
                 data["evaluation"], data["key"], data["digest"], feedback["scores"]["primary"]["value"], feedback
             )
             return replace(record, evaluations=(*record.evaluations, evaluation))
+        case EventKind.NOTE:
+            return replace(record, notes=record.notes | {data["key"]})
         case EventKind.BUDGET_WARNING:
             return replace(record, warned=record.warned | {(data["dimension"], data["share"])})
         case EventKind.KILLED:

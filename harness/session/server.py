@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ("POST", "/v1/submit"):
                 answer = api.submit(_decode(data), key)
             case ("POST", "/v1/note"):
-                answer = api.note(_decode(data))
+                answer = api.note(_decode(data), key)
             case _:
                 raise _Refused(404, "not_found", f"there is no {method} {url.path[:200]}")
         return json.dumps(answer, ensure_ascii=False).encode(), "application/json"

@@ -39,7 +39,7 @@ def test_a_run_goes_from_submit_to_leaderboard_and_leaves_its_whole_story(dojo: 
     assert json.loads((folder / "sealed/dojo.json").read_text()) == {"dojo": "base"}
     result = dojo("show", run["id"]).data
     assert result["submissions"] == 1 and result["evaluations"] == 1 and result["integrity"]["survivors"] == 0
-    assert [phase["state"] for phase in result["timeline"]] == ["preparing", "running", "collecting", "sealed", "grading", "done"]
+    assert [phase["state"] for phase in result["timeline"]] == ["preparing", "running", "collecting", "sealed", "grading"]
     board = dojo("leaderboard").data
     assert [row["agent"] for row in board["rows"]] == ["looker"]
     names = json.dumps(board["references"])
