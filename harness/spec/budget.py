@@ -24,6 +24,8 @@ def parse_duration(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value.strip().lower()
+    if text.startswith("-"):
+        raise ValueError(f"{value!r} is negative; a duration is more than 0, for example 12h, 90m or 300s")
     matches = list(_DURATION.finditer(text))
     if not matches or "".join(m.group(0) for m in matches).replace(" ", "") != text.replace(" ", ""):
         raise ValueError(f"{value!r} is no duration; write for example 12h, 90m or 300s")
