@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
+import traceback
 from collections.abc import Callable
 
 from harness.sandbox.base import Backend
@@ -107,7 +108,7 @@ class RunSession:
                     self._grade()
         except StoreError:
             raise  # nothing can be written: leave all as it is, to be resumed
-        except (DojoError, OSError) as exc:
+        except Exception as exc:  # a bug of ours must not take the batch down, nor be taken for the agent's doing
             self._failed(_as_outcome(exc, _PHASE[state]), exc)
 
     def _prepare(self) -> None:
@@ -208,7 +209,10 @@ class RunSession:
 
     def _failed(self, outcome: Outcome, exc: Exception) -> None:
         """Try again what may be tried again; otherwise end the run with its cause."""
-        self._journal.emit(EventKind.ERROR, {"where": outcome.phase, "message": str(exc), "cause": outcome.cause.value})
+        error = {"where": outcome.phase, "message": str(exc) or repr(exc), "cause": outcome.cause.value}
+        if not isinstance(exc, DojoError | OSError):
+            error["traceback"] = "".join(traceback.format_exception(exc))[-8000:]
+        self._journal.emit(EventKind.ERROR, error)
         record = self._journal.record
         errors_here = sum(e.kind is EventKind.ERROR and e.data.get("where") == "grade" for e in self._run.events())
         if isinstance(exc, MissingError):
@@ -259,4 +263,4 @@ def _as_outcome(exc: Exception, phase: str) -> Outcome:
     else:
         cause = Cause.HARNESS
     hint = f" ({exc.hint})" if isinstance(exc, DojoError) and exc.hint else ""
-    return Outcome(cause=cause, phase=phase, message=f"{exc}{hint}"[:2000])
+    return Outcome(cause=cause, phase=phase, message=f"{str(exc) or repr(exc)}{hint}"[:2000])
