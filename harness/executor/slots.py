@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.spec.errors import UsageError
+from harness.spec.errors import MissingError
 from harness.spec.task import Limits
 
 
@@ -30,15 +30,15 @@ class Slots:
         """Refuse limits that this machine can never satisfy.
 
         Raises:
-            UsageError: names what is asked for and what is there.
+            MissingError: names what is asked for and what is there.
         """
         if limits.cpus > self.cpus:
-            raise UsageError(
+            raise MissingError(
                 f"a run asks for {limits.cpus:g} CPUs, this machine has {self.cpus:g}",
                 hint="use a larger machine or another profile of the task",
             )
         if limits.gpus > self.gpus:
-            raise UsageError(
+            raise MissingError(
                 f"a run asks for {limits.gpus} GPUs, this machine has {self.gpus}",
                 hint="use a machine with GPUs, or --profile mini",
             )
