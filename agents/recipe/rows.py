@@ -21,6 +21,7 @@ RATIONALE_FIELDS = ("solution", "rationale", "explanation", "reasoning", "struct
 SLICE_FIELDS = ("subset", "subtask", "type", "category", "task", "kind")
 
 _TAIL = re.compile(r"(?:final answer|the answer|answer|result)\s*(?:is|:|=)\s*(.+?)\s*\.?\s*$", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"[A-Z][a-z]+[,:;]?")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
@@ -302,8 +303,13 @@ def _slice_field(rows: Sequence[Mapping[str, Any]], subsets: Sequence[str]) -> s
 
 
 def normal(text: str) -> str:
-    """Fold case, white space and outer punctuation, for comparing questions and answers."""
-    return re.sub(r"\s+", " ", text).strip(" .!?").lower()
+    """Fold white space, outer punctuation and the case of ordinary words, for comparing questions and answers.
+
+    Words in mixed case or capitals keep it: in a SMILES, case is meaning.
+    """
+    words = re.sub(r"\s+", " ", text).strip(" .!?").split(" ")
+    folded = [w.lower() if _TITLE.fullmatch(w) or (i == 0 and len(w) == 1) else w for i, w in enumerate(words)]
+    return " ".join(folded)
 
 
 def is_number(value: str) -> bool:

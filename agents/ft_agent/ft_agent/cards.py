@@ -14,6 +14,7 @@ from ft_agent.data import (
     dedupe,
     drop_leaks,
     kind,
+    on_topic,
     repair,
     slice_of,
     to_example,
@@ -72,7 +73,7 @@ def hold_out(rows: Sequence[Row], context: Context, size: int) -> tuple[list[Exa
         The examples, and the normalised questions that training must leave out.
     """
     rng = random.Random(context.seed + 7)
-    fitting = kind(repair(clean(list(rows), {}, context), {}, context), {}, context)
+    fitting = on_topic(kind(repair(clean(list(rows), {}, context), {}, context), {}, context), {}, context)
     good = drop_leaks(trust(verify(fitting, {}, context), {"floor": 5}, context), {}, context)
     copies = Counter(normal(r.prompt) for r in good)
     groups: dict[str, list[Row]] = defaultdict(list)

@@ -44,6 +44,7 @@ class Context:
         held_out: normalised questions that training must not contain (own validation split, dev prompts seen in feedback).
         cap: most training samples the task allows.
         seed: of the run.
+        subsets: the task's sub-sets, lower case; empty where sources do not use these names.
         slice_scores: last known score by slice, for rebalancing towards weak ones.
         source_errors: source → estimated share of wrong answers (`error_rates` over all rows).
     """
@@ -51,6 +52,7 @@ class Context:
     forms: Forms
     cap: int
     seed: int = 0
+    subsets: frozenset[str] = frozenset()
     held_out: frozenset[str] = frozenset()
     slice_scores: Mapping[str, float] = field(default_factory=dict)
     source_errors: Mapping[str, float] = field(default_factory=dict)
@@ -106,6 +108,12 @@ def repair(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
 def kind(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
     """Drop rows whose answer is empty or not of a kind that the task answers with."""
     return [r for r in rows if r.value and context.forms.fits(r.value, r.slice)]
+
+
+def on_topic(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
+    """Where sources label rows with the task's own sub-sets, drop rows labelled otherwise."""
+    labelled = sum(1 for r in rows if r.slice.lower() in context.subsets)
+    return [r for r in rows if r.slice.lower() in context.subsets] if labelled >= 0.5 * len(rows) else rows
 
 
 def verify(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
@@ -205,17 +213,25 @@ def curriculum(rows: list[Row], args: dict[str, Any], context: Context) -> list[
     return sorted(shuffled, key=lambda r: length[id(r)] / longest + 0.3 * rng.random())
 
 
+def template(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
+    """Choose how answers are written: ``style`` direct (the bare answer) or rationale (the source's solution before it)."""
+    if str(args.get("style", "direct")) not in ("direct", "rationale"):
+        raise ValueError(f"style {args['style']!r} is unknown; there are direct and rationale")
+    return rows
+
+
 def cap(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
     """Keep the first ``rows`` rows, at most the task's own cap."""
     return rows[: max(0, min(int(args.get("rows", context.cap)), context.cap))]
 
 
-# name → (operation, argument names); `template` is run by `build` because it makes examples out of rows.
+# name → (operation, argument names)
 OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "select": (select, frozenset({"sources"})),
     "clean": (clean, frozenset()),
     "repair": (repair, frozenset()),
     "kind": (kind, frozenset()),
+    "on_topic": (on_topic, frozenset()),
     "verify": (verify, frozenset()),
     "trust": (trust, frozenset({"max_error", "floor"})),
     "dedupe": (dedupe, frozenset()),
@@ -224,7 +240,7 @@ OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "rebalance": (rebalance, frozenset({"by", "power", "boost", "rows"})),
     "curriculum": (curriculum, frozenset({"order"})),
     "cap": (cap, frozenset({"rows"})),
-    "template": (lambda rows, _args, _context: rows, frozenset({"style"})),
+    "template": (template, frozenset({"style"})),
 }
 
 
@@ -250,8 +266,6 @@ def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) ->
             raise RecipeError(f"{step.name} with {step.args}: {exc}") from exc
         if step.name == "template":
             style = str(step.args.get("style", "direct"))
-            if style not in ("direct", "rationale"):
-                raise RecipeError(f"template style {style!r} is unknown; there are direct and rationale")
         log.append({"operation": step.name, "args": _short(step.args), "rows_in": before, "rows_out": len(current)})
         if not current:
             raise RecipeError(f"after {step.name} no row is left of {before}")

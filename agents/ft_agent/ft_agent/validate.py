@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ft_agent.config import ModelFacts, Schema, check, estimate_memory_mb, lora_parameters
@@ -21,7 +21,7 @@ from ft_agent.train import TrainingFailed
 # A run of fewer steps has no room for a warm-up and a decay.
 MIN_STEPS = 6
 # Steps of the last rung: the first carries one-time costs, the others give the speed.
-TRIAL_STEPS = 3
+TRIAL_STEPS = 2
 # Characters a token stands for, at least: real text has 3 to 4, numbers and SMILES down to 1.5.
 CHARS_PER_TOKEN = 2.0
 
@@ -57,7 +57,7 @@ def climb(
     timebook: TimeBook,
     trial: Trial,
     *,
-    proven: set[str],
+    proven: dict[str, int],
 ) -> tuple[Dataset | None, list[Catch], dict[str, Any]]:
     """Take a plan up the ladder until a rung catches something.
 
@@ -68,7 +68,8 @@ def climb(
         machine: what the plan must fit.
         timebook: the time left.
         trial: trains a few steps without keeping anything.
-        proven: keys of configurations that have passed the last two rungs in this run; they are not tried again. Extended here.
+        proven: configuration (`structure`) → largest batch that has passed the last two rungs in this run; what is as small is not
+            tried again. Extended here.
 
     Returns:
         The data set, what was caught (empty: fit to train), and what the trial measured (empty if it was not needed).
@@ -88,8 +89,8 @@ def climb(
     found = catch("data", data_problems(dataset, context)) or catch("static", memory_problems(plan, dataset, machine))
     if found:
         return dataset, found, {}
-    key = structure(plan)
-    if key in proven:
+    key, batch = structure(plan), int(plan.trainer.get("per_device_train_batch_size", 8))
+    if proven.get(key, 0) >= batch:
         return dataset, [], {}
     longest = sorted(dataset.examples, key=lambda e: -len(e.prompt) - len(e.answer))
     try:
@@ -103,7 +104,7 @@ def climb(
         return dataset, catch("steps", [f"{exc.kind}: {exc}"]), {}
     found = catch("steps", step_problems(plan, measured))
     if not found:
-        proven.add(key)
+        proven[key] = batch
     return dataset, found, measured
 
 
@@ -164,20 +165,21 @@ def step_problems(plan: Plan, measured: dict[str, Any]) -> list[str]:
     batch = int(plan.trainer.get("per_device_train_batch_size", 8)) * int(plan.trainer.get("gradient_accumulation_steps", 1))
     steps = plan.seconds * float(measured["per_second"]) / batch
     if steps < MIN_STEPS:
-        return [f"{steps:.1f} steps fit into {plan.seconds:.0f} s at {measured['per_second']:.2f} examples/s; lower the batch size"]
+        return [
+            f"{steps:.1f} steps fit into {plan.seconds:.0f} s at {measured['per_second']:.2f} examples/s; lower the batch size"
+        ]
     return []
 
 
 def structure(plan: Plan) -> str:
-    """Name what decides whether a configuration runs at all, apart from rates and amounts."""
-    trainer = {k: v for k, v in plan.trainer.items() if k not in ("learning_rate", "weight_decay", "max_grad_norm")}
+    """Name what decides whether a configuration runs at all, apart from rates, amounts and batch size."""
+    free = ("learning_rate", "weight_decay", "max_grad_norm", "per_device_train_batch_size")
+    trainer = {k: v for k, v in plan.trainer.items() if k not in free}
     return repr((sorted(trainer.items()), sorted(plan.lora.items(), key=str)))
 
 
 def small_batch(plan: Plan) -> Plan:
     """Return the plan with at most two examples a batch."""
-    from dataclasses import replace
-
     batch = min(2, int(plan.trainer.get("per_device_train_batch_size", 8)))
     return replace(plan, trainer={**plan.trainer, "per_device_train_batch_size": batch, "gradient_accumulation_steps": 1})
 

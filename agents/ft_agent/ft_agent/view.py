@@ -70,7 +70,12 @@ class View:
             ValueError: ``max_tokens`` is too small for even those.
         """
         limit = int(max_tokens * CHARS_PER_TOKEN)
-        details: list[tuple[int, bool, bool]] = [(len(self.iterations), True, True), (6, True, True), (3, False, True), (2, False, False)]
+        details: list[tuple[int, bool, bool]] = [
+            (len(self.iterations), True, True),
+            (6, True, True),
+            (3, False, True),
+            (2, False, False),
+        ]
         for full, errors, arguments in details:
             text = self._text(full, errors, arguments, len(self.iterations))
             if len(text) <= limit:
@@ -108,7 +113,11 @@ class View:
         ]
         costs = ", ".join(f"{k} {v:.1f} s" for k, v in sorted(self.costs.items()))
         speed = f"{self.speed:.2f} examples/s" if self.speed else "not measured"
-        return "## Budget\n" + "\n".join(lines) + f"\nUsable before the reserve: {self.usable:.0f} s. Costs: {costs}. Training speed: {speed}."
+        return (
+            "## Budget\n"
+            + "\n".join(lines)
+            + f"\nUsable before the reserve: {self.usable:.0f} s. Costs: {costs}. Training speed: {speed}."
+        )
 
     def _cards_text(self) -> str:
         lines = [
@@ -134,10 +143,12 @@ class View:
         lines = [
             "## Last dev evaluation",
             f"primary {scores.get('primary', {}).get('value')}, parse rate {scores.get('parse_rate')}, response tokens {feedback.get('response_tokens')}",
-            f"sub-sets {({k: v['value'] for k, v in feedback.get('subsets', {}).items()})}",
+            f"sub-sets { ({k: v['value'] for k, v in feedback.get('subsets', {}).items()}) }",
         ]
         for error in feedback.get("errors", [])[:8] if errors else []:
-            lines.append(f"- {clip(error['prompt'], 160)!r} → {clip(error['response'], 120)!r}, wanted {clip(str(error.get('answer')), 60)!r}")
+            lines.append(
+                f"- {clip(error['prompt'], 160)!r} → {clip(error['response'], 120)!r}, wanted {clip(str(error.get('answer')), 60)!r}"
+            )
         return "\n".join(lines)
 
 
