@@ -338,11 +338,18 @@ class Dojo:
         base_models.prepare_base_model(wanted.base_model, self.cache, progress)
         return prepare_task(found, profile, self.cache, progress)
 
-    def check_task(self, task: str, profile: str, progress: Progress | None = None) -> list[Check]:
-        """Check a task's directory, data and grader."""
-        from harness.executor.checks import check_task
+    def check_task(self, task: str, profile: str, progress: Progress | None = None, record: bool = False) -> list[Check]:
+        """Check a task's directory, data and grader; with ``record`` measure its references and write its admission record."""
+        from harness.executor.checks import check_task, record_admission
 
-        return check_task(self.task(task), profile, self.cache, progress)
+        found = self.task(task)
+        checks = check_task(found, profile, self.cache, progress)
+        if record and all(check.ok for check in checks):
+            wanted = profile_of(found.dojo.profiles, found.id, profile)
+            model = base_models.prepare_base_model(wanted.base_model, self.cache, progress)
+            prepared = prepare_task(found, profile, self.cache, progress)
+            checks.append(record_admission(prepared, model, get_backend(self._sandbox), progress))
+        return checks
 
     def check_agent(self, agent: str) -> list[Check]:
         """Check an agent's directory."""

@@ -11,6 +11,7 @@ from harness.cli.commands import TASKS
 from harness.cli.complete import tasks as complete_tasks
 from harness.cli.humanise import amount
 from harness.cli.output import Output, plain
+from harness.cli.sanitise import one_line
 
 if TYPE_CHECKING:
     from harness.assets.task_dir import Task
@@ -42,13 +43,16 @@ def show_task(invocation: Invocation, task: str) -> None:
 @click.command("check", cls=Command)
 @click.argument("task", shell_complete=complete_tasks)
 @click.option("--profile", type=click.Choice(["full", "mini"]), help="The profile to check (default: the settings').")
+@click.option("--record", is_flag=True, help="Measure base, few-shot base and majority; write the task's admission record.")
 @pass_invocation
-def check_task(invocation: Invocation, task: str, profile: str | None) -> int:
+def check_task(invocation: Invocation, task: str, profile: str | None, record: bool) -> int:
     """Check a task's directory, its data and its grader; exit code 2 where something is wrong."""
     from harness.cli.doctor import report_checks
 
     chosen = invocation.config(profile=profile).settings.profile
-    return report_checks(invocation.output, invocation.dojo().check_task(task, chosen), exit_code=2, code="check_failed")
+    output = invocation.output
+    checks = invocation.dojo().check_task(task, chosen, lambda text: output.say(one_line(text)), record)
+    return report_checks(output, checks, exit_code=2, code="check_failed")
 
 
 def _summary(task: Task) -> dict[str, Any]:

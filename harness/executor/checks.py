@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.assets.agent_dir import Agent, find_agent
+from harness.assets.base_models import BaseModel
 from harness.assets.grader import load_grader
 from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
-from harness.sandbox.base import Check
+from harness.grading.references import measure_references, write_admission
+from harness.sandbox.base import Backend, Check
 from harness.spec.errors import DojoError, UsageError
 
 _HARBOR_FILES = ("task.toml", "instruction.md", "environment/Dockerfile", "tests/test.sh", "solution/solve.sh")
@@ -64,6 +66,20 @@ def check_task(task: Task, profile: str, cache: Path, progress: Progress | None 
         except DojoError as exc:
             checks.append(Check(name, False, exc.message, exc.hint))
     return checks
+
+
+def record_admission(prepared: PreparedTask, base_model: BaseModel, backend: Backend, progress: Progress | None = None) -> Check:
+    """Measure base, few-shot base, majority and degenerate answers anew and write them into the task's directory.
+
+    Raises:
+        GraderFailure: the grader broke while measuring.
+    """
+    profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
+    found = measure_references(prepared, base_model, profile.generation, profile.limits, backend, progress)
+    path = prepared.task.path / "admission" / f"{prepared.profile}.json"
+    write_admission(path, found)
+    shown = ", ".join(f"{r.name} {r.scores.primary.value:.3f}" for r in (*found.references, *found.degenerate))
+    return Check("admission", True, f"{path.parent.name}/{path.name}: {shown}")
 
 
 def new_agent(name: str, folder: Path, example: Agent) -> Agent:

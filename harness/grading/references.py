@@ -139,7 +139,7 @@ def measure_references(
         (Path(folder) / "dojo.json").write_text('{"dojo": "base"}', encoding="ascii")
         with Evaluator.start(
             backend,
-            f"ref-{uuid.uuid4().hex[:12]}",
+            f"pid{os.getpid()}-references-{uuid.uuid4().hex[:8]}",
             task_dir=prepared.task.path,
             base_model_dir=base_model.path,
             items_path=prepared.hidden_path,

@@ -145,15 +145,16 @@ def dojo(tmp_path, cache, tiny_model) -> Iterator[Commands]:
     bad = [check for check in backend.check() if not check.ok]
     if bad:
         pytest.skip(f"sandbox {SANDBOX} is not to be had here: {bad[0].detail}")
-    before = set(backend.list())
     commands = Commands(tmp_path / "home", cache, tiny_model, tmp_path / "agents")
     yield commands
     for process in commands.started:
         if process.poll() is None:
             process.kill()
             process.communicate()
-    for left in set(backend.list()) - before:
-        backend.destroy(left)
+    runs = [folder.name for folder in commands.home.glob("batches/*/runs/*")]
+    for left in backend.list():  # of our runs only: others may be measuring on this host
+        if any(left.startswith(run) for run in runs):
+            backend.destroy(left)
 
 
 HAND_IN_BASE = """
