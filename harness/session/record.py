@@ -106,7 +106,7 @@ def _apply(record: RunRecord, event: Event) -> RunRecord:
             )
             return replace(record, evaluations=(*record.evaluations, evaluation))
         case EventKind.NOTE:
-            return replace(record, notes=record.notes | {data["key"]})
+            return replace(record, notes=record.notes | {data.get("key", "")})
         case EventKind.BUDGET_WARNING:
             return replace(record, warned=record.warned | {(data["dimension"], data["share"])})
         case EventKind.KILLED:
