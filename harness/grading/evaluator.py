@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 import harness
 from harness.assets.grader import TaskGrader, load_grader
 from harness.grading import protocol
@@ -17,9 +19,10 @@ from harness.grading.strict_json import StrictJsonError, strict_json
 from harness.grading.submission import inventory
 from harness.grading.verdict import read_verdict
 from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
-from harness.spec.errors import DojoError, GraderFailure, SandboxError, SubmissionRefused, UsageError
+from harness.spec.errors import GraderFailure, SandboxError, SubmissionRefused
 from harness.spec.submission import SubmissionReport
 from harness.spec.task import Generation, Limits, load_task_config
+from harness.spec.toml import describe
 from harness.spec.verdict import Verdict
 
 # Replies are looked for this often, seconds: a check takes tenths of a second, a score many seconds.
@@ -146,8 +149,7 @@ class Evaluator:
         report = self._outside_report(directory)
         if report is not None:
             return report
-        reply = self._ask({"op": "check"}, directory, None, None)
-        return SubmissionReport.model_validate(reply["report"])
+        return _decode_report(self._ask({"op": "check"}, directory, None, None))
 
     def score(
         self,
@@ -176,7 +178,7 @@ class Evaluator:
         if report is None:
             request: dict[str, Any] = {"op": "score"} | ({} if fewshot is None else {"fewshot": fewshot})
             reply = self._ask(request, directory, on_progress, cancelled)
-            report = SubmissionReport.model_validate(reply["report"])
+            report = _decode_report(reply)
         if not report.ok:
             problem = report.problems[0]
             raise SubmissionRefused(problem.message, hint=problem.hint, code=problem.code)
@@ -352,9 +354,19 @@ def _decode_reply(data: bytes) -> dict[str, Any]:
         raise GraderFailure("the grader's reply has neither a report nor an error", hint="grade again")
     if reply.get("ok") is True:
         return reply
-    error = reply.get("error") or {}
-    error_class: type[DojoError] = UsageError if error.get("code") == "usage" else GraderFailure
-    raise error_class(str(error.get("message", "the grader failed"))[:2000], hint=str(error.get("hint", ""))[:500])
+    error = reply.get("error")
+    said = error if isinstance(error, dict) else {}
+    raise GraderFailure(str(said.get("message", "the grader failed"))[:2000], hint=str(said.get("hint", ""))[:500])
+
+
+def _decode_report(reply: Mapping[str, Any]) -> SubmissionReport:
+    try:
+        report = SubmissionReport.model_validate(reply.get("report"))
+    except ValidationError as exc:
+        raise GraderFailure(f"the grader's report breaks its schema: {describe(exc)}", hint="grade again") from exc
+    if report.ok == bool(report.problems):
+        raise GraderFailure("the grader's report contradicts itself", hint="grade again")
+    return report
 
 
 def _decode_progress(data: bytes) -> dict[str, Any]:

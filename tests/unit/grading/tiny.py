@@ -62,10 +62,15 @@ def random_weights(seed: int) -> dict[str, np.ndarray]:
     }
 
 
+def _save(weights: Mapping[str, np.ndarray], path: Path) -> None:
+    save_file(dict(weights), path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library writes for the owner alone; graders read as another user
+
+
 def write_model(path: Path, weights: Mapping[str, np.ndarray], config: Mapping[str, object] | None = None) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(CONFIG | dict(config or {})))
-    save_file(dict(weights), path / "model.safetensors", metadata={"format": "pt"})
+    _save(weights, path / "model.safetensors")
     return path
 
 
@@ -102,7 +107,7 @@ def write_adapter(path: Path, weights: Mapping[str, np.ndarray], config: Mapping
     path.mkdir(parents=True, exist_ok=True)
     base = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", "bias": "none"}
     (path / "adapter_config.json").write_text(json.dumps(base | dict(config or {})))
-    save_file(dict(weights), path / "adapter_model.safetensors", metadata={"format": "pt"})
+    _save(weights, path / "adapter_model.safetensors")
     return path
 
 
