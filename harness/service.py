@@ -262,11 +262,11 @@ class Dojo:
 
         return leaderboard(self.results(batch=batch), task)
 
-    def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None) -> Comparison:
-        """Return the paired difference of two agents with its verdict."""
+    def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None, mix: bool = False) -> Comparison:
+        """Return the paired difference of two agents with its verdict; ``mix`` compares runs of different settings too."""
         from harness.analysis.compare import compare
 
-        return compare(self.results(batch=batch), a, b, task)
+        return compare(self.results(batch=batch), a, b, task, mix)
 
     def compare_all(self, task: str | None = None, batch: str | None = None) -> tuple[list[Comparison], list[str]]:
         """Compare every agent with every other, adjusted together; and say which pairs cannot be compared, and why."""
@@ -290,6 +290,24 @@ class Dojo:
         from harness.analysis.plots import write_plots
 
         return write_plots(self.results(batch=batch), folder, self.events)
+
+    def report(self, batch: str | None = None, plots: Sequence[Path] = (), page: Path | None = None) -> str:
+        """Return a batch (default: the newest) on one page of Markdown.
+
+        Args:
+            batch: id, unique prefix or ``@last``.
+            plots: pictures to show at the end.
+            page: where the page will lie, so that links lead from there; default: the results directory.
+        """
+        from harness.analysis.report import markdown_report
+
+        status = self.status(self.store.resolve(batch or "@last", "batch"))
+        base = (page.parent if page else self.home).resolve()
+        folders = {run.id: os.path.relpath(self.home / run.folder, base) for run in status.runs}
+        waiting = [f"{run.id} ({run.agent}, {run.task}): {run.phase}. {run.why}" for run in status.runs if not run.state.final]
+        links = [os.path.relpath(plot.resolve(), base) for plot in plots]
+        title = f"Batch {status.batch}" + (f": {status.name}" if status.name else "")
+        return markdown_report(title, self.results(batch=status.batch), folders, links, waiting)
 
     def doctor(self, area: str | None = None) -> list[Check]:
         """Check what this machine has for running dojo."""

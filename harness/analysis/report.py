@@ -15,7 +15,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 def markdown_report(
-    title: str, results: Sequence[RunResult], folders: Mapping[str, str] | None = None, plots: Sequence[str] = ()
+    title: str,
+    results: Sequence[RunResult],
+    folders: Mapping[str, str] | None = None,
+    plots: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -24,10 +28,12 @@ def markdown_report(
         results: the batch's runs that have ended.
         folders: run id → link to the run's folder, relative to where the page will lie.
         plots: links to pictures, relative to where the page will lie.
+        unfinished: a line for each run that has not ended.
     """
     board = leaderboard(results)
     comparisons, refused = compare_all(results)
     parts = [f"# {_text(title)}", _summary(results, board)]
+    parts += ["Not ended yet:\n\n" + _bullets(unfinished)] if unfinished else []
     parts += ["## Leaderboard", *_boards(board)]
     if comparisons or refused:
         parts += ["## Comparisons", *_comparisons(comparisons, refused)]

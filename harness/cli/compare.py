@@ -17,13 +17,14 @@ from harness.cli.sanitise import one_line
 @click.argument("b", metavar="B", shell_complete=agents)
 @click.option("--task", shell_complete=tasks, metavar="T", help="Only this task (id or glob).")
 @click.option("--batch", shell_complete=batches, metavar="BATCH", help="Only this batch (id, unique prefix or @last).")
+@click.option("--mix", is_flag=True, help="Compare runs of different budgets, models, profiles or images too, with a warning.")
 @pass_invocation
-def compare(invocation: Invocation, a: str, b: str, task: str | None, batch: str | None) -> None:
+def compare(invocation: Invocation, a: str, b: str, task: str | None, batch: str | None, mix: bool) -> None:
     """Compare agent A with agent B: paired difference with its 95 % interval, win/tie/loss by item, and a verdict about A.
 
     The verdict is better, worse or not_distinguishable, always with the smallest difference these runs could have shown.
     """
-    invocation.output.result(invocation.dojo().compare(a, b, task, batch), _render)
+    invocation.output.result(invocation.dojo().compare(a, b, task, batch, mix), _render)
 
 
 def _render(data: Any, output: Output) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import batches
-from harness.cli.output import Output, plain
-
-if TYPE_CHECKING:
-    from harness.service import Dojo
+from harness.cli.output import Output
 
 
 @click.command("report", cls=Command)
@@ -22,27 +19,14 @@ if TYPE_CHECKING:
 @pass_invocation
 def report(invocation: Invocation, batch: str, page_file: Path | None, plots_dir: Path | None) -> None:
     """Write a batch's report in Markdown: leaderboard, every pair of agents compared, every run; default: the newest batch."""
-    from harness.cli.report_page import page
-
     dojo = invocation.dojo()
-    data = gather(dojo, batch)
-    files: list[Path] = []
-    if plots_dir is not None:
-        files += dojo.plots(plots_dir, data["status"]["batch"])
-    text = page(data)
+    plots = dojo.plots(plots_dir, batch) if plots_dir is not None else []
+    files, text = list(plots), dojo.report(batch, [plot for plot in plots if plot.suffix == ".svg"], page_file)
     if page_file is not None:
         _write(page_file, text)
         files.append(page_file)
-    shown = {"batch": data["status"]["batch"], "markdown": text, "files": files}
+    shown = {"batch": dojo.status(batch).batch, "markdown": text, "files": files}
     invocation.output.result(shown, _render_page if page_file is None else _render_files)
-
-
-def gather(dojo: Dojo, batch: str) -> dict[str, Any]:
-    """Collect what the page shows: status, leaderboard, and a comparison for each pair of agents that allows one."""
-    status = plain(dojo.status(batch))
-    comparisons, refused = dojo.compare_all(batch=status["batch"])
-    board = plain(dojo.leaderboard(batch=status["batch"]))
-    return {"status": status, "leaderboard": board, "comparisons": plain(comparisons), "refused": refused}
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Answer
+
+from tests.unit.cli.conftest import Answer
 
 Cli = Callable[..., Answer]
 

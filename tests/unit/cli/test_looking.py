@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BATCH, Answer
 
 from harness.spec import EventKind, RunResult
 from harness.store.database import Store
 from harness.store.run_dir import RunDir
+from tests.unit.cli.conftest import BATCH, Answer
 
 Cli = Callable[..., Answer]
 
@@ -177,7 +177,7 @@ def test_grade_shows_the_grade_there_is(dojo_cli: Cli, home: list[str]) -> None:
 
 def test_report_is_one_page_and_goes_where_it_is_told(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
     page = dojo_cli("report").out
-    for part in (f"# Batch {BATCH}: first try", "## Leaderboard", "| (base) |", "recipe against base", "## Runs", home[-1]):
+    for part in (f"# Batch {BATCH}: first", "## Leaderboard", "| (base) |", "recipe against base", "## Runs", home[-1]):
         assert part in page
     assert dojo_cli("report", BATCH, "--md", "page.md").out == "wrote page.md\n"
     assert (tmp_path / "page.md").read_text() == page

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Answer
 
 import harness
 from harness.cli import reference
 from harness.cli.base import LazyGroup
 from harness.cli.main import cli, main
+from tests.unit.cli.conftest import Answer
 
 Cli = Callable[..., Answer]
 
