@@ -9,8 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from . import tree
 from .settings import Settings
@@ -18,6 +17,8 @@ from .spawn import Child, ChildLost, Order, prepare
 from .wire import Wire, WireClosed
 
 _CHUNK = 64 * 1024
+# a thousandth of the sandbox's memory a point, so any command is worth more than the largest worker
+_OWN_OOM_SCORE, _COMMANDS_OOM_SCORE = b"0", b"500"
 # After the command's tree is dead its pipes end at once, unless something outside the tree was handed one: do not wait for that.
 _DRAIN_S = 1.0
 
@@ -62,8 +63,7 @@ class HeadTail:
         return bytes(self._head) + b"\n[... %d bytes left out ...]\n" % missing + bytes(self._tail[-self._half :])
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """How a command ended. ``survivors`` are processes of its tree that SIGKILL did not end in time."""
 
     exit_code: int
@@ -83,19 +83,13 @@ class Launcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ready: Child | None = None
+        self._oom_score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
 
     def make_ready(self) -> None:
         """Prepare a child unless one is there; a full sandbox is no error yet."""
         if self._ready is None and self._settings.mode != "open":
             with contextlib.suppress(OSError):
-                self._ready = prepare(self._settings)
-
-    def discard(self) -> None:
-        """Let the waiting child end."""
-        if self._ready is not None:
-            self._ready.close()
-            os.waitpid(self._ready.pid, 0)
-            self._ready = None
+                self._ready = self._prepare()
 
     def launch(self, order: Order) -> Child:
         """Start a command.
@@ -110,11 +104,21 @@ class Launcher:
                 return self._run(child, order)
             except ChildLost:
                 tree.kill_own_tree()
-        child = prepare(self._settings)
+        child = self._prepare()
         try:
             return self._run(child, order)
         except ChildLost as exc:
             raise OSError("the command's process was killed before it started") from exc
+
+    def _prepare(self) -> Child:
+        """Fork a child that the kernel kills for want of memory before any process of execd."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._oom_score, _COMMANDS_OOM_SCORE, 0)
+        try:
+            return prepare(self._settings)
+        finally:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._oom_score, _OWN_OOM_SCORE, 0)
 
     @staticmethod
     def _run(child: Child, order: Order) -> Child:

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import time
-import uuid
 from typing import Any
 
 from . import tree
@@ -66,7 +65,7 @@ def claim(settings: Settings, name: str) -> tuple[str, bool]:
     """Return the process's id, and whether it is new: a known name belongs to the process that got it first."""
     if name and ("/" in name or name.startswith(".") or len(name) > 100):
         raise Refused("bad_name", f"{name!r} cannot be a process's name")
-    process = name or uuid.uuid4().hex[:12]
+    process = name or os.urandom(6).hex()
     try:
         os.mkdir(f"{settings.spool}/{process}", 0o700)
     except FileExistsError:

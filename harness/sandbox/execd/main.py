@@ -7,14 +7,12 @@ import os
 import resource
 import signal
 import socket
-import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 from . import relay, seccomp, syscalls
 from .operations import CommandWorker, ControlWorker
-from .service import serve
+from .service import log_exception, serve
 from .settings import RelaySettings, Settings
 from .wire import Wire
 
@@ -60,8 +58,7 @@ def _fork(body: Callable[[], None]) -> int:
     try:
         body()
     except BaseException:  # a child must never return into its parent's code
-        traceback.print_exc()
-        sys.stderr.flush()
+        log_exception()
     finally:
         os._exit(1)
 
@@ -99,8 +96,8 @@ def _commands(settings: Settings, commands: socket.socket, control: socket.socke
 
 def _harden(settings: Settings) -> None:
     """Give up what execd does not need, before anything of the agent runs."""
-    for number in (signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, lambda number, frame: None)  # a handler, unlike "ignored", does not pass to commands
     if settings.mode == "privileged":
         syscalls.keep_capabilities(syscalls.KEPT_CAPS)
         seccomp.install()

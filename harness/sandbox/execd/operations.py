@@ -172,10 +172,11 @@ class ControlWorker:
         """Return what runs for the agent: by user where it has one of its own, else by descent from the workers."""
         if self._settings.mode == "privileged":
             return [pid for pid in tree.all_pids() if tree.owner(pid) == AGENT_UID and tree.running(pid)]
-        workers = tree.children(self._command_service)
-        below = [pid for worker in workers for pid in tree.descendants(worker)]
-        if self._settings.mode == "nested":  # children that wait for their order are still ours
-            below = [pid for pid in below if _name(pid) != IDLE_NAME]
+        return [pid for pid in self._below_workers() if _name(pid) != IDLE_NAME]
+
+    def _below_workers(self) -> list[int]:
+        """Return everything that workers started, children that wait for their order too."""
+        below = [pid for worker in tree.children(self._command_service) for pid in tree.descendants(worker)]
         return [pid for pid in below if tree.running(pid)]
 
     def _kill_all(self, wire: Wire, head: Head, size: int) -> None:
@@ -183,10 +184,12 @@ class ControlWorker:
         while True:
             if self._settings.mode == "privileged":
                 _kill_as_agent()
+                left = self._agent_processes()
             else:
-                for pid in reversed(self._agent_processes()):
+                # waiting children too: their name is no proof, and a worker makes itself a new one
+                for pid in reversed(self._below_workers()):
                     tree.send(pid, signal.SIGKILL)
-            left = self._agent_processes()
+                left = self._below_workers()
             if not left or time.monotonic() > deadline:
                 break
             time.sleep(0.002)

@@ -7,8 +7,6 @@ import os
 import select
 import signal
 import socket
-import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -68,6 +66,14 @@ def _hand_over(listener: socket.socket, connection: socket.socket, work: Callabl
         _worker_main(listener, connection, work)
 
 
+def log_exception() -> None:
+    """Write the current exception to the log that the harness shows when the sandbox is gone."""
+    import traceback  # heavy, and hardly ever needed
+
+    with contextlib.suppress(OSError):
+        os.write(2, traceback.format_exc().encode())
+
+
 def _worker_main(listener: socket.socket, connection: socket.socket, work: Callable[[Wire], None]) -> NoReturn:
     try:
         listener.close()
@@ -76,7 +82,6 @@ def _worker_main(listener: socket.socket, connection: socket.socket, work: Calla
     except WireClosed:
         pass
     except BaseException:  # a worker must never return into the service's loop
-        traceback.print_exc()
-        sys.stderr.flush()
+        log_exception()
     finally:
         os._exit(0)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 # privileged: root made the sandbox; commands become another user.
 # nested: an ordinary user made it, one user id is all there is; each command gets namespaces of its own below execd's.
@@ -16,8 +15,7 @@ AGENT_UID = AGENT_GID = 1000
 PRIVATE_DIR = "/run/dojo"
 
 
-@dataclass(frozen=True)
-class RelaySettings:
+class RelaySettings(NamedTuple):
     """A loopback port, the descriptor of the socket's folder, and the socket's name in it."""
 
     port: int
@@ -25,8 +23,7 @@ class RelaySettings:
     name: str
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything execd knows about its sandbox."""
 
     mode: Mode
@@ -35,15 +32,9 @@ class Settings:
     spool: str = f"{PRIVATE_DIR}/spool"
     cgroup_procs: tuple[int, ...] = ()
     oom_counter: int = -1
-    rlimits: Mapping[str, int] = field(default_factory=dict)
+    rlimits: Mapping[str, int] = {}
     relays: tuple[RelaySettings, ...] = ()
-    paths: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Settings:
-        """Read what `main` was given."""
-        relays = tuple(RelaySettings(**r) for r in raw.pop("relays", ()))
-        return cls(**{**raw, "relays": relays, "cgroup_procs": tuple(raw.get("cgroup_procs", ()))})
+    paths: Mapping[str, str] = {}
 
     def real_path(self, path: str) -> str:
         """Return where ``path`` really lies: relative ones below the workspace; without isolation, moved by ``paths``."""

@@ -1,7 +1,8 @@
 """Starting commands: a child is made ready before it is needed and only told what to run.
 
 Making a child (fork, session, namespaces) costs more than running ``true`` in it, so a worker does it between two calls. While it
-waits, the child is still root of the sandbox; it becomes the command's user in the last moment before exec.
+waits, the child is still root of the sandbox; it becomes the command's user in the last moment before exec. Between fork and exec
+every module first touched costs copied pages, so that path calls as little as it can.
 """
 
 from __future__ import annotations
@@ -9,25 +10,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import marshal
 import os
-import resource
 import signal
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from . import seccomp, syscalls
 from .settings import AGENT_GID, AGENT_UID, PRIVATE_DIR, Settings
 
-IDLE_NAME, INIT_NAME = "dojo-idle", "dojo-init"
-# what the kernel's out-of-memory killer adds to a command's badness: it must choose a command before a process of execd
-_OOM_SCORE = b"500"
+IDLE_NAME = "dojo-idle"
+_HIGHEST_DESCRIPTOR = 1 << 20
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 # what a child writes right before exec; an end of file without it means that the child was killed while it waited
 _ABOUT_TO_RUN = b"R"
-_RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1)
 
 
 class SpawnFailed(Exception):
@@ -42,8 +40,7 @@ class ChildLost(Exception):
     """The waiting child was killed before it got its order."""
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """What a waiting child is told to run."""
 
     argv: Sequence[str]
@@ -52,16 +49,13 @@ class Order:
     user: str
 
 
-@dataclass
 class Child:
     """A command, or a child that waits for its order: its pid, our ends of its pipes and of its control socket."""
 
-    pid: int
-    stdin: int
-    stdout: int
-    stderr: int
-    launch: int
-    control: socket.socket
+    def __init__(self, stdin: int, stdout: int, stderr: int, launch: int, control: socket.socket) -> None:
+        self.pid = 0
+        self.stdin, self.stdout, self.stderr, self.launch = stdin, stdout, stderr, launch
+        self.control = control
 
     def close_end(self, name: str) -> None:
         """Close one of ``stdin``, ``stdout``, ``stderr``, ``launch``; may be called twice."""
@@ -83,7 +77,7 @@ class Child:
             SpawnFailed: it cannot be run; nothing of it is left running.
             ChildLost: the child was killed while it waited.
         """
-        message = json.dumps([list(order.argv), order.cwd, dict(order.env), order.user]).encode()
+        message = marshal.dumps((list(order.argv), order.cwd, dict(order.env), order.user))
         try:
             self.control.sendall(struct.pack("!I", len(message)) + message)
         except (BrokenPipeError, ConnectionResetError) as exc:
@@ -117,7 +111,7 @@ def prepare(settings: Settings) -> Child:
     near_err, far_err = os.pipe()
     near_launch, far_launch = os.pipe()
     near, far = socket.socketpair()
-    child = Child(0, near_in, near_out, near_err, near_launch, near)
+    child = Child(near_in, near_out, near_err, near_launch, near)
     far_ends = (far_in, far_out, far_err, far_launch)
     try:
         child.pid = os.fork()
@@ -126,6 +120,7 @@ def prepare(settings: Settings) -> Child:
         _close_all(far_ends, far)
         raise
     if child.pid == 0:
+        child.close()
         _child_main(settings, far, far_ends)
     _close_all(far_ends, far)
     return child
@@ -141,17 +136,10 @@ def _child_main(settings: Settings, control: socket.socket, far_ends: tuple[int,
     *standard, launch = far_ends
     try:
         os.setsid()
-        for number in _RESET_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for target, descriptor in enumerate(standard):
             os.dup2(descriptor, target)
-        _close_others({control.fileno(), launch})
-        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-            file.write(_OOM_SCORE)
-        syscalls.set_name(IDLE_NAME)
         if settings.mode == "nested":
+            _close_others({control.fileno(), launch})
             _enter_nested(control, launch)
         _execute(settings, _receive_order(control), launch)
     except SpawnFailed as exc:
@@ -167,7 +155,7 @@ def _close_others(kept: set[int]) -> None:
     for descriptor in sorted(kept):
         os.closerange(lowest, descriptor)
         lowest = descriptor + 1
-    os.closerange(lowest, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    os.closerange(lowest, _HIGHEST_DESCRIPTOR)
 
 
 def _report(launch: int, exit_code: int, message: str) -> None:
@@ -177,7 +165,7 @@ def _report(launch: int, exit_code: int, message: str) -> None:
 
 def _receive_order(control: socket.socket) -> Order:
     (size,) = struct.unpack("!I", _read_exactly(control, 4))
-    return Order(*json.loads(_read_exactly(control, size)))
+    return Order(*marshal.loads(_read_exactly(control, size)))
 
 
 def _read_exactly(control: socket.socket, size: int) -> bytes:
@@ -196,6 +184,8 @@ def _enter_nested(control: socket.socket, launch: int) -> None:
     Inside, the command's user cannot see or signal execd though the host knows them as one user, and the death of the namespace's
     first process is the death of all of it.
     """
+    signal.set_wakeup_fd(-1)
+    syscalls.set_name(IDLE_NAME)
     uid, gid = os.geteuid(), os.getegid()
     syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
     syscalls.map_single_user(AGENT_UID, AGENT_GID, uid, gid)
@@ -212,7 +202,6 @@ def _enter_nested(control: socket.socket, launch: int) -> None:
     if command:
         os.close(launch)
         order_socket.close()
-        syscalls.set_name(INIT_NAME)
         _reap_until(command, report_socket)
     report_socket.close()
 
@@ -235,7 +224,6 @@ def _reap_until(command: int, report: socket.socket) -> NoReturn:
 
 
 def _execute(settings: Settings, order: Order, launch: int) -> NoReturn:
-    syscalls.set_name("dojo-exec")
     _become(settings, order.user)
     os.umask(0o022)
     try:
@@ -265,6 +253,7 @@ def _become(settings: Settings, user: str) -> None:
         os.setresgid(AGENT_GID, AGENT_GID, AGENT_GID)
         os.setresuid(AGENT_UID, AGENT_UID, AGENT_UID)
     elif settings.mode == "nested":
+        syscalls.set_name("dojo-exec")
         if user == "root":
             syscalls.unshare(syscalls.CLONE_NEWUSER)
             syscalls.map_single_user(0, 0, AGENT_UID, AGENT_GID)

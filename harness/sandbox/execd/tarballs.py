@@ -6,12 +6,14 @@ import errno
 import io
 import os
 import stat
-import tarfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from .files import Refused
 from .wire import CHUNK
+
+if TYPE_CHECKING:
+    import tarfile
 
 # Open directories while walking: one a level. Deeper trees are made to break walkers, not to hold work.
 MAX_DEPTH = 128
@@ -26,6 +28,8 @@ def write_archive(path: str, out: IO[bytes] | io.RawIOBase) -> None:
         OSError: ``path`` or something in it cannot be read; names it.
         Refused: nested too deep (code ``too_deep``), or a file shrank while it was read (code ``changed``).
     """
+    import tarfile
+
     top = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as tar:
         for folder, name, shown in _walk(top, path):
@@ -58,6 +62,8 @@ def _walk(top: int, path: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _add(tar: tarfile.TarFile, folder: int, name: str, shown: str) -> None:
+    import tarfile
+
     state = os.lstat(name, dir_fd=folder)
     member = tarfile.TarInfo(shown)
     member.mode = stat.S_IMODE(state.st_mode)
@@ -119,6 +125,8 @@ def read_archive(path: str, source: IO[bytes]) -> None:
         OSError: as the calls would.
         Refused: a member that is neither a regular file nor a folder, or whose name leads out (code ``unsafe_member``).
     """
+    import tarfile
+
     os.makedirs(path, exist_ok=True)
     with tarfile.open(fileobj=source, mode="r|") as tar:
         for member in tar:

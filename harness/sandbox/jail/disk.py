@@ -7,7 +7,6 @@ import fcntl
 import os
 import stat
 import struct
-import subprocess
 
 from ..execd import syscalls
 
@@ -56,9 +55,9 @@ def mount_image(image: str, target: str, size_mb: int, mkfs: str) -> None:
             "4096" if small else "16384",
         ]
         command += ["-m", f"{100 * reserve / total:.2f}", "-E", "lazy_itable_init=1,nodiscard", image]
-        made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if made.returncode:
-            raise OSError(errno.EIO, made.stderr.decode(errors="replace").strip(), mkfs)
+        made = os.waitstatus_to_exitcode(os.waitpid(os.posix_spawn(mkfs, command, {}), 0)[1])
+        if made:
+            raise OSError(errno.EIO, f"it ended with exit code {made}", mkfs)
         device, loop = _attach(descriptor)
         try:
             syscalls.mount(device, target, "ext4", _FLAGS | syscalls.MS_NOATIME, "noinit_itable,discard,nobarrier")

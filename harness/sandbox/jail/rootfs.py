@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..execd import syscalls
 from ..execd.settings import AGENT_GID, AGENT_UID, PRIVATE_DIR
@@ -45,8 +45,7 @@ _MOUNT_FLAGS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class DiskPlan:
+class DiskPlan(NamedTuple):
     """Which disk: ``kind`` "ext4" with the path of its image and mkfs, or "tmpfs"."""
 
     kind: str
@@ -55,8 +54,7 @@ class DiskPlan:
     mkfs: str = ""
 
 
-@dataclass(frozen=True)
-class BindPlan:
+class BindPlan(NamedTuple):
     """A host path shown inside."""
 
     source: str
@@ -65,14 +63,13 @@ class BindPlan:
     devices: bool = False
 
 
-@dataclass(frozen=True)
-class RootPlan:
+class RootPlan(NamedTuple):
     """What the root is made of, decided by the backend."""
 
     disk: DiskPlan
     exposed: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
-    binds: tuple[BindPlan, ...] = field(default=())
+    binds: tuple[BindPlan, ...] = ()
     gpus: bool = False
 
 

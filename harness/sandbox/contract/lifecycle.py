@@ -1,0 +1,133 @@
+"""Promises about making, finding and destroying sandboxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.sandbox.base import Mount
+from harness.sandbox.contract.promise import Stage, expect, expect_error, promise, sh, text, wait_until
+from harness.spec.errors import DojoError, SandboxUnavailable
+
+
+@promise("lifecycle")
+def the_list_shows_what_exists(stage: Stage) -> None:
+    """And no longer what was closed."""
+    with stage.new() as sandbox:
+        expect(sandbox.spec.id in stage.backend.list(), stage.backend.list())
+    expect(sandbox.spec.id not in stage.backend.list(), stage.backend.list())
+
+
+@promise("lifecycle")
+def attach_gives_the_same_place(stage: Stage) -> None:
+    """With the same files and the same specification."""
+    with stage.new() as sandbox:
+        sandbox.write_file("mark", b"same place")
+        other = stage.backend.attach(sandbox.spec.id)
+        expect(other.read_file("mark") == b"same place", "files")
+        expect(other.spec == sandbox.spec, (other.spec, sandbox.spec))
+
+
+@promise("lifecycle")
+def nobody_can_be_attached_to(stage: Stage) -> None:
+    """An unknown id, and one that was closed."""
+    with stage.new() as sandbox:
+        pass
+    for id in (sandbox.spec.id, "never-existed"):
+        with expect_error(SandboxUnavailable):
+            stage.backend.attach(id)
+
+
+@promise("lifecycle")
+def closing_twice_is_fine(stage: Stage) -> None:
+    """So is destroying what is not there."""
+    with stage.new() as sandbox:
+        sandbox.close()
+        sandbox.close()
+    stage.backend.destroy(sandbox.spec.id)
+    stage.backend.destroy("never-existed")
+
+
+@promise("lifecycle")
+def after_closing_every_call_says_that_it_is_gone(stage: Stage) -> None:
+    """With the type that means: try the run again."""
+    with stage.new() as sandbox:
+        expect(sandbox.alive(), "not alive")
+    expect(not sandbox.alive(), "alive")
+    for call in (lambda: sandbox.exec(["true"]), lambda: sandbox.read_file("x"), sandbox.usage, sandbox.kill_all):
+        with expect_error(SandboxUnavailable):
+            call()
+
+
+@promise("lifecycle")
+def destroy_ends_it_for_every_client(stage: Stage) -> None:
+    """By id alone, with commands running in it."""
+    sandbox = stage.backend.create(stage.spec())
+    sandbox.start(["sleep", "600"])
+    stage.backend.destroy(sandbox.spec.id)
+    expect(not sandbox.alive() and sandbox.spec.id not in stage.backend.list(), stage.backend.list())
+
+
+@promise("lifecycle")
+def an_id_is_given_once(stage: Stage) -> None:
+    """The second is refused and the first goes on."""
+    with stage.new() as sandbox:
+        with expect_error(DojoError):
+            stage.backend.create(sandbox.spec)
+        expect(text(sandbox, "echo alive") == "alive", "the first one")
+
+
+@promise("lifecycle")
+def an_id_can_be_used_again_after_closing(stage: Stage) -> None:
+    """And nothing of the first is in the second."""
+    with stage.new() as sandbox:
+        sandbox.write_file("old", b"x")
+    again = stage.backend.create(sandbox.spec)
+    try:
+        expect(text(again, "ls") == "", "old files")
+    finally:
+        again.close()
+
+
+@promise("lifecycle")
+def a_sandbox_that_cannot_be_made_leaves_nothing(stage: Stage) -> None:
+    """A mount of something that is not there is a clear error."""
+    spec = stage.spec(mounts=[Mount(Path("/no/such/folder"), "/data")])
+    with expect_error(DojoError):
+        stage.backend.create(spec)
+    expect(spec.id not in stage.backend.list(), stage.backend.list())
+
+
+@promise("lifecycle")
+def sandboxes_share_no_files(stage: Stage) -> None:
+    """Each has its own workspace and its own temporary folder."""
+    with stage.new() as one, stage.new() as two:
+        text(one, 'echo x > private; echo x > "$TMPDIR/private"')
+        expect(text(two, 'ls; ls "$TMPDIR"') == "", "seen")
+
+
+@promise("lifecycle")
+def usage_grows_with_use(stage: Stage) -> None:
+    """CPU seconds, disk, running processes."""
+    with stage.new() as sandbox:
+        before = sandbox.usage()
+        sh(sandbox, "head -c 20000000 /dev/zero > used; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+        process = sandbox.start(["sleep", "600"])
+        wait_until(lambda: sandbox.usage().processes == 1, "one process")
+        after = sandbox.usage()
+        expect(after.cpu_s > before.cpu_s + 0.05, (before, after))
+        expect(15 < after.disk_mb - before.disk_mb < 30, (before, after))
+        expect(after.memory_peak_mb > 0 and after.oom_kills == 0, after)
+        sandbox.kill(process)
+
+
+@promise("lifecycle")
+def ten_sandboxes_live_side_by_side(stage: Stage) -> None:
+    """Made one after the other, each answers for itself."""
+    made = [stage.backend.create(stage.spec()) for _ in range(10)]
+    try:
+        for number, sandbox in enumerate(made):
+            sandbox.write_file("me", str(number).encode())
+        expect([s.read_file("me") for s in made] == [b"%d" % n for n in range(10)], "mixed up")
+    finally:
+        for sandbox in made:
+            sandbox.close()

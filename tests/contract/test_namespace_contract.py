@@ -1,0 +1,29 @@
+"""The backend `namespace` keeps every promise of the contract: as who runs the tests, and as an ordinary user where that is root."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from harness.sandbox import cgroups
+from harness.sandbox.contract import PROMISES, Promise, Stage
+from harness.sandbox.namespace import NamespaceBackend
+
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with Stage(NamespaceBackend(), tmp_path_factory.mktemp("contract")) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=str)
+def test_the_namespace_backend_keeps_its_promise(promise: Promise, stage: Stage) -> None:
+    missing = cgroups.find_hierarchies().missing
+    if promise.group in ("memory", "cpu") and promise.group in missing:
+        pytest.skip(f"no control group for {promise.group} as user {os.geteuid()}: the backend's check says so")
+    promise.check(stage)
+
+
+def test_nothing_remains_of_all_that() -> None:
+    assert [id for id in NamespaceBackend().list() if id.startswith(f"contract-{os.getpid()}-")] == []
