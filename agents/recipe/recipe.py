@@ -89,7 +89,6 @@ def train(task: dict[str, Any], data: list[dict[str, Any]], params: dict[str, An
         max_length=int(params["max_length"]),
         completion_only_loss=True,
         gradient_checkpointing=False,
-        train_sampling_strategy="group_by_length",
         bf16=cuda,
         use_cpu=not cuda,
         save_strategy="no",

@@ -16,8 +16,8 @@ from ft_agent.rows import Row
 DEPTH = 6
 # A place where more different words than this follow is a slot. Fixed words vary little; names, numbers and things vary more.
 MAX_BRANCHES = 7
-# A first word that opens fewer questions than this share is a name or a thing.
-RARE_OPENER = 0.01
+# First words that open fewer questions than this share, or that several others replace before the same words, are names or things.
+RARE_OPENER, EXCHANGEABLE = 0.01, 4
 
 
 def name_slices(rows: Sequence[Row]) -> list[Row]:
@@ -25,8 +25,11 @@ def name_slices(rows: Sequence[Row]) -> list[Row]:
     unnamed = [r for r in rows if not r.slice]
     words = {id(r): _masked(r.prompt) for r in unnamed}
     openers = Counter(w[0] for w in words.values() if w)
+    before: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for w in words.values():
+        before[tuple(w[1:])].update(w[:1])
     for key, w in words.items():
-        if w and openers[w[0]] < RARE_OPENER * len(unnamed):
+        if w and (openers[w[0]] < RARE_OPENER * len(unnamed) or len(before[tuple(w[1:])]) >= EXCHANGEABLE):
             words[key] = ["*", *w[1:]]
     names: dict[int, str] = {}
     _split([(k, w) for k, w in words.items()], 0, [], names)

@@ -78,7 +78,7 @@ class Worker:
             raise ValueError("no training example fits max_length")
         config = SFTConfig(
             **{"gradient_checkpointing": False, **trainer_args},
-            output_dir=str(Path(job["out"] or job["scratch"]) / "trainer"),
+            output_dir=str(Path(job["scratch"]) / "trainer"),
             max_steps=int(job["max_steps"] or 10**6),
             use_cpu=not self.cuda,
             bf16=self.cuda,
@@ -99,11 +99,11 @@ class Worker:
         collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
         start_rate, warm, end = (float(job["schedule"][k]) for k in ("start", "warm", "end"))
         worker, tokens_per_example = self, sum(map(len, examples)) / len(examples)
-        state: dict[str, Any] = {"end": "time", "smooth": None, "best": math.inf, "steps": 0, "begun": time.monotonic()}
+        progress: dict[str, Any] = {"end": "time", "smooth": None, "best": math.inf, "steps": 0, "begun": time.monotonic()}
 
         def share() -> float:
             if job["max_steps"]:
-                return min(1.0, state["steps"] / int(job["max_steps"]))
+                return min(1.0, progress["steps"] / int(job["max_steps"]))
             return min(1.0, (time.monotonic() - begun) / seconds)
 
         def rate(_: int) -> float:
@@ -115,32 +115,32 @@ class Worker:
         class Watch(TrainerCallback):
             """Reports each step and stops on time, NaN or divergence."""
 
-            def on_step_end(self, args: Any, trainer_state: Any, control: Any, **_: Any) -> Any:
-                state["steps"] += 1
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+                progress["steps"] += 1
                 if share() >= 1.0:
-                    state["end"] = "steps" if job["max_steps"] else "time"
+                    progress["end"] = "steps" if job["max_steps"] else "time"
                     control.should_training_stop = True
                 return control
 
-            def on_log(self, args: Any, trainer_state: Any, control: Any, logs: Any = None, **_: Any) -> Any:
+            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> Any:
                 if "loss" not in (logs or {}):
                     return control
                 loss, norm = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
                 finite = math.isfinite(loss) and math.isfinite(norm)
                 if finite:
-                    smooth = loss if state["smooth"] is None else SMOOTHING * state["smooth"] + (1 - SMOOTHING) * loss
-                    state["smooth"], state["best"] = smooth, min(state["best"], smooth)
+                    smooth = loss if progress["smooth"] is None else SMOOTHING * progress["smooth"] + (1 - SMOOTHING) * loss
+                    progress["smooth"], progress["best"] = smooth, min(progress["best"], smooth)
                 worker.emit(
                     {
                         "event": "step",
-                        "step": trainer_state.global_step,
+                        "step": state.global_step,
                         "loss": loss if finite else None,
                         "rate": float(logs.get("learning_rate", 0.0)),
                         "seconds": time.monotonic() - begun,
                     }
                 )
-                if not finite or (state["steps"] > 5 and state["smooth"] > DIVERGED_FACTOR * state["best"] + DIVERGED_PLUS):
-                    state["end"] = "nan" if not finite else "diverged"
+                if not finite or (progress["steps"] > 5 and progress["smooth"] > DIVERGED_FACTOR * progress["best"] + DIVERGED_PLUS):
+                    progress["end"] = "nan" if not finite else "diverged"
                     control.should_training_stop = True
                 return control
 
@@ -164,22 +164,22 @@ class Worker:
             callbacks=[Watch()],
         )
         trainer.remove_callback(PrinterCallback)
-        state["begun"] = time.monotonic()
+        progress["begun"] = time.monotonic()
         try:
             trainer.train()
-            training = time.monotonic() - state["begun"]
-            if job["out"] and state["end"] in ("time", "steps"):
+            training = time.monotonic() - progress["begun"]
+            if job["out"] and progress["end"] in ("time", "steps"):
                 model.save_pretrained(job["out"])
         finally:
             self._reset(model)
-        seen = state["steps"] * batch * int(trainer_args.get("gradient_accumulation_steps", 1))
+        seen = progress["steps"] * batch * int(trainer_args.get("gradient_accumulation_steps", 1))
         return {
-            "end": state["end"],
-            "steps": state["steps"],
+            "end": progress["end"],
+            "steps": progress["steps"],
             "examples": seen,
             "tokens": round(seen * tokens_per_example),
             "dropped": len(dropped),
-            "setup": state["begun"] - begun,
+            "setup": progress["begun"] - begun,
             "seconds": time.monotonic() - begun,
             "per_second": seen / max(1e-6, training),
             "layout": type(collator).__name__,

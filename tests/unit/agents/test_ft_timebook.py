@@ -1,0 +1,61 @@
+import pytest
+from ft_agent.timebook import DoesNotFit, TimeBook
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def book(limit: float = 300.0) -> tuple[TimeBook, Clock]:
+    clock = Clock()
+    return TimeBook(limit, limit, clock=clock), clock
+
+
+def test_five_percent_are_kept_for_the_final_submission() -> None:
+    times, _ = book(1000.0)
+    assert times.reserve() == 50.0
+    assert times.usable() == 950.0
+
+
+def test_a_slow_submission_enlarges_the_reserve() -> None:
+    times, _ = book(300.0)
+    times.record("submit", 20.0)
+    assert times.reserve() == 40.0
+
+
+def test_the_harness_clock_counts_not_our_own() -> None:
+    times, clock = book(300.0)
+    clock.now += 100
+    assert times.left() == 200.0
+    times.sync({"wall": {"limit": 300.0, "used": 150.0, "left": 150.0}})
+    assert times.left() == 150.0
+    clock.now += 10
+    assert times.left() == 140.0
+
+
+def test_a_plan_that_does_not_fit_is_refused_with_both_figures() -> None:
+    times, clock = book(300.0)
+    clock.now += 200
+    times.record("evaluate", 30.0)
+    with pytest.raises(DoesNotFit, match="a probe needs 120 s, 85 s are left") as caught:
+        times.record("train_setup", 2.0)
+        times.record("save", 1.0)
+        times.record("own_score", 7.0)
+        times.require("a probe", 110.0, dev=False)
+    assert caught.value.needed == 120.0
+    times.require("a probe", 70.0, dev=False)
+    with pytest.raises(DoesNotFit):
+        times.require("an exploit", 70.0, dev=True)
+
+
+def test_costs_follow_what_is_measured() -> None:
+    times, _ = book()
+    guess = times.cost("evaluate")
+    times.record("evaluate", 10.0)
+    assert times.cost("evaluate") == 10.0 != guess
+    times.record("evaluate", 20.0)
+    assert times.cost("evaluate") == 15.0
