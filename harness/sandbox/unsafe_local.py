@@ -36,6 +36,7 @@ class UnsafeLocalBackend:
     """Creates, finds and destroys places that look like sandboxes and protect nothing."""
 
     name = NAME
+    isolates = False  # the contract suite must not try its attacks here: they would hit the host
 
     def check(self) -> list[Check]:
         """Say what is lost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import time
@@ -37,14 +38,22 @@ class Promise:
 
 
 PROMISES: list[Promise] = []
+# What these try (mounting, killing every process, fork bombs) would be done to the host itself where nothing isolates.
+HARMFUL_WITHOUT_ISOLATION = frozenset({"isolation", "memory", "pids", "cpu", "disk", "limits"})
 
 
 def promise(group: str) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
     """Add the decorated function to the suite."""
 
     def add(check: Callable[[Stage], None]) -> Callable[[Stage], None]:
-        PROMISES.append(Promise(group, check.__name__, check))
-        return check
+        @functools.wraps(check)
+        def guarded(stage: Stage) -> None:
+            if group in HARMFUL_WITHOUT_ISOLATION and not getattr(stage.backend, "isolates", True):
+                raise PromiseBroken(f"{stage.backend.name} isolates nothing; trying this would harm the host")
+            check(stage)
+
+        PROMISES.append(Promise(group, check.__name__, guarded))
+        return guarded
 
     return add
 
