@@ -23,7 +23,7 @@ ROOT_VARIABLE = "DOJO_ROOT"
 _KIND = "ul"
 _HINT = "use `--sandbox namespace` where the host allows it"
 _LOST = (
-    "nothing is isolated: agents run as you; they see and may change your files, network and processes, can read hidden data, "
+    "nothing is isolated: agents run as you; they see and may change your files, network and processes, can read hidden data, write to read-only places, "
     "and can kill or forge anything of dojo. Of the limits only open files and each process's memory hold"
 )
 _PATHS = (

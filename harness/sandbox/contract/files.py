@@ -106,7 +106,7 @@ def endless_and_blocking_files_are_refused(stage: Stage) -> None:
         stage.sandbox.write_file("pipe", b"x")
 
 
-@promise("files")
+@promise("isolation")
 def a_read_only_mount_shows_and_refuses(stage: Stage) -> None:
     """A folder and a file of the host, whose parents nobody else may enter."""
     private = stage.host_folder()

@@ -46,7 +46,8 @@ door("clone3", (435, 435), None, 0)
 for flag in (0x10000000, 0x00020000, 0x40000000, 0x20000000, 0x08000000, 0x04000000, 0x02000000):
     door("unshare %x" % flag, (272, 97), flag)
     door("clone %x" % flag, (56, 220), flag | 17, 0, 0, 0, 0)
-for family, kind, protocol in ((40, 1, 0), (17, 3, 768), (38, 5, 0), (16, 3, 16), (16, 3, 12), (16, 3, 4), (31, 3, 1), (29, 3, 1), (44, 3, 0)):
+sockets = ((40, 1, 0), (17, 3, 768), (38, 5, 0), (16, 3, 16), (16, 3, 12), (16, 3, 4), (31, 3, 1), (29, 3, 1), (44, 3, 0))
+for family, kind, protocol in sockets:
     try:
         socket.socket(family, kind, protocol)
         opened.append(("socket", family, protocol))

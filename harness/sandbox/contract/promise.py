@@ -39,7 +39,8 @@ class Promise:
 
 PROMISES: list[Promise] = []
 # What these try (mounting, killing every process, fork bombs) would be done to the host itself where nothing isolates.
-HARMFUL_WITHOUT_ISOLATION = frozenset({"isolation", "memory", "pids", "cpu", "disk", "limits"})
+HARMFUL_WITHOUT_ISOLATION = frozenset({"isolation", "memory", "pids", "cpu", "disk"})
+_NAMESPACES = ("pid", "mnt", "net", "ipc")
 
 
 def promise(group: str) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
@@ -48,8 +49,8 @@ def promise(group: str) -> Callable[[Callable[[Stage], None]], Callable[[Stage],
     def add(check: Callable[[Stage], None]) -> Callable[[Stage], None]:
         @functools.wraps(check)
         def guarded(stage: Stage) -> None:
-            if group in HARMFUL_WITHOUT_ISOLATION and not getattr(stage.backend, "isolates", True):
-                raise PromiseBroken(f"{stage.backend.name} isolates nothing; trying this would harm the host")
+            if group in HARMFUL_WITHOUT_ISOLATION:
+                stage.require_isolation()
             check(stage)
 
         PROMISES.append(Promise(group, check.__name__, guarded))
@@ -110,6 +111,7 @@ class Stage:
         self.backend = backend
         self.folder = folder
         self._shared: Sandbox | None = None
+        self._isolation_seen = False
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +128,22 @@ class Stage:
                 self._shared.close()
             self._shared = self.backend.create(self.spec())
         return self._shared
+
+    def require_isolation(self) -> None:
+        """Refuse to go on where an attack would hit the host: the backend says so, or a look at its namespaces shows it.
+
+        Raises:
+            PromiseBroken: it does not isolate.
+        """
+        if not getattr(self.backend, "isolates", True):
+            raise PromiseBroken(f"{self.backend.name} isolates nothing; trying this would harm the host")
+        if self._isolation_seen:
+            return
+        for name in _NAMESPACES:
+            inside = self.sandbox.exec(["readlink", f"/proc/self/ns/{name}"], timeout_s=PATIENCE_S)
+            if not inside.ok or inside.stdout.decode().strip() == os.readlink(f"/proc/self/ns/{name}"):
+                raise PromiseBroken(f"the {name} namespace is the host's own ({inside}); trying this would harm the host")
+        self._isolation_seen = True
 
     def new_id(self) -> str:
         """Return an id that nothing else has."""
