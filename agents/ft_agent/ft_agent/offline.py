@@ -51,6 +51,8 @@ class Offline:
             mended = mend(caught, view)
             if mended is not None:
                 return mended
+            if len(view.iterations) >= 3 and all(i.status != "trained" for i in view.iterations[-3:]):
+                return None
         probe = self._probe(view)
         if probe is not None:
             return probe

@@ -139,7 +139,9 @@ class Worker:
                         "seconds": time.monotonic() - begun,
                     }
                 )
-                if not finite or (progress["steps"] > 5 and progress["smooth"] > DIVERGED_FACTOR * progress["best"] + DIVERGED_PLUS):
+                if not finite or (
+                    progress["steps"] > 5 and progress["smooth"] > DIVERGED_FACTOR * progress["best"] + DIVERGED_PLUS
+                ):
                     progress["end"] = "nan" if not finite else "diverged"
                     control.should_training_stop = True
                 return control

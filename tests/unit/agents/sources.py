@@ -16,7 +16,9 @@ def boxed_sources(folder: Path, rows: int = 120, seed: int = 0) -> Path:
     careless: list[dict[str, Any]] = []
     for _ in range(rows):
         a, b = rng.randint(1, 9), rng.randint(10, 99)
-        question, answer = rng.choice([(f"What is {a} + {b}?", a + b), (f"Round {b}{a} to the hundreds place.", b), (f"Say {b} again.", b)])
+        question, answer = rng.choice(
+            [(f"What is {a} + {b}?", a + b), (f"Round {b}{a} to the hundreds place.", b), (f"Say {b} again.", b)]
+        )
         good.append({"problem": question, "answer": rng.choice([str(answer), f"${answer}$", f"{answer}.0"]), "solution": ""})
         wrong = rng.random() < 0.4
         careless.append({"problem": question, "answer": str(answer + 7 if wrong else answer), "solution": ""})

@@ -88,14 +88,19 @@ def test_answers_are_written_as_the_form_says() -> None:
 
 
 def test_the_tasks_words_around_a_question_are_learned_and_put_once() -> None:
-    examples = [{"prompt": f"{q}\nAnswer in a box.", "row": {"question": q}} for q in ("How many apples?", "What is one and one?")]
+    examples = [
+        {"prompt": f"{q}\nAnswer in a box.", "row": {"question": q}} for q in ("How many apples?", "What is one and one?")
+    ]
     form = learn_prompt_form(examples)
     assert form.write("Name a colour.") == "Name a colour.\nAnswer in a box."
     assert form.write(form.write("Name a colour.")) == form.write("Name a colour.")
 
 
 def test_without_rows_the_shared_lines_are_the_tasks_words() -> None:
-    prompts = ["You are a clerk.\nHow many apples?\nReply with a number.", "You are a clerk.\nHow many pears are there?\nReply with a number."]
+    prompts = [
+        "You are a clerk.\nHow many apples?\nReply with a number.",
+        "You are a clerk.\nHow many pears are there?\nReply with a number.",
+    ]
     form = learn_prompt_form([{"prompt": p} for p in prompts])
     assert form.write("How old?") == "You are a clerk.\nHow old?\nReply with a number."
 
@@ -106,7 +111,10 @@ def test_without_rows_the_shared_lines_are_the_tasks_words() -> None:
         {"problem": "How many?", "answer": "3", "solution": "We count."},
         {"Question": "How many?", "Gold": 3, "rationale": "We count."},
         {"query": "How many?", "gt": "3", "struct_cot": "We count.", "subtask": "count"},
-        {"messages": [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "3"}], "explanation": "We count."},
+        {
+            "messages": [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "3"}],
+            "explanation": "We count.",
+        },
     ],
 )
 def test_layouts_are_read_by_what_their_fields_are_called(tmp_path: Path, row: dict[str, Any]) -> None:

@@ -23,7 +23,13 @@ def run(rows: list[Row], *steps: Operation, **context: object) -> tuple[list[str
 
 
 def test_each_operation_logs_rows_in_and_out() -> None:
-    rows = [row("What is 1 + 2?", "3"), row("What is 1 + 2?", "3"), row("Say 5.", "five"), row("Say 6.", "$6.0$"), row("Cut off in mid", "7")]
+    rows = [
+        row("What is 1 + 2?", "3"),
+        row("What is 1 + 2?", "3"),
+        row("Say 5.", "five"),
+        row("Say 6.", "$6.0$"),
+        row("Cut off in mid", "7"),
+    ]
     answers, log = run(rows * 1, *(Operation(n) for n in ("clean", "repair", "kind", "dedupe")))
     assert log == [("clean", 5, 4), ("repair", 4, 4), ("kind", 4, 3), ("dedupe", 3, 2)]
     assert answers == ["\\boxed{3}", "\\boxed{6}"]
@@ -71,7 +77,9 @@ def test_drop_leaks_drops_what_is_held_out_and_the_worked_examples() -> None:
 
 
 def test_rebalance_evens_out_slices_and_boosts_weak_ones() -> None:
-    rows = [row(f"A {i}.", "1", slice_name="big") for i in range(100)] + [row(f"B {i}.", "2", slice_name="small") for i in range(30)]
+    rows = [row(f"A {i}.", "1", slice_name="big") for i in range(100)] + [
+        row(f"B {i}.", "2", slice_name="small") for i in range(30)
+    ]
     even, _ = run(rows, Operation("rebalance", {"power": 0.0, "rows": 40}))
     assert abs(even.count("\\boxed{1}") - 20) <= 1
     boosted, _ = run(
@@ -108,7 +116,9 @@ def test_on_topic_drops_other_labels_only_where_the_sources_use_the_tasks_own() 
 
 def test_worked_solutions_keep_the_answer_at_the_end_once() -> None:
     made = build(
-        [row("Say 1.", "3", "One and two. The answer is \\boxed{3}.")], [Operation("template", {"style": "rationale"})], Context(BOXED, 10)
+        [row("Say 1.", "3", "One and two. The answer is \\boxed{3}.")],
+        [Operation("template", {"style": "rationale"})],
+        Context(BOXED, 10),
     )
     assert made.examples[0].answer == "One and two.\n\\boxed{3}"
 
@@ -133,7 +143,10 @@ def test_slices_are_the_templates_of_the_questions() -> None:
     rows = [row(f"{n} has {i} red apples. How many?", "1", slice_name="") for i, n in enumerate(names * 20)]
     rows += [row(f"What is the tens digit of {i}?", "1", slice_name="") for i in range(100, 200)]
     found = {r.slice for r in name_slices(rows)}
-    assert found == {"* has * red apples how many", "what is the tens digit of"} or found == {"* has * red apples how", "what is the tens digit of"}
+    assert found == {"* has * red apples how many", "what is the tens digit of"} or found == {
+        "* has * red apples how",
+        "what is the tens digit of",
+    }
 
 
 def test_rows_that_name_their_slice_keep_it() -> None:
@@ -154,7 +167,8 @@ def test_the_own_split_is_believable_spread_and_left_out_of_training(tmp_path: P
         if " + " in question:
             assert arithmetic(question) == value
     sizes = [sum(1 for e in own if e.slice == s) for s in {e.slice for e in own}]
-    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == 3
+    assert max(sizes) - min(sizes) <= 3
     made = build(rows, [Operation("repair"), Operation("kind"), Operation("drop_leaks")], Context(forms, 2000, held_out=held))
     assert not {e.prompt for e in made.examples} & {e.prompt for e in own}
 

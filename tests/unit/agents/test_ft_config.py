@@ -1,0 +1,93 @@
+from typing import Any
+
+import pytest
+from ft_agent.config import (
+    ModelFacts,
+    Schema,
+    check,
+    estimate_memory_mb,
+    lora_parameters,
+    schema_from_json,
+    schema_of,
+    schema_to_json,
+)
+
+SMALL = ModelFacts(parameters=135_000_000, layers=30, hidden=576, vocabulary=49152, bytes=4)
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict[str, Schema]:
+    from peft import LoraConfig
+    from trl import SFTConfig
+
+    return {"trainer": schema_of(SFTConfig), "lora": schema_of(LoraConfig)}
+
+
+def problems(schemas: dict[str, Schema], cuda: bool = False, lora: dict[str, Any] | None = None, **trainer: Any) -> str:
+    return "; ".join(check(trainer, lora or {}, schemas, cuda=cuda))
+
+
+def test_a_sound_configuration_has_no_problems(schemas: dict[str, Schema]) -> None:
+    lora = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear", "lora_dropout": 0.0}
+    assert problems(schemas, lora=lora, learning_rate=1e-3, per_device_train_batch_size=8, max_length=512) == ""
+
+
+def test_an_unknown_argument_is_caught_with_the_nearest_name(schemas: dict[str, Schema]) -> None:
+    assert "trainer.lerning_rate is no argument of the trainer; did you mean learning_rate?" in problems(
+        schemas, lerning_rate=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("learning_rate", float("nan"), "is not finite"),
+        ("learning_rate", 3.0, "is outside 1e-07 … 0.03"),
+        ("learning_rate", "fast", "is str, expected float"),
+        ("per_device_train_batch_size", 0, "is outside 1 … 512"),
+        ("per_device_train_batch_size", 2.5, "is float, expected int"),
+        ("max_length", "long", "is str, expected int or none"),
+        ("train_sampling_strategy", 3, "is int, expected str"),
+        ("torch_compile", "yes", "is str, expected bool"),
+    ],
+)
+def test_a_wrong_value_is_caught_with_the_value_named(schemas: dict[str, Schema], name: str, value: Any, what: str) -> None:
+    assert problems(schemas, **{name: value}) == f"trainer.{name} = {value!r}: {what}"
+
+
+def test_a_value_that_is_no_choice_is_caught(schemas: dict[str, Schema]) -> None:
+    assert "lora.bias = 'some': is none of none, all, lora_only" in problems(schemas, lora={"bias": "some"})
+
+
+def test_what_the_loop_decides_may_not_be_planned(schemas: dict[str, Schema]) -> None:
+    assert "trainer.max_steps is decided by the loop" in problems(schemas, max_steps=10)
+
+
+def test_dependencies_between_arguments_are_checked(schemas: dict[str, Schema]) -> None:
+    assert "needs a GPU" in problems(schemas, tf32=True)
+    assert problems(schemas, cuda=True, tf32=True) == ""
+    lora = {"layers_to_transform": [1, 2], "target_modules": "all-linear"}
+    assert "needs target_modules as a list" in problems(schemas, lora=lora)
+
+
+def test_the_trainer_itself_refuses_what_the_check_refuses_for_that_dependency() -> None:
+    from peft import LoraConfig
+
+    with pytest.raises(ValueError, match="layers_to_transform"):
+        LoraConfig(layers_to_transform=[1, 2], target_modules="all-linear")
+
+
+def test_a_schema_survives_the_way_between_processes(schemas: dict[str, Schema]) -> None:
+    assert schema_from_json(schema_to_json(schemas["trainer"])) == schemas["trainer"]
+
+
+def test_lora_parameters_are_counted_about_right() -> None:
+    # peft reports 4,884,480 for rank 16 on all linear layers of this model
+    assert lora_parameters({"r": 16}, SMALL) == pytest.approx(4_884_480, rel=0.35)
+
+
+def test_memory_grows_with_the_batch_and_shrinks_with_checkpointing() -> None:
+    base = estimate_memory_mb(SMALL, 4_900_000, 400, 80, False)
+    assert 700 < base < 2500
+    assert estimate_memory_mb(SMALL, 4_900_000, 4000, 800, False) > 3 * base
+    assert estimate_memory_mb(SMALL, 4_900_000, 4000, 800, True) < estimate_memory_mb(SMALL, 4_900_000, 4000, 800, False)

@@ -1,0 +1,188 @@
+from dataclasses import replace
+
+import pytest
+from ft_agent.offline import MAX_PROBES, Offline, first_plan, read_outcome
+from ft_agent.plan import Diagnosis, Iteration, Plan
+from ft_agent.planner import Fallback
+from ft_agent.view import View
+from ft_cases import a_plan, a_score, a_view, an_iteration, operation
+
+PLANNER = Offline()
+
+
+def proposed(view: View) -> Plan:
+    plan = PLANNER.propose(view)
+    assert plan is not None
+    return plan
+
+
+def caught(rung: str, problem: str, plan: Plan | None = None) -> Iteration:
+    return an_iteration(1, None, "caught", plan=plan or a_plan(), caught=({"rung": rung, "problem": problem, "seconds": 0.1},))
+
+
+def test_it_begins_with_a_short_probe_of_believable_data() -> None:
+    plan = proposed(a_view())
+    assert plan.phase == "probe"
+    assert plan.measure == "own"
+    assert 15 <= plan.seconds <= 30
+    assert [o.name for o in plan.data][:6] == ["clean", "repair", "kind", "on_topic", "verify", "trust"]
+
+
+def test_each_probe_turns_one_knob_against_the_best_and_says_why() -> None:
+    first = an_iteration(1, 0.2, plan=first_plan(a_view()))
+    second = proposed(a_view(iterations=(first,), speed=5.0, usable=240.0))
+    assert second.phase == "probe"
+    assert second.trainer["learning_rate"] == 2.5 * first.plan.trainer["learning_rate"]
+    assert {k: v for k, v in second.trainer.items() if k != "learning_rate"} == {
+        k: v for k, v in first.plan.trainer.items() if k != "learning_rate"
+    }
+    assert second.data == first.plan.data
+    assert second.reason
+
+
+def test_a_rate_that_helped_is_followed_by_another_step_the_same_way_and_one_that_hurt_by_the_other() -> None:
+    hours = {"wall_limit": 36000.0, "usable": 35000.0, "speed": 5.0}
+    first = an_iteration(1, 0.2, plan=first_plan(a_view()))
+    second = an_iteration(2, 0.4, plan=proposed(a_view(iterations=(first,), **hours)))
+    assert proposed(a_view(iterations=(first, second), **hours)).trainer["learning_rate"] == pytest.approx(6.2e-3, rel=0.02)
+    worse = replace(second, own=a_score(0.1))
+    assert proposed(a_view(iterations=(first, worse), **hours)).trainer["learning_rate"] == pytest.approx(4e-4)
+
+
+def test_after_the_probes_it_exploits_the_best_one_from_its_adapter_with_most_of_the_time() -> None:
+    first, second = an_iteration(1, 0.2, plan=first_plan(a_view())), an_iteration(2, 0.4, plan=a_plan(knob="rate 0.0025"))
+    plan = proposed(a_view(iterations=(first, second), speed=4.5, usable=215.0))
+    assert (plan.phase, plan.parent, plan.measure) == ("exploit", 2, "dev")
+    assert plan.seconds == pytest.approx(215 - 20)
+    assert plan.lora == second.plan.lora
+
+
+def test_without_time_for_probes_it_exploits_at_once() -> None:
+    plan = proposed(a_view(wall_limit=80.0, usable=60.0))
+    assert (plan.phase, plan.parent) == ("exploit", None)
+
+
+def test_without_time_for_an_evaluation_it_trains_on_and_measures_on_its_own_split() -> None:
+    plan = proposed(a_view(wall_limit=60.0, usable=30.0))
+    assert plan.measure == "own"
+    assert plan.seconds == pytest.approx(24.0)
+
+
+def test_without_evaluations_left_it_never_plans_one() -> None:
+    assert proposed(a_view(wall_limit=80.0, usable=60.0, evaluations_left=0)).measure == "own"
+
+
+def test_when_nothing_worth_its_time_is_left_it_stops() -> None:
+    assert PLANNER.propose(a_view(usable=15.0)) is None
+
+
+def test_no_plan_ever_asks_for_more_than_is_left() -> None:
+    for usable in range(5, 400, 7):
+        for history in ((), (an_iteration(1),), (an_iteration(1), an_iteration(2, plan=a_plan(phase="exploit")))):
+            plan = PLANNER.propose(a_view(usable=float(usable), iterations=history, speed=4.0, champion=len(history)))
+            if plan is not None:
+                overhead = 20.0 if plan.measure == "dev" else 6.0
+                assert plan.seconds + overhead <= usable + 0.1
+
+
+def test_with_hours_the_number_of_probes_is_bounded_and_a_run_stops_at_the_epochs_worth_training() -> None:
+    history: list[Iteration] = []
+    view = a_view(wall_limit=43200.0, usable=41000.0, speed=20.0)
+    while (plan := proposed(replace(view, iterations=tuple(history)))).phase == "probe":
+        history.append(an_iteration(len(history) + 1, 0.3, plan=plan))
+    assert 5 <= len(history) <= MAX_PROBES
+    assert plan.seconds == pytest.approx(4 * 1600 / 20)
+    assert len({i.plan.knob for i in history}) == len(history)
+
+
+def test_with_time_for_more_full_runs_it_turns_knobs_at_full_length_each_once() -> None:
+    view = a_view(wall_limit=43200.0, usable=30000.0, speed=20.0, champion=1)
+    history = [an_iteration(1, 0.5, plan=a_plan(phase="exploit", knob="more time"))]
+    for _ in range(5):
+        plan = proposed(replace(view, iterations=tuple(history)))
+        assert plan.phase == "exploit"
+        assert plan.knob not in {i.plan.knob for i in history}
+        history.append(an_iteration(len(history) + 1, 0.4, plan=plan))
+
+
+def test_what_is_left_after_exploiting_goes_to_the_slices_that_fail() -> None:
+    done = an_iteration(1, 0.5, plan=a_plan(phase="exploit"))
+    plan = proposed(a_view(iterations=(done,), champion=1, usable=80.0, speed=4.0))
+    assert (plan.phase, plan.parent) == ("polish", 1)
+    assert operation(plan.data, "rebalance").args["boost"] > 0
+    assert "rounding" in plan.reason
+    assert plan.trainer["learning_rate"] < done.plan.trainer["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("rung", "problem", "check"),
+    [
+        ("train", "diverged: the loss diverged after 9 steps", lambda p: p.trainer["learning_rate"] < 1e-3),
+        ("static", "trainer.learning_rate = nan: is not finite", lambda p: p.trainer["learning_rate"] == 2.5e-4),
+        ("static", "about 9000 MB are needed, 6000 MB are there", lambda p: p.trainer["per_device_train_batch_size"] == 2),
+        ("batch", "error: OutOfMemoryError: CUDA out of memory", lambda p: p.trainer["per_device_train_batch_size"] == 2),
+        ("data", "after trust no row is left of 3", lambda p: operation(p.data, "template").args == {"style": "direct"}),
+        ("time", "a probe of 900 s needs 906 s", lambda p: p.seconds < 270),
+    ],
+)  # fmt: skip
+def test_what_stopped_a_plan_is_mended_in_the_next(rung: str, problem: str, check: object) -> None:
+    plan = proposed(a_view(iterations=(caught(rung, problem),)))
+    assert check(plan)  # type: ignore[operator]
+
+
+def test_what_cannot_be_mended_is_not_tried_for_ever() -> None:
+    bad = [replace(caught("batch", "error: no such kernel"), number=n) for n in (1, 2, 3)]
+    assert PLANNER.propose(a_view(iterations=tuple(bad))) is None
+
+
+def test_a_larger_model_gets_a_smaller_rate() -> None:
+    small, large = first_plan(a_view()), first_plan(a_view(machine={**a_view().machine, "hidden": 3584, "gpu": True}))
+    assert 1e-4 < large.trainer["learning_rate"] < small.trainer["learning_rate"]
+
+
+def test_the_diagnosis_names_the_trend_and_the_slices_that_fail() -> None:
+    outcome = replace(an_iteration(2, 0.5), dev=replace(a_score(0.3, "dev"), parse_rate=0.7))
+    found = read_outcome(a_view(base_own=a_score(0.1)), outcome)
+    assert found.signals["still_falling"] is True
+    assert found.signals["weak_slices"] == {"rounding": pytest.approx(0.3)}
+    assert found.signals["parse_rate"] == 0.7
+    assert found.signals["own_too_easy"] is True
+    assert any("70%" in f for f in found.findings)
+
+
+class Broken:
+    name = "broken"
+
+    def propose(self, view: View) -> Plan | None:
+        raise ValueError("no JSON in the answer")
+
+    def diagnose(self, view: View, iteration: Iteration) -> Diagnosis:
+        raise TimeoutError("the gateway does not answer")
+
+
+def test_where_a_planner_fails_the_rules_go_on_and_the_reason_is_kept() -> None:
+    planner = Fallback(Broken(), PLANNER)
+    assert planner.propose(a_view()) == PLANNER.propose(a_view())
+    assert planner.diagnose(a_view(), an_iteration(1)) == PLANNER.diagnose(a_view(), an_iteration(1))
+    assert planner.failures == [
+        "propose: ValueError: no JSON in the answer",
+        "diagnose: TimeoutError: the gateway does not answer",
+    ]
+
+
+def test_a_plan_survives_json_and_a_malformed_one_is_refused_with_the_reason() -> None:
+    plan = a_plan()
+    assert Plan.from_json(plan.to_json()) == plan
+    for change, message in (
+        ({"phase": "dream"}, "phase 'dream'"),
+        ({"data": [{"args": {}}]}, "asked form"),
+        ({"surprise": 1}, "asked form"),
+        ({"trainer": "fast"}, "must be objects"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Plan.from_json({**plan.to_json(), **change})
+
+
+def test_an_iteration_survives_json() -> None:
+    iteration = replace(an_iteration(3), dev=a_score(0.2, "dev"), caught=({"rung": "data", "problem": "p", "seconds": 1.0},))
+    assert Iteration.from_json(iteration.to_json()) == iteration
