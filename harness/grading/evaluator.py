@@ -223,11 +223,12 @@ class Evaluator:
         self._require_alive()
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
         mounted = self._mounted is not None and directory.resolve() == self._mounted.resolve()
-        path = protocol.SUBMISSION if mounted else f"{protocol.WORK}/submissions/{name}"
+        inside = None if mounted else f"submissions/{name}"
+        path = f"{protocol.WORK}/{inside}"
         try:
             if not mounted:
                 push_directory(self._sandbox, directory, path)
-            self._post(name, {**request, "path": path})
+            self._post(name, {**request, "path": inside})
             return self._wait(name, on_progress, cancelled)
         except OSError as exc:
             raise GraderFailure(
@@ -324,6 +325,7 @@ def _argv(labels: Mapping[str, str]) -> list[str]:
         "generation": labels["dojo.generation"],
         "split": labels["dojo.split"],
         "primary": labels["dojo.primary"],
+        "submission": protocol.SUBMISSION,
     }
     argv = ["python", "-P", "-m", "harness.grading.worker"]
     for name, value in options.items():

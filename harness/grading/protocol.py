@@ -1,6 +1,7 @@
 """How a host and the worker in its grader sandbox talk: files, written whole or not at all.
 
-``<work>/requests/<id>.json``   {"op": "check" | "score" | "stop", "path": …}, written by the host
+``<work>/requests/<id>.json``   {"op": "check" | "score" | "stop", "path": …}, written by the host; the path is relative to
+                                the work directory, null for the mounted submission
 ``<work>/replies/<id>.json``    {"ok": true, …} or {"ok": false, "error": {code, message, hint}}, written by the worker
 ``<work>/progress.json``        {"phase", "done", "total", "beat"}: starting, ready, checking, loading, scoring, stopped; a sign
                                 of life: ``beat`` grows with every generated token (twice a second at most)

@@ -33,7 +33,7 @@ class Worker:
     """Answers the requests that lie in its directory, one after another."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.work = Path(options.dir)
+        self.work, self.mounted = Path(options.dir), Path(options.submission).resolve()
         self.split = str(options.split)
         self.primary = str(options.primary)
         self.generation = Generation.model_validate_json(options.generation)
@@ -80,7 +80,8 @@ class Worker:
             if request["op"] == "stop":
                 return {"ok": True}
             self.say("checking")
-            submission = read_submission(Path(request["path"]), self.warm.files)
+            where = self.mounted if request["path"] is None else self.work / request["path"]
+            submission = read_submission(where, self.warm.files)
             reply: dict[str, Any] = {"ok": True, "report": submission.report.model_dump(mode="json")}
             if request["op"] == "score" and submission.report.ok:
                 verdict, responses = self.score(submission, request.get("fewshot"))
@@ -158,7 +159,7 @@ def prepare_process() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the worker until it is told to stop."""
     parser = argparse.ArgumentParser(prog="python -m harness.grading.worker", description=__doc__)
-    for name in ("dir", "model", "items", "few-shot", "task", "generation", "split", "primary"):
+    for name in ("dir", "model", "items", "few-shot", "task", "generation", "split", "primary", "submission"):
         parser.add_argument(f"--{name}", required=True)
     options = parser.parse_args(argv)
     try:

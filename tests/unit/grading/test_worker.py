@@ -74,6 +74,7 @@ def command(base, folder, items):
         "generation": json.dumps(GENERATION),
         "split": "dev",
         "primary": "score",
+        "submission": folder / "sealed",
     }
     return [sys.executable, "-m", "harness.grading.worker", *(str(x) for name, v in options.items() for x in (f"--{name}", v))]
 
@@ -123,6 +124,11 @@ def test_full_weights_equal_to_the_base_score_as_the_base(worker, tmp_path):
     marker = worker.ask(op="score", path=write_marker(tmp_path / "b"))
     copy = worker.ask(op="score", path=write_model(tmp_path / "m", random_weights(0)))
     assert answers(marker) == answers(copy)
+
+
+def test_a_request_without_a_path_is_about_the_mounted_submission(worker, tmp_path):
+    write_marker(worker.work / "sealed")
+    assert answers(worker.ask(op="score", path=None)) == answers(worker.ask(op="score", path=write_marker(tmp_path / "b")))
 
 
 def test_worked_examples_change_what_the_model_reads(worker, tmp_path):
