@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 steps = int(json.loads(os.environ.get("DOJO_AGENT_PARAMS", "{}")).get("steps", 20))
 torch.manual_seed(int(os.environ.get("DOJO_SEED", "0")))
-rows = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
+with open(sys.argv[1], encoding="utf-8") as file:
+    rows = [json.loads(line) for line in file]
 tokenizer = AutoTokenizer.from_pretrained("/models/base")
 model = AutoModelForCausalLM.from_pretrained("/models/base", dtype=torch.float32)
 model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))

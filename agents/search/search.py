@@ -1,4 +1,4 @@
-"""Black-box search: Optuna proposes data mix and hyper-parameters, every trial trains an adapter of its own, the best on dev is handed in."""
+"""Black-box search: Optuna proposes data mix and hyper-parameters; the adapter that scores best on dev is handed in."""
 
 from __future__ import annotations
 

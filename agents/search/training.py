@@ -19,7 +19,7 @@ def warm_model(path: str) -> tuple[Any, Any]:
 def train_adapter(
     model: Any, tokenizer: Any, data: list[tuple[str, str]], settings: dict[str, Any], *, seconds: float, seed: int, out: Path
 ) -> Any:
-    """Train a LoRA adapter for ``seconds`` with a rate that follows the clock down to nothing; save it; return the bare model again."""
+    """Train and save a LoRA adapter; the rate follows the clock down to nothing after ``seconds``. Returns the bare model."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig

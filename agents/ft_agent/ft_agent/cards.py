@@ -67,7 +67,8 @@ def describe_source(rows: Sequence[Row], context: Context) -> Card:
 def hold_out(rows: Sequence[Row], context: Context, size: int) -> tuple[list[Example], frozenset[str]]:
     """Set aside a validation split of believable rows, spread evenly over slices.
 
-    Rows that were checked (agreeing duplicates or a solution that ends in the answer) come first, because a wrong gold measures nothing.
+    Rows that were checked (agreeing duplicates or a solution that ends in the answer) come first, because a wrong gold measures
+    nothing.
 
     Returns:
         The examples, and the normalised questions that training must leave out.

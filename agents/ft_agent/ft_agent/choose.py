@@ -1,4 +1,4 @@
-"""Numeric selection: a challenger replaces the champion only beyond the noise margin; ties go to the champion or the cheaper one."""
+"""Numeric selection: a challenger replaces the champion only beyond the noise margin; a tie leaves the champion."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# A challenger must lead by this many standard errors of the paired difference: enough not to chase noise, little enough to make progress
-# when every step is small. With items of equal difficulty it lets a truly equal challenger through one time in six.
+# A challenger must lead by this many standard errors of the paired difference: enough not to chase noise, little enough to make
+# progress when every step is small. With items of equal difficulty it lets a truly equal challenger through one time in six.
 MARGIN_SE = 1.0
 
 
@@ -38,8 +38,8 @@ class Comparison:
 def compare(challenger: Mapping[str, float], champion: Mapping[str, float]) -> Comparison:
     """Compare two sets of item scores on the items they share.
 
-    The standard error is that of a mean of paired differences; with fewer than two items, or no variation and no difference, nothing is shown
-    and the challenger does not replace.
+    The standard error is that of a mean of paired differences; with fewer than two items, or no variation and no difference,
+    nothing is shown and the challenger does not replace.
     """
     shared = sorted(set(challenger) & set(champion))
     differences = [challenger[i] - champion[i] for i in shared]

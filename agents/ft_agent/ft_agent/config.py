@@ -1,7 +1,7 @@
 """Configurations: checked against the trainer's real dataclasses, and what they will cost in memory and time.
 
-`schema_of` reads names, types, defaults and choices from a dataclass (in the process that has the trainer imported); `check` compares a plan with
-such a schema and needs no library, so that a wrong argument costs milliseconds.
+`schema_of` reads names, types, defaults and choices from a dataclass (in the process that has the trainer imported); `check`
+compares a plan with such a schema and needs no library, so that a wrong argument costs milliseconds.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from typing import Any
 
 # Arguments that the loop itself decides; a plan that sets one would fight it.
 OWNED = frozenset(
-    "output_dir max_steps num_train_epochs seed data_seed use_cpu bf16 fp16 report_to push_to_hub logging_strategy logging_steps save_strategy "
-    "eval_strategy resume_from_checkpoint remove_unused_columns dataset_kwargs disable_tqdm lr_scheduler_type warmup_steps packing "
-    "padding_free completion_only_loss assistant_only_loss deepspeed fsdp hub_token local_rank model_init_kwargs optim".split()
-)
+    {
+        "output_dir", "max_steps", "num_train_epochs", "seed", "data_seed", "use_cpu", "bf16", "fp16", "report_to", "push_to_hub",
+        "logging_strategy", "logging_steps", "logging_nan_inf_filter", "save_strategy", "eval_strategy", "resume_from_checkpoint",
+        "remove_unused_columns", "dataset_kwargs", "disable_tqdm", "lr_scheduler_type", "warmup_steps", "packing", "padding_free",
+        "completion_only_loss", "assistant_only_loss", "deepspeed", "fsdp", "hub_token", "local_rank", "model_init_kwargs",
+        "optim", "train_sampling_strategy",
+    }
+)  # fmt: skip
 # argument → lowest, highest sensible value. Outside, training is known to do nothing, to diverge or to fail.
 RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-7, 3e-2),
@@ -43,7 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a trainer's class: the types it takes (``int``, ``float``, ``bool``, ``str``, ``list``, ``dict``, ``none``) and choices."""
+    """One argument of a trainer's class: the types it takes (int, float, bool, str, list, dict, none, any) and its choices."""
 
     types: tuple[str, ...]
     default: Any = None
@@ -173,9 +177,9 @@ def estimate_memory_mb(
 ) -> float:
     """Estimate peak training memory in MB.
 
-    Weights, four values for each trained parameter (weight, gradient, two moments, fp32), about 34 values of the hidden size a token and layer for
-    activations (Korthikanti et al. 2022, section 4.1; one layer's worth and the layers' inputs under checkpointing), and three copies of the
-    answer tokens' logits in fp32.
+    Weights, four values for each trained parameter (weight, gradient, two moments, fp32), about 34 values of the hidden size a
+    token and layer for activations (Korthikanti et al. 2022, section 4.1; one layer's worth and the layers' inputs under
+    checkpointing), and three copies of the answer tokens' logits in fp32.
     """
     weights = model.parameters * model.bytes
     trained = lora_parameters * 16
@@ -188,9 +192,10 @@ def estimate_memory_mb(
 
 
 def lora_parameters(lora: Mapping[str, Any], model: ModelFacts) -> int:
-    """Count roughly what an adapter trains: rank × (in + out) over the seven linear layers of a decoder block, fewer where named."""
+    """Count roughly what an adapter trains: rank × (in + out) over the seven linear layers of a block, fewer where named."""
     targets = lora.get("target_modules", "all-linear")
     modules = 7 if isinstance(targets, str) else min(7, len(targets))
     layers = len(lora["layers_to_transform"]) if isinstance(lora.get("layers_to_transform"), list) else model.layers
-    # a feed-forward layer is about three times as wide as the hidden size; the mean over the seven is about 3 × hidden in and out together
+    # a feed-forward layer is about three times as wide as the hidden size; the mean over the seven is about 3 × hidden in and
+    # out together
     return int(lora.get("r", 8)) * 3 * model.hidden * modules * layers

@@ -1,7 +1,7 @@
 """Data recipes: named operations on source rows, each logged with rows in and out.
 
-An operation is a pure function from rows to rows. The loop runs a recipe and gets examples in the task's own form; the cap on training samples is
-enforced here whatever the recipe says.
+An operation is a pure function from rows to rows. The loop runs a recipe and gets examples in the task's own form; the cap on
+training samples is enforced here whatever the recipe says.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def clean(rows: list[Row], _: dict[str, Any], __: Context) -> list[Row]:
 
 
 def repair(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
-    """Bring answers to their bare value: out of boxes, prose and JSON; numbers without dressing; a missing answer from its solution."""
+    """Bring answers to their bare value: out of boxes, prose, JSON and dressing; a missing one from the row's solution."""
     key = context.forms.answers.key
     repaired = []
     for r in rows:
@@ -117,7 +117,7 @@ def on_topic(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
 
 
 def verify(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
-    """Drop rows that can be shown wrong: against their own solution, their own arithmetic, or the weighted majority of their duplicates."""
+    """Drop rows that can be shown wrong: by their own solution, their own arithmetic, or their duplicates' weighted majority."""
     votes = answer_votes(rows, context.source_errors)
     kept = []
     for r in rows:
@@ -147,8 +147,9 @@ def drop_leaks(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row
 def trust(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
     """Use sources that contradict themselves only where nothing better is there.
 
-    A source of which more than ``max_error`` is estimated to be wrong keeps the rows that others confirm, and, in slices with fewer than ``floor``
-    rows otherwise, as many more as bring the slice up to it. Runs before `dedupe`, which removes the confirmations.
+    A source of which more than ``max_error`` is estimated to be wrong keeps the rows that others confirm, and, in slices with
+    fewer than ``floor`` rows otherwise, as many more as bring the slice up to it. Runs before `dedupe`, which removes the
+    confirmations.
     """
     ceiling, floor = float(args.get("max_error", 0.06)), int(args.get("floor", 40))
     errors = context.source_errors
@@ -173,7 +174,7 @@ def distrust(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
 
 
 def rebalance(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
-    """Even out slices: each gets rows in proportion to its size to the ``power`` (0 equal, 1 as it is), weak ones ``boost`` times more.
+    """Even out slices: each gets rows in proportion to its size to the ``power`` (0: equal), weak ones more by ``boost``.
 
     ``by`` is slice (default) or source. Rows are taken without repetition, so that a small group is used whole.
     """
@@ -248,7 +249,8 @@ def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) ->
     """Run a recipe.
 
     Raises:
-        RecipeError: an operation or argument is unknown, fails on its arguments, or no row is left; the message names the operation.
+        RecipeError: an operation or argument is unknown, fails on its arguments, or no row is left; the message names the
+            operation.
     """
     current, log = list(rows), []
     style = "direct"

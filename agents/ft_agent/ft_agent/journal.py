@@ -1,7 +1,7 @@
 """The journal: an append-only JSONL file of everything done; the agent may be killed at any moment and goes on from it.
 
-A record is acknowledged when its line, newline included, is on disk. A torn last line (the process died while writing) is cut off when the
-journal is opened again, so that what follows it is readable.
+A record is acknowledged when its line, newline included, is on disk. A torn last line (the process died while writing) is cut
+off when the journal is opened again, so that what follows it is readable.
 """
 
 from __future__ import annotations

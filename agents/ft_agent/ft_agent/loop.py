@@ -203,9 +203,7 @@ class Agent:
             tokens=int(done["tokens"]),
             train_seconds=spent,
             adapter=str(out.relative_to(self.folder)),
-            notes=(
-                f"batch layout {done['layout']}, {done['mean_tokens']:.0f} tokens an example, {done['per_second']:.2f} examples/s",
-            ),
+            notes=(f"layout {done['layout']}, {done['mean_tokens']:.0f} tokens an example, {done['per_second']:.2f} examples/s",),
         )
 
     def _measure(self, iteration: Iteration) -> Iteration:
@@ -353,7 +351,8 @@ class Agent:
         self.cards: tuple[Card, ...] = tuple(describe_source(rows, self.context) for rows in grouped.values())
         self.train_rows = sum(c.usable for c in self.cards)
         self.say(
-            f"[{self.timebook.used():.0f} s] {len(self.rows)} rows in {len(self.cards)} sources, {self.train_rows} usable; own split {len(self.own)}"
+            f"[{self.timebook.used():.0f} s] {len(self.rows)} rows in {len(self.cards)} sources, {self.train_rows} usable; "
+            f"own split {len(self.own)}"
         )
         for card in self.cards:
             self.say(
@@ -373,7 +372,8 @@ class Agent:
                 lines.append(f"- {group}.{name}: {' or '.join(argument.types)}, default {argument.default}, {low:g} … {high:g}")
         self.arguments = "\n".join(lines)
         self.say(
-            f"[{self.timebook.used():.0f} s] model loaded; shared batch layout {'works' if info['shared_layout'] else 'does not work here'}"
+            f"[{self.timebook.used():.0f} s] model loaded; shared batch layout "
+            + ("works" if info["shared_layout"] else "does not work here")
         )
 
     def _measure_base(self) -> None:

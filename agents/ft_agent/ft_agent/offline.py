@@ -1,8 +1,8 @@
 """The planner without a language model: rules over the same view.
 
-It turns one knob for one reason. Probe: short runs, each changing one thing against the best so far. Exploit: the best settings with most of the time
-left, going on from the best probe's adapter. Polish: what is left, on the slices that still fail. Everything is sized by measured costs, so five
-minutes on one core and twelve hours on a GPU take the same path.
+It turns one knob for one reason. Probe: short runs, each changing one thing against the best so far. Exploit: the best settings
+with most of the time left, going on from the best probe's adapter. Polish: what is left, on the slices that still fail.
+Everything is sized by measured costs, so five minutes on one core and twelve hours on a GPU take the same path.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from ft_agent.view import View
 # Shares of the usable time. A quarter for finding out is what successive halving would give its cheap rungs.
 PROBE_SHARE = 0.25
 # A probe needs this many steps before one setting can be told from another, and this long whatever the speed.
-PROBE_STEPS, PROBE_MIN_S = 12, 15.0
+PROBE_STEPS, PROBE_MIN_S = 10, 15.0
 # Probes beyond this number are worth less than the exploitation they cost.
 MAX_PROBES = 10
 # Less training time than this is not worth an iteration.
 WORTH_S = 12.0
 # More passes over the same rows than this make a small model learn them by heart.
 MAX_EPOCHS = 4.0
-# Learning rate that suits LoRA at a hidden size of 576 (135M parameters, measured on this project's mini tasks); larger models want less.
+# Learning rate that suits LoRA at a hidden size of 576 (135M parameters, measured on this project's mini tasks); larger models
+# want less.
 REFERENCE_RATE, REFERENCE_HIDDEN = 1e-3, 576
 # Between phases the rate stays up, so that the next phase can go on; at the end of the last it falls to nothing.
 BATCH = 8
@@ -113,7 +114,7 @@ class Offline:
         return sized(plan, view, min(view.usable, full_seconds(view)))
 
     def _after(self, view: View) -> Plan | None:
-        """With time left after the first exploitation: polish the champion, or, where a full run is cheap, turn knobs at full length."""
+        """After the first exploitation: turn knobs at full length where a full run is cheap, else polish the champion."""
         full = [i for i in view.trained() if i.plan.phase in ("exploit", "polish")]
         champion = next((i for i in full if i.number == view.champion), full[-1])
         need = full_seconds(view)
@@ -150,7 +151,7 @@ class Offline:
 
 
 def first_plan(view: View) -> Plan:
-    """The starting point: clean, believable data in equal measure; LoRA on all linear layers at a rate that suits the model's size."""
+    """The starting point: believable data in even measure; LoRA on all linear layers at a rate that suits the model's size."""
     rate = REFERENCE_RATE * min(1.0, (REFERENCE_HIDDEN / float(view.machine["hidden"])) ** 0.75)
     gpu = bool(view.machine["gpu"])
     trainer: dict[str, Any] = {
@@ -240,6 +241,11 @@ def mend(caught: Iteration, view: View) -> Plan | None:
     trainer = dict(plan.trainer)
     if rung == "time":
         return sized(plan, view, view.usable)
+    if "steps fit" in problem and view.speed:
+        # slower than thought: the same plan with as many steps as were meant, where they fit
+        longer = sized(plan, view, max(plan.seconds, probe_seconds(view)))
+        if longer is not None and longer.seconds > plan.seconds:
+            return replace(longer, reason=f"{plan.reason}; slower than thought: {problem}")
     if "nan" in problem or "diverged" in problem or "not finite" in problem or "learning_rate" in problem:
         trainer["learning_rate"] = float(first_plan(view).trainer["learning_rate"]) / 4
         return _mended(plan, view, trainer, "a quarter of the usual rate", problem)
@@ -254,7 +260,7 @@ def mend(caught: Iteration, view: View) -> Plan | None:
 
 
 def probe_seconds(view: View) -> float:
-    """How long a probe trains: enough steps to tell settings apart, never more than a twentieth of the run unless that is too few."""
+    """How long a probe trains: enough steps to tell settings apart, longer where the run is long."""
     steps = PROBE_STEPS * BATCH / view.speed if view.speed else PROBE_MIN_S
     return max(PROBE_MIN_S, steps, min(0.02 * view.wall_limit, 0.5 * full_seconds(view)))
 
@@ -266,9 +272,9 @@ def full_seconds(view: View) -> float:
 
 
 def sized(plan: Plan, view: View, seconds: float) -> Plan | None:
-    """Give the plan the seconds that fit, with the dev evaluation where its cost is small beside them; None where too few are left."""
+    """Give the plan the seconds that fit, with a dev evaluation where it costs less than it leaves; None: too few."""
     dev_cost = view.costs["overhead_dev"] - view.costs["overhead_own"]
-    metered = view.evaluations_left is None or view.evaluations_left > 0
+    metered = plan.phase != "probe" and (view.evaluations_left is None or view.evaluations_left > 0)
     with_dev = min(seconds, view.usable - view.costs["overhead_dev"])
     # an evaluation that costs more than it leaves for training tells less than the training would bring
     if metered and with_dev >= max(WORTH_S, dev_cost):

@@ -1,8 +1,9 @@
 """Batches without waste: examples that share their opening words are laid side by side behind one copy of it.
 
-In chat data every example opens with the same system message. `SharedPrefix` writes it once a batch and lets every example attend to it and to itself
-only (a tree-shaped attention mask, position ids counted from the prefix on), so there is no repeated prefix and no padding. The result is the same as
-training on the examples one by one. `Padded` is the ordinary layout for long examples and for models that do not take such masks.
+In chat data every example opens with the same system message. `SharedPrefix` writes it once a batch and lets every example
+attend to it and to itself only (a tree-shaped attention mask, position ids counted from the prefix on), so there is no repeated
+prefix and no padding. The result is the same as training on the examples one by one. `Padded` is the ordinary layout for long
+examples and for models that do not take such masks.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def shared_prefix(examples: Sequence[Encoded]) -> int:
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """Collates examples behind ``prefix`` tokens that all share. ``low`` is the mask's value for "not seen", in the model's dtype."""
+    """Collates examples behind ``prefix`` tokens that all share; ``dtype`` is the model's."""
 
     prefix: int
     dtype: Any

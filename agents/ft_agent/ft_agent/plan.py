@@ -72,8 +72,8 @@ class Plan:
 class Score:
     """Item scores of one model on one split.
 
-    ``value`` is the mean over slices of their means. ``credit`` (own split only) is the probability the model gives each whole answer: less
-    noisy than right or wrong, so it is what probes are compared by.
+    ``value`` is the mean over slices of their means. ``credit`` (own split only) is the probability the model gives each whole
+    answer: less noisy than right or wrong, so it is what probes are compared by.
     """
 
     split: Literal["own", "dev"]

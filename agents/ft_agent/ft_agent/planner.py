@@ -1,7 +1,7 @@
 """The planner's protocol: the agent's thinking, apart from its doing.
 
-`ft_agent.offline.Offline` implements it with rules. A language model's planner implements the same two calls: it gets `View.render` as text, returns
-plain JSON that `Plan.from_json` checks, and on any failure `Fallback` asks the rules instead.
+`ft_agent.offline.Offline` implements it with rules. A language model's planner implements the same two calls: it gets
+`View.render` as text, returns plain JSON that `Plan.from_json` checks, and on any failure `Fallback` asks the rules instead.
 """
 
 from __future__ import annotations

@@ -34,8 +34,9 @@ def iteration_text(iteration: Iteration) -> str:
     plan = iteration.plan
     parts = [
         f"# Iteration {iteration.number}: {plan.phase}, {iteration.status}",
-        f"**Hypothesis.** {plan.hypothesis} (knob: {plan.knob}; continues {plan.parent or 'nothing'}).\n\n**Reason.** {plan.reason}",
-        f"**Configuration.** trainer `{json.dumps(plan.trainer)}`, adapter `{json.dumps(plan.lora)}`, {plan.seconds:.0f} s asked for",
+        f"**Hypothesis.** {plan.hypothesis} (knob: {plan.knob}; continues {plan.parent or 'nothing'}).",
+        f"**Reason.** {plan.reason}",
+        f"**Configuration.** trainer `{json.dumps(plan.trainer)}`, adapter `{json.dumps(plan.lora)}`, {plan.seconds:.0f} s asked",
     ]
     if iteration.data_log:
         rows = [
@@ -46,7 +47,8 @@ def iteration_text(iteration: Iteration) -> str:
     parts.append("## What validation caught\n\n" + ("\n".join(caught) or "Nothing."))
     if iteration.losses:
         parts.append(
-            f"## Training\n\n{iteration.steps} steps, {iteration.examples} examples, {iteration.train_seconds:.0f} s; loss {curve_text(iteration.losses)}"
+            f"## Training\n\n{iteration.steps} steps, {iteration.examples} examples, {iteration.train_seconds:.0f} s; "
+            f"loss {curve_text(iteration.losses)}"
         )
     for score, name in ((iteration.own, "Own validation split"), (iteration.dev, "Dev split (metered)")):
         if score:
@@ -103,7 +105,8 @@ def write_report(
     """Write ``report.md`` and ``scores.svg``."""
     numbers = figures(iterations, events)
     rows = [
-        f"| {i.number} | {i.plan.phase} | {i.plan.knob} | {i.status} | {_value(i.own)} | {_value(i.dev)} | {i.train_seconds:.0f} | {i.decision} |"
+        f"| {i.number} | {i.plan.phase} | {i.plan.knob} | {i.status} | {_value(i.own)} | {_value(i.dev)} "
+        f"| {i.train_seconds:.0f} | {i.decision} |"
         for i in iterations
     ]
     helped = [i for i in iterations if i.number and "replaces" in i.decision]
@@ -114,7 +117,8 @@ def write_report(
         + (f", own split {_value(best.own)}, dev {_value(best.dev)}" if best else "")
         + f"; base model on the own split {_value(base)}.",
         "![scores over time](scores.svg)",
-        "## What was tried\n\n| n | phase | knob | outcome | own | dev | training s | decision |\n|---|---|---|---|---|---|---|---|\n"
+        "## What was tried\n\n| n | phase | knob | outcome | own | dev | training s | decision |\n"
+        + "|---|---|---|---|---|---|---|---|\n"
         + "\n".join(rows),
         "## What helped\n\n"
         + ("\n".join(f"- {i.plan.knob}: {i.decision}" for i in helped) or "Nothing beat the base model beyond the margin."),
@@ -150,7 +154,8 @@ def score_plot(iterations: Sequence[Iteration], events: Mapping[str, float]) -> 
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">'
         f"{''.join(grid)}{''.join(points)}"
-        f'<text x="{width / 2 - 90}" y="{height - 8}" font-size="11">seconds (0 to {end:.0f}); filled: dev, hollow: own split</text></svg>\n'
+        f'<text x="{width / 2 - 90}" y="{height - 8}" font-size="11">'
+        f"seconds (0 to {end:.0f}); filled: dev, hollow: own split</text></svg>\n"
     )
 
 

@@ -1,7 +1,7 @@
 """Naming slices of data that name none: templates mined from the questions' opening words, as log parsers do.
 
-Questions are put into a tree by their first words. A node with many different next words is a slot that varies (a name, a number, a thing), so its
-branches are merged; what is left are the templates.
+Questions are put into a tree by their first words. A node with many different next words is a slot that varies (a name, a
+number, a thing), so its branches are merged; what is left are the templates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ft_agent.rows import Row
 DEPTH = 6
 # A place where more different words than this follow is a slot. Fixed words vary little; names, numbers and things vary more.
 MAX_BRANCHES = 7
-# First words that open fewer questions than this share, or that several others replace before the same words, are names or things.
+# First words that open fewer questions than this share, or that several others replace before the same words, are names or
+# things.
 RARE_OPENER, EXCHANGEABLE = 0.01, 4
 
 

@@ -74,7 +74,7 @@ class TimeBook:
         self.costs[step] = seconds if known is None else 0.5 * known + 0.5 * seconds
 
     def overhead(self, dev: bool) -> float:
-        """Seconds an iteration takes beside its training: set-up, saving, own validation, and dev evaluation with a submission where asked."""
+        """Seconds an iteration takes beside its training: set-up, saving, own split, and where asked dev split and submission."""
         total = self.cost("train_setup") + self.cost("save") + self.cost("own_score")
         return total + (self.cost("evaluate") + self.cost("submit") if dev else 0.0)
 

@@ -68,7 +68,8 @@ def climb(
         machine: what the plan must fit.
         timebook: the time left.
         trial: trains a few steps without keeping anything.
-        proven: configuration (`structure`) → largest batch that has passed the last two rungs in this run; what is as small is not
+        proven: configuration (`structure`) → largest batch that has passed the last two rungs in this run; what is as small is
+            not
             tried again. Extended here.
 
     Returns:
@@ -140,7 +141,7 @@ def memory_problems(plan: Plan, dataset: Dataset, machine: Machine) -> list[str]
 
 
 def data_problems(dataset: Dataset, context: Context) -> list[str]:
-    """Check every row: it has a question and an answer that reads back as such, is nowhere held out and occurs once; the cap holds."""
+    """Check every row: a question, an answer that reads back as one, held out nowhere; and the cap."""
     problems = []
     empty = [e.id for e in dataset.examples if not e.prompt.strip() or not e.answer.strip()]
     if empty:

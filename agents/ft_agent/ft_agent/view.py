@@ -10,7 +10,8 @@ from typing import Any
 from ft_agent.cards import Card
 from ft_agent.plan import Iteration, Score
 
-# Fewest characters a token stands for in text like ours, counted with room to spare, so that a rendered view never exceeds its limit.
+# Fewest characters a token stands for in text like ours, counted with room to spare, so that a rendered view never exceeds its
+# limit.
 CHARS_PER_TOKEN = 2.5
 
 
@@ -63,8 +64,8 @@ class View:
     def render(self, max_tokens: int = 6000) -> str:
         """Write the view as text of at most ``max_tokens`` tokens.
 
-        What does not fit is cut in this order: old iterations to one line each, sampled errors, the arguments' list, then the oldest iterations.
-        The task, the budget and the newest iterations always stay.
+        What does not fit is cut in this order: old iterations to one line each, sampled errors, the arguments' list, then the
+        oldest iterations. The task, the budget and the newest iterations always stay.
 
         Raises:
             ValueError: ``max_tokens`` is too small for even those.
@@ -121,7 +122,8 @@ class View:
 
     def _cards_text(self) -> str:
         lines = [
-            f"- {c.source}: {c.rows} rows, {c.usable} usable; empty {c.empty:.0%}, wrong kind {c.wrong_kind:.0%}, repeated {c.duplicated:.0%}, "
+            f"- {c.source}: {c.rows} rows, {c.usable} usable; empty {c.empty:.0%}, "
+            f"wrong kind {c.wrong_kind:.0%}, repeated {c.duplicated:.0%}, "
             f"answers estimated wrong {c.contradicted:.0%} (from {c.checkable} checkable), with solution {c.solutions:.0%}; "
             f"slices {', '.join(f'{k!r} {n}' for k, n in list(c.slices.items())[:8])}"
             for c in self.cards
@@ -142,12 +144,14 @@ class View:
         scores = feedback.get("scores", {})
         lines = [
             "## Last dev evaluation",
-            f"primary {scores.get('primary', {}).get('value')}, parse rate {scores.get('parse_rate')}, response tokens {feedback.get('response_tokens')}",
+            f"primary {scores.get('primary', {}).get('value')}, parse rate {scores.get('parse_rate')}, "
+            f"response tokens {feedback.get('response_tokens')}",
             f"sub-sets { ({k: v['value'] for k, v in feedback.get('subsets', {}).items()}) }",
         ]
         for error in feedback.get("errors", [])[:8] if errors else []:
             lines.append(
-                f"- {clip(error['prompt'], 160)!r} → {clip(error['response'], 120)!r}, wanted {clip(str(error.get('answer')), 60)!r}"
+                f"- {clip(error['prompt'], 160)!r} → {clip(error['response'], 120)!r}, "
+                f"wanted {clip(str(error.get('answer')), 60)!r}"
             )
         return "\n".join(lines)
 
@@ -180,7 +184,10 @@ def one_line(iteration: Iteration) -> str:
     """Write one iteration in a line."""
     own = f" own {iteration.own.value:.3f}" if iteration.own else ""
     dev = f" dev {iteration.dev.value:.3f}" if iteration.dev else ""
-    return f"- {iteration.number} {iteration.plan.phase} {iteration.status}: {clip(iteration.plan.knob, 60)};{own}{dev}; {clip(iteration.decision, 80)}"
+    plan = iteration.plan
+    return (
+        f"- {iteration.number} {plan.phase} {iteration.status}: {clip(plan.knob, 60)};{own}{dev}; {clip(iteration.decision, 80)}"
+    )
 
 
 def curve_text(losses: Sequence[tuple[int, float]]) -> str:

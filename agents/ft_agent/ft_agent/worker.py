@@ -1,7 +1,7 @@
 """The training process: loads the model once, then does jobs (train, score) one after another, a JSON line in, JSON lines out.
 
-It is a process of its own so that a crash, a runaway allocation or a hang costs a job and not the agent; it stays warm because imports and loading
-cost more than a short training run. Run as ``python -m ft_agent.worker MODEL`` by `ft_agent.train.Trainer`.
+It is a process of its own so that a crash, a runaway allocation or a hang costs a job and not the agent; it stays warm because
+imports and loading cost more than a short training run. Run as ``python -m ft_agent.worker MODEL`` by `ft_agent.train.Trainer`.
 """
 
 from __future__ import annotations
@@ -191,8 +191,9 @@ class Worker:
     def score(self, job: dict[str, Any]) -> dict[str, Any]:
         """Score an adapter (or the base model) on examples by forced decoding.
 
-        An answer counts as right when the model's first choice is the gold token at every place, which is when greedy generation would write exactly
-        the gold answer. One pass over prompt and answer, no generation. ``credit`` is the probability of the whole answer, a finer measure.
+        An answer counts as right when the model's first choice is the gold token at every place, which is when greedy
+        generation would write exactly the gold answer. One pass over prompt and answer, no generation. ``credit`` is the
+        probability of the whole answer, a finer measure.
         """
         import torch
 

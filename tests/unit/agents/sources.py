@@ -1,4 +1,4 @@
-"""Small raw sources like those of the tasks: a reliable one, a careless one that repeats itself with other answers, odd forms, off-topic rows."""
+"""Small raw sources like those of the tasks: a reliable one in odd forms, a careless one that contradicts it, off-topic rows."""
 
 import json
 import random

@@ -47,7 +47,7 @@ def test_an_unknown_argument_is_caught_with_the_nearest_name(schemas: dict[str, 
         ("per_device_train_batch_size", 0, "is outside 1 … 512"),
         ("per_device_train_batch_size", 2.5, "is float, expected int"),
         ("max_length", "long", "is str, expected int or none"),
-        ("train_sampling_strategy", 3, "is int, expected str"),
+        ("torch_empty_cache_steps", "often", "is str, expected int or none"),
         ("torch_compile", "yes", "is str, expected bool"),
     ],
 )

@@ -187,8 +187,18 @@ def test_a_card_tells_the_faults_of_a_source(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [("42", "integer"), ("-3", "integer"), ("4.5", "number"), ("Yes", "yesno"), ("B", "letter"), ("c1ccccc1", "code"), ("CCO", "code"),
-     ("[1, 2]", "list"), ("two words", "text"), ("paris", "word")],
-)  # fmt: skip
+    [
+        ("42", "integer"),
+        ("-3", "integer"),
+        ("4.5", "number"),
+        ("Yes", "yesno"),
+        ("B", "letter"),
+        ("c1ccccc1", "code"),
+        ("CCO", "code"),
+        ("[1, 2]", "list"),
+        ("two words", "text"),
+        ("paris", "word"),
+    ],
+)
 def test_kinds_of_answers(value: str, kind: str) -> None:
     assert value_kind(value) == kind

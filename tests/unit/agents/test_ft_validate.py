@@ -43,14 +43,14 @@ class Trial:
 def climbed(
     machine: Machine,
     plan: Plan,
-    data: tuple[Example, ...] | RecipeError = examples(),
+    data: tuple[Example, ...] | RecipeError | None = None,
     trial: Trial | None = None,
     proven: dict[str, int] | None = None,
 ) -> tuple[list[Catch], Trial, dict[str, Any]]:
     def make() -> Dataset:
         if isinstance(data, RecipeError):
             raise data
-        return Dataset(data, ())
+        return Dataset(data or examples(), ())
 
     trial = trial or Trial()
     _, found, measured = climb(

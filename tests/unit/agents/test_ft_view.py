@@ -34,8 +34,18 @@ def test_characters_per_token_are_counted_low_enough_for_a_real_tokenizer() -> N
 
 def test_the_view_tells_the_time_left_the_costs_and_the_whole_history() -> None:
     text = a_view(iterations=(an_iteration(1), an_iteration(2)), champion=2, speed=4.25).render()
-    for part in ("wall: 285 of 300 left", "evaluations: 8 of 8 left", "overhead_dev 20.0 s", "4.25 examples/s", "### 1 probe", "### 2 probe",
-                 "champion: 2", "answers estimated wrong 26%", "rows clean 10→9", "weakest 'rounding' 0.30"):  # fmt: skip
+    for part in (
+        "wall: 285 of 300 left",
+        "evaluations: 8 of 8 left",
+        "overhead_dev 20.0 s",
+        "4.25 examples/s",
+        "### 1 probe",
+        "### 2 probe",
+        "champion: 2",
+        "answers estimated wrong 26%",
+        "rows clean 10→9",
+        "weakest 'rounding' 0.30",
+    ):
         assert part in text
 
 
