@@ -20,8 +20,6 @@ from training import train_adapter, warm_model
 WORK = Path.cwd()  # /workspace
 # Kept back for checking and handing in the best trial.
 RESERVE_SHARE, RESERVE_S = 0.05, 8.0
-# A trial shorter than this tells nothing, whatever the share says.
-MIN_TRIAL_S = 25.0
 
 
 class Search:
@@ -50,7 +48,7 @@ class Search:
     def trial_seconds(self) -> float:
         """Training seconds of a trial: a fixed share of the budget, so that trials compare."""
         limit = float(self.api.budget()["wall"]["limit"] or 3600.0)
-        return max(MIN_TRIAL_S, float(self.params["trial_share"]) * limit)
+        return max(float(self.params["min_trial_s"]), float(self.params["trial_share"]) * limit)
 
     def examples(self, trial: optuna.Trial) -> list[tuple[str, str]]:
         """Draw a training set: how much of each source, and which kinds of cleaning."""

@@ -147,20 +147,25 @@ def drop_leaks(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row
 def trust(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
     """Use sources that contradict themselves only where nothing better is there.
 
-    A source of which more than ``max_error`` is estimated to be wrong keeps the rows that others confirm, and, in slices with
+    A source of which more than ``max_error`` is estimated to be wrong keeps the rows that another source confirms, and, in slices with
     fewer than ``floor`` rows otherwise, as many more as bring the slice up to it. Runs before `dedupe`, which removes the
     confirmations.
     """
     ceiling, floor = float(args.get("max_error", 0.06)), int(args.get("floor", 40))
     errors = context.source_errors
-    votes = Counter((normal(r.prompt), normal(r.value)) for r in rows)
+    answered: dict[tuple[str, str], set[str]] = defaultdict(set)
+    copies: Counter[tuple[str, str]] = Counter()
+    for r in rows:
+        answered[normal(r.prompt), normal(r.value)].add(r.source)
+        copies[normal(r.prompt), normal(r.value)] += 1
     kept, doubtful = [], []
     for r in rows:
-        confirmed = votes[normal(r.prompt), normal(r.value)] > 1
+        confirmed = len(answered[normal(r.prompt), normal(r.value)]) > 1
         (kept if confirmed or errors.get(r.source, 0.0) <= ceiling else doubtful).append(r)
     have = Counter(slice_of(r) for r in kept)
     filled = []
-    for r in sorted(doubtful, key=lambda r: errors.get(r.source, 0.0)):
+    # repeats within one source may be copies of one mistake: they come first, but they prove nothing
+    for r in sorted(doubtful, key=lambda r: (errors.get(r.source, 0.0), -copies[normal(r.prompt), normal(r.value)])):
         if have[slice_of(r)] < floor:
             have[slice_of(r)] += 1
             filled.append(r)

@@ -268,7 +268,7 @@ def probe_seconds(view: View) -> float:
 def full_seconds(view: View) -> float:
     """Seconds that the most epochs worth training take at the measured speed."""
     rows = min(view.train_rows, int(view.task["max_train_samples"]))
-    return MAX_EPOCHS * rows / view.speed if view.speed else view.usable
+    return max(1.0, MAX_EPOCHS * rows / view.speed) if view.speed else view.usable
 
 
 def sized(plan: Plan, view: View, seconds: float) -> Plan | None:
@@ -276,11 +276,11 @@ def sized(plan: Plan, view: View, seconds: float) -> Plan | None:
     dev_cost = view.costs["overhead_dev"] - view.costs["overhead_own"]
     metered = plan.phase != "probe" and (view.evaluations_left is None or view.evaluations_left > 0)
     with_dev = min(seconds, view.usable - view.costs["overhead_dev"])
-    # an evaluation that costs more than it leaves for training tells less than the training would bring
-    if metered and with_dev >= max(WORTH_S, dev_cost):
+    # where time is short, an evaluation that costs more than it leaves for training tells less than the training would bring
+    if metered and (with_dev >= seconds or with_dev >= max(WORTH_S, dev_cost)):
         return replace(plan, seconds=round(with_dev, 1), measure="dev")
     without = min(seconds, view.usable - view.costs["overhead_own"])
-    return replace(plan, seconds=round(without, 1), measure="own") if without >= WORTH_S else None
+    return replace(plan, seconds=round(without, 1), measure="own") if without >= min(WORTH_S, seconds) else None
 
 
 def best_of(iterations: list[Iteration]) -> Iteration | None:

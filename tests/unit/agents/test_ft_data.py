@@ -60,6 +60,13 @@ def test_trust_uses_a_doubtful_source_only_where_nothing_better_is_there() -> No
     assert log == [("trust", 13, 5 + 4)]
 
 
+def test_a_repeat_in_the_same_doubtful_source_confirms_nothing_but_another_source_does() -> None:
+    rows = [row("Pick one.", "1", source="bad"), row("Pick one.", "1", source="bad"), row("Pick two.", "2", source="bad")]
+    rows.append(row("Pick two.", "2", source="good"))
+    answers, _ = run(rows, Operation("trust", {"floor": 0}), source_errors={"bad": 0.3, "good": 0.0})
+    assert answers == ["\\boxed{2}", "\\boxed{2}"]
+
+
 def test_error_rates_blame_the_careless_source_and_not_the_one_it_disagrees_with(tmp_path: Path) -> None:
     boxed_sources(tmp_path / "data", rows=300)
     rows = [r for p in (tmp_path / "data/sources").glob("*.jsonl") for r in parse_source(p)]

@@ -68,6 +68,11 @@ def test_without_time_for_an_evaluation_it_trains_on_and_measures_on_its_own_spl
     assert plan.seconds == pytest.approx(24.0)
 
 
+def test_a_full_run_that_takes_a_second_is_still_a_run_and_is_measured() -> None:
+    plan = proposed(a_view(wall_limit=60.0, usable=45.0, speed=6400.0))
+    assert (plan.phase, plan.measure, plan.seconds) == ("exploit", "dev", 1.0)
+
+
 def test_without_evaluations_left_it_never_plans_one() -> None:
     assert proposed(a_view(wall_limit=80.0, usable=60.0, evaluations_left=0)).measure == "own"
 
