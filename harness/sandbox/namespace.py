@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from harness.sandbox import cgroups
@@ -14,7 +15,7 @@ from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.client import Channel, ExecdSandbox
 from harness.sandbox.launching import SYSTEM_PATH, base_environment, check_spec, disk_folder, package_folder, run_jail
 from harness.sandbox.state import SandboxFolder
-from harness.spec.errors import IsolationUnavailable, SandboxUnavailable
+from harness.spec.errors import IsolationUnavailable, MissingError, SandboxUnavailable
 
 NAME = "namespace"
 _KIND = "sb"
@@ -33,11 +34,16 @@ class NamespaceBackend:
 
     def check(self) -> list[Check]:
         """Say what isolates and what limits on this host."""
-        return [_check_isolation(), *_check_limits(), _check_disk()]
+        return [_check_isolation(), *_check_limits(), _check_disk(), _check_gpus()]
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox and wait until it answers; see `Backend.create`."""
         check_spec(spec)
+        if len(gpu_devices()) < spec.limits.gpus:
+            raise MissingError(
+                f"the sandbox needs {spec.limits.gpus} GPUs and this host shows {len(gpu_devices())}",
+                hint="look for /dev/nvidia0",
+            )
         place = _Place(spec.id)
         place.folder.create(spec)
         try:
@@ -169,17 +175,17 @@ def _check_isolation() -> Check:
 
 def _check_limits() -> list[Check]:
     found = cgroups.find_hierarchies()
-    by = f"control groups version {found.version}"
     fallback = {
-        "memory": "RLIMIT_DATA: the memory limit holds for each process alone, and nothing tells that it was reached",
-        "pids": "RLIMIT_NPROC",
+        "memory": "RLIMIT_DATA instead of control groups: it holds for each process alone, and nothing tells that it was reached",
+        "pids": "RLIMIT_NPROC instead of control groups",
         "cpu": "not limited: commands may use every core",
     }
     return [
-        Check(f"{name} limit", name not in found.missing, by if name not in found.missing else fallback[name],
-              "" if name not in found.missing else "run as root on a host with control groups")
+        Check(f"{name} limit", True, fallback[name], "run as root on a host with control groups")
+        if name in found.missing
+        else Check(f"{name} limit", True, f"control groups version {found.version}")
         for name in cgroups.CONTROLLERS
-    ]  # fmt: skip
+    ]
 
 
 def _check_disk() -> Check:
@@ -187,3 +193,15 @@ def _check_disk() -> Check:
     if kind == "ext4":
         return Check("disk limit", True, f"an ext4 image for each sandbox in {disk_folder()}")
     return Check("disk limit", True, f"a tmpfs of that size, which counts as memory: {detail}")
+
+
+def _check_gpus() -> Check:
+    devices = gpu_devices()
+    if not devices:
+        return Check("gpus", True, "no NVIDIA device here; sandboxes with gpus > 0 are refused")
+    return Check("gpus", True, f"{', '.join(devices)} can be passed in; all of them, whatever number is asked for")
+
+
+def gpu_devices() -> list[str]:
+    """Return the NVIDIA devices of this host that stand for one GPU each."""
+    return sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))

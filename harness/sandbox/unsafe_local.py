@@ -23,8 +23,8 @@ ROOT_VARIABLE = "DOJO_ROOT"
 _KIND = "ul"
 _HINT = "use `--sandbox namespace` where the host allows it"
 _LOST = (
-    "nothing is isolated: agents run as you; they see and may change your files, network and processes, can read hidden data, write to read-only places, "
-    "and can kill or forge anything of dojo. Of the limits only open files and each process's memory hold"
+    "nothing is isolated: agents run as you; they see and may change your files, network and processes, can read hidden data, "
+    "write to read-only places, and can kill or forge anything of dojo. Only open files and each process's memory are limited"
 )
 _PATHS = (
     f"/workspace, /models/base, /data and the like do not exist; their stand-ins lie below ${ROOT_VARIABLE}. dojo puts those in "

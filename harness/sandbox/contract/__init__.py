@@ -13,6 +13,8 @@ With pytest, in a package of your own:
     def test_my_backend_keeps_its_promise(promise, stage):
         promise.check(stage)
 
+Without pytest: ``python -m harness.sandbox.contract NAME [--without GROUP]``, for any backend that `get_backend` knows.
+
 A backend that cannot keep a group (say ``cpu`` for an ordinary user) leaves that group out by name and says so in its `check()`.
 Commands used inside are ``sh``, the usual small tools and ``python3``.
 """

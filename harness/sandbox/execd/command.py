@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from . import tree
+from . import syscalls, tree
 from .settings import Settings
-from .spawn import Child, ChildLost, Order, prepare
+from .spawn import IDLE_NAME, Child, ChildLost, Order, prepare
 from .wire import Wire, WireClosed
 
 _CHUNK = 64 * 1024
 # a thousandth of the sandbox's memory a point, so any command is worth more than the largest worker
+_OWN_NAME = "dojo-worker"
 _OWN_OOM_SCORE, _COMMANDS_OOM_SCORE = b"0", b"500"
 # After the command's tree is dead its pipes end at once, unless something outside the tree was handed one: do not wait for that.
 _DRAIN_S = 1.0
@@ -68,7 +69,6 @@ class Ending(NamedTuple):
 
     exit_code: int
     timed_out: bool
-    duration_s: float
     survivors: int
     oom_killed: bool
 
@@ -111,14 +111,22 @@ class Launcher:
             raise OSError("the command's process was killed before it started") from exc
 
     def _prepare(self) -> Child:
-        """Fork a child that the kernel kills for want of memory before any process of execd."""
+        """Fork a child that the kernel kills for want of memory before any process of execd.
+
+        A child is born with its parent's score and name, and never seen with others.
+        """
+        nested = self._settings.mode == "nested"
         with contextlib.suppress(OSError):
             os.pwrite(self._oom_score, _COMMANDS_OOM_SCORE, 0)
+        if nested:
+            syscalls.set_name(IDLE_NAME)
         try:
             return prepare(self._settings)
         finally:
             with contextlib.suppress(OSError):
                 os.pwrite(self._oom_score, _OWN_OOM_SCORE, 0)
+            if nested:
+                syscalls.set_name(_OWN_NAME)
 
     @staticmethod
     def _run(child: Child, order: Order) -> Child:
@@ -183,7 +191,6 @@ class Supervision:
         self._child = child
         self._sinks = {child.stdout: ("stdout", sinks[0]), child.stderr: ("stderr", sinks[1])}
         self._deadline = deadline
-        self._started = time.monotonic()
         self._kills_before = oom_kills(settings)
         self._poll = select.poll()
 
@@ -248,7 +255,6 @@ class Supervision:
         if status is None:
             tree.send(self._child.pid, signal.SIGKILL)
             _, status = os.waitpid(self._child.pid, 0)
-        duration = time.monotonic() - self._started
         exit_code = self._child.exit_code(status)
         survivors = tree.kill_own_tree()
         poll = select.poll()
@@ -259,7 +265,7 @@ class Supervision:
             for descriptor, _ in poll.poll(left * 1000):
                 self._take(descriptor, poll)
         out_of_memory = exit_code != 0 and oom_kills(self._settings) > self._kills_before
-        return Ending(exit_code, timed_out, duration, survivors, out_of_memory)
+        return Ending(exit_code, timed_out, survivors, out_of_memory)
 
 
 class Feed:

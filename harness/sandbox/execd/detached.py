@@ -83,16 +83,18 @@ def supervise(settings: Settings, reaper: Reaper, launcher: Launcher, process: s
         killed = True
 
     signal.signal(signal.SIGTERM, on_terminate)
-    lock = os.open(f"{folder}/supervisor", os.O_WRONLY | os.O_CREAT, 0o600)
+    # under its name it is never seen unlocked, or it would pass for a dead supervisor's
+    lock = os.open(f"{folder}/supervisor.new", os.O_WRONLY | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.write(lock, str(os.getpid()).encode())
+    os.rename(f"{folder}/supervisor.new", f"{folder}/supervisor")
     sinks = (SpoolFile(f"{folder}/out"), SpoolFile(f"{folder}/err"))
     try:
         child = launcher.launch(order)
     except (SpawnFailed, OSError) as exc:
         exit_code = exc.exit_code if isinstance(exc, SpawnFailed) else 126
         sinks[1].add(f"{exc}\n".encode())
-        ending = Ending(exit_code, False, 0.0, 0, False)
+        ending = Ending(exit_code, False, 0, False)
     else:
         ending = Supervision(settings, reaper, child, sinks).run(stop=lambda: killed)
     _write_status(folder, ending.exit_code, ending.oom_killed)

@@ -18,7 +18,7 @@ from .wire import Wire
 
 
 def run(settings: Settings, control: socket.socket, commands: socket.socket, ready: Callable[[], None]) -> None:
-    """Start everything, call ``ready``, and serve until the command service is gone.
+    """Start everything, call ``ready``, and serve for ever; a command service that was killed is started anew.
 
     Args:
         settings: what this sandbox is.
@@ -36,19 +36,30 @@ def run(settings: Settings, control: socket.socket, commands: socket.socket, rea
     for folder in settings.relays:
         os.close(folder.directory)
     command_service = _fork(lambda: _commands(settings, commands, control))
-    commands.close()
-    if settings.oom_counter >= 0:
-        os.close(settings.oom_counter)
     _harden(settings)
     ready()
-    children = {command_service, *relays}
     control.setblocking(False)
-    serve(
-        control,
-        lambda wire: ControlWorker(settings, command_service).work(wire),
-        children,
-        lambda: command_service in children,
-    )
+    while True:
+        _serve_control(settings, control, commands, command_service, relays)
+        # Only want of memory kills it. Its workers and their commands have come to us and are strays by now, and so are our own
+        # workers, which know the old one; clients connect again.
+        command_service = _fork(lambda: _commands(settings, commands, control))
+
+
+def _serve_control(
+    settings: Settings, control: socket.socket, commands: socket.socket, command_service: int, relays: set[int]
+) -> None:
+    """Serve until the command service is gone."""
+    children = {command_service, *relays}
+
+    def work(wire: Wire) -> None:
+        commands.close()
+        for descriptor in (*settings.cgroup_procs, settings.oom_counter):
+            if descriptor >= 0:
+                os.close(descriptor)
+        ControlWorker(settings, command_service).work(wire)
+
+    serve(control, work, children, lambda: command_service in children)
 
 
 def _fork(body: Callable[[], None]) -> int:
@@ -96,7 +107,7 @@ def _commands(settings: Settings, commands: socket.socket, control: socket.socke
 
 def _harden(settings: Settings) -> None:
     """Give up what execd does not need, before anything of the agent runs."""
-    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, lambda number, frame: None)  # a handler, unlike "ignored", does not pass to commands
     if settings.mode == "privileged":
         syscalls.keep_capabilities(syscalls.KEPT_CAPS)

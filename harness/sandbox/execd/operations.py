@@ -99,7 +99,7 @@ class CommandWorker:
             "timed_out": ending.timed_out,
             "truncated": out.truncated or err.truncated,
             "oom_killed": ending.oom_killed,
-            "duration_s": ending.duration_s,
+            "duration_s": time.monotonic() - started,
         }
         self._answer(wire, result, out.value(), stderr)
 

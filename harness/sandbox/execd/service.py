@@ -23,7 +23,7 @@ def serve(listener: socket.socket, work: Callable[[Wire], None], spared: set[int
     Args:
         listener: a listening unix socket.
         work: what a worker does with its connection.
-        spared: pids of other children of this process.
+        spared: pids of other children of this process; those that end are taken out.
         goes_on: asked after every ended child; false ends the service.
     """
     reaper = Reaper()
@@ -35,10 +35,11 @@ def serve(listener: socket.socket, work: Callable[[Wire], None], spared: set[int
         events = dict(poll.poll())
         if reaper.descriptor in events:
             ended = reaper.collect()
-            workers -= ended.keys()
-            spared -= ended.keys()
+            workers.difference_update(ended)
+            spared.difference_update(ended)
             _kill_strays(workers | spared)
             if not goes_on():
+                _kill_strays(spared)
                 return
         if listener.fileno() in events:
             with contextlib.suppress(BlockingIOError):

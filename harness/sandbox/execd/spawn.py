@@ -185,7 +185,6 @@ def _enter_nested(control: socket.socket, launch: int) -> None:
     first process is the death of all of it.
     """
     signal.set_wakeup_fd(-1)
-    syscalls.set_name(IDLE_NAME)
     uid, gid = os.geteuid(), os.getegid()
     syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
     syscalls.map_single_user(AGENT_UID, AGENT_GID, uid, gid)

@@ -94,7 +94,10 @@ class Root:
         self._etc()
         self._devices(plan.gpus)
         self._writable(plan.disk)
-        for path in (*_CPU_TOPOLOGY, *plan.exposed):
+        if plan.gpus:
+            read_only = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+            syscalls.mount("sysfs", self.folder("/sys"), "sysfs", read_only)  # new, so it shows this network namespace
+        for path in (*(() if plan.gpus else _CPU_TOPOLOGY), *plan.exposed):
             if os.path.exists(path):
                 self.expose(path)
         for path in plan.hidden:
