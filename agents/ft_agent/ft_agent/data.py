@@ -147,9 +147,9 @@ def drop_leaks(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row
 def trust(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
     """Use sources that contradict themselves only where nothing better is there.
 
-    A source of which more than ``max_error`` is estimated to be wrong keeps the rows that another source confirms, and, in slices with
-    fewer than ``floor`` rows otherwise, as many more as bring the slice up to it. Runs before `dedupe`, which removes the
-    confirmations.
+    A source of which more than ``max_error`` is estimated to be wrong keeps the rows that another source confirms, and, in
+    slices with fewer than ``floor`` rows otherwise, as many more as bring the slice up to it. Runs before `dedupe`, which
+    removes the confirmations.
     """
     ceiling, floor = float(args.get("max_error", 0.06)), int(args.get("floor", 40))
     errors = context.source_errors

@@ -22,6 +22,8 @@ PROBE_STEPS, PROBE_MIN_S = 10, 15.0
 MAX_PROBES = 10
 # Less training time than this is not worth an iteration.
 WORTH_S = 12.0
+# Between making a plan and checking it some time passes; a plan cut to the last second would be refused.
+SLACK_S = 1.0
 # More passes over the same rows than this make a small model learn them by heart.
 MAX_EPOCHS = 4.0
 # Learning rate that suits LoRA at a hidden size of 576 (135M parameters, measured on this project's mini tasks); larger models
@@ -275,11 +277,12 @@ def sized(plan: Plan, view: View, seconds: float) -> Plan | None:
     """Give the plan the seconds that fit, with a dev evaluation where it costs less than it leaves; None: too few."""
     dev_cost = view.costs["overhead_dev"] - view.costs["overhead_own"]
     metered = plan.phase != "probe" and (view.evaluations_left is None or view.evaluations_left > 0)
-    with_dev = min(seconds, view.usable - view.costs["overhead_dev"])
+    usable = view.usable - SLACK_S
+    with_dev = min(seconds, usable - view.costs["overhead_dev"])
     # where time is short, an evaluation that costs more than it leaves for training tells less than the training would bring
     if metered and (with_dev >= seconds or with_dev >= max(WORTH_S, dev_cost)):
         return replace(plan, seconds=round(with_dev, 1), measure="dev")
-    without = min(seconds, view.usable - view.costs["overhead_own"])
+    without = min(seconds, usable - view.costs["overhead_own"])
     return replace(plan, seconds=round(without, 1), measure="own") if without >= min(WORTH_S, seconds) else None
 
 

@@ -114,7 +114,7 @@ def time_problems(plan: Plan, timebook: TimeBook) -> list[str]:
     if not math.isfinite(plan.seconds) or plan.seconds <= 0:
         return [f"seconds = {plan.seconds!r} is no training time"]
     try:
-        timebook.require(f"a {plan.phase} of {plan.seconds:.0f} s", plan.seconds, plan.measure == "dev")
+        timebook.require(f"this {plan.phase} of {plan.seconds:.0f} s", plan.seconds, plan.measure == "dev")
     except DoesNotFit as exc:
         return [str(exc)]
     return []

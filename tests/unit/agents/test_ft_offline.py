@@ -53,7 +53,7 @@ def test_after_the_probes_it_exploits_the_best_one_from_its_adapter_with_most_of
     first, second = an_iteration(1, 0.2, plan=first_plan(a_view())), an_iteration(2, 0.4, plan=a_plan(knob="rate 0.0025"))
     plan = proposed(a_view(iterations=(first, second), speed=4.5, usable=215.0))
     assert (plan.phase, plan.parent, plan.measure) == ("exploit", 2, "dev")
-    assert plan.seconds == pytest.approx(215 - 20)
+    assert plan.seconds == pytest.approx(215 - 20 - 1)
     assert plan.lora == second.plan.lora
 
 
@@ -65,7 +65,7 @@ def test_without_time_for_probes_it_exploits_at_once() -> None:
 def test_without_time_for_an_evaluation_it_trains_on_and_measures_on_its_own_split() -> None:
     plan = proposed(a_view(wall_limit=60.0, usable=30.0))
     assert plan.measure == "own"
-    assert plan.seconds == pytest.approx(24.0)
+    assert plan.seconds == pytest.approx(23.0)
 
 
 def test_a_full_run_that_takes_a_second_is_still_a_run_and_is_measured() -> None:
@@ -87,7 +87,7 @@ def test_no_plan_ever_asks_for_more_than_is_left() -> None:
             plan = PLANNER.propose(a_view(usable=float(usable), iterations=history, speed=4.0, champion=len(history)))
             if plan is not None:
                 overhead = 20.0 if plan.measure == "dev" else 6.0
-                assert plan.seconds + overhead <= usable + 0.1
+                assert plan.seconds + overhead <= usable - 0.5
 
 
 def test_with_hours_the_number_of_probes_is_bounded_and_a_run_stops_at_the_epochs_worth_training() -> None:
