@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.spec.errors import IsolationUnavailable, MissingError, SandboxUnava
 
 NAME = "namespace"
 _KIND = "sb"
+_DISK_RELEASE_S = 5.0
 _REMEDY = (
     "run as root, or enable user namespaces (sysctl user.max_user_namespaces=10000; on Debian "
     "kernel.unprivileged_userns_clone=1; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); "
@@ -107,6 +109,17 @@ class _Place:
         self.group.remove()
         with contextlib.suppress(FileNotFoundError):
             self.image.unlink()
+        deadline = time.monotonic() + _DISK_RELEASE_S
+        while self._disk_in_use() and time.monotonic() < deadline:
+            time.sleep(0.003)
+
+    def _disk_in_use(self) -> bool:
+        """Whether a loop device still holds the image; the kernel lets go a moment after the last process."""
+        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(OSError):
+                if self.image.name in backing.read_text():
+                    return True
+        return False
 
 
 def _privileged() -> bool:

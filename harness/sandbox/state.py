@@ -31,6 +31,8 @@ from harness.spec.task import Limits
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _DEATH_WAIT_S = 20.0
+# a killed process may be seen running for a moment after its sockets are closed
+_DYING_S = 0.5
 _SOCKETS: dict[Channel, str] = {"control": "c", "commands": "x"}
 
 
@@ -98,7 +100,10 @@ class SandboxFolder:
         """Say what is known about why execd does not answer."""
         if not self.path.exists():
             return "it was destroyed"
-        state = "its first process runs" if self.first_process() is not None else "its first process is gone"
+        deadline = time.monotonic() + _DYING_S
+        while (running := self.first_process() is not None) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        state = "its first process runs" if running else "its first process is gone"
         log = self._log()
         return f"{state}; execd's last words: {log}" if log else state
 
@@ -128,13 +133,13 @@ class SandboxFolder:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(pid, signal.SIGKILL)
                 kill_more()
-                try:
+                with contextlib.suppress(BlockingIOError):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise SandboxError(f"processes of the sandbox {self.id!r} do not die", hint="try again later") from None
-                    time.sleep(0.003)
+                    if self.first_process() is None:  # the last of its namespaces to go
+                        break
+                if time.monotonic() > deadline:
+                    raise SandboxError(f"processes of the sandbox {self.id!r} do not die", hint="try again later")
+                time.sleep(0.003)
             # a launcher that only now gets the lock finds no folder and ends
             shutil.rmtree(self.path, ignore_errors=True)
         shutil.rmtree(self.path, ignore_errors=True)
