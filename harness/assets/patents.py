@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from harness.assets.hub import HubData, read_rows
@@ -16,7 +17,36 @@ LICENCE = "CC-BY-NC-4.0"
 # Prompts must fit 32,768 tokens less 8,192 for the answer; patent prose has about four characters a token.
 MAX_PROMPT_CHARS = 90_000
 
-MakeItem = Callable[[str, Mapping[str, Any]], Item]
+
+@dataclass(frozen=True)
+class PatentTask:
+    """What is particular to one of the patent tasks.
+
+    Attributes:
+        subset: the one sub-set, which is the folder of PANORAMA in small letters.
+        prompt: a row's whole question.
+        gold_of: what an item shows as its gold answer.
+        answer_of: a row's gold answer in the asked form.
+    """
+
+    subset: str
+    prompt: Callable[[Mapping[str, Any]], str]
+    gold_of: Callable[[Mapping[str, Any]], Any]
+    answer_of: Callable[[Mapping[str, Any]], str]
+
+    def item(self, name: str, row: Mapping[str, Any], keys: tuple[str, ...], *, kind: str = "", answered: bool = False) -> Item:
+        """Make an item of a row; ``answered`` for a worked example."""
+        return Item(
+            id=name,
+            subset=self.subset,
+            type=kind or self.subset,
+            prompt=self.prompt(row),
+            gold=self.gold_of(row),
+            row=dict(row),
+            text=claim_of(row),
+            keys=keys,
+            answer=self.answer_of(row) if answered else "",
+        )
 
 
 def panorama(folder: str) -> HubData:
@@ -24,30 +54,26 @@ def panorama(folder: str) -> HubData:
     return HubData(REPOSITORY, (f"{folder}/test.parquet", f"{folder}/train.parquet"), LICENCE)
 
 
-def build_full(
-    context: BuildContext, folder: str, make_item: MakeItem, answer_of: Callable[[Mapping[str, Any]], str]
-) -> TaskData:
+def build_full(context: BuildContext, task: PatentTask) -> TaskData:
     """Build the ``full`` profile of a patent task: dev and hidden from the test file, the source from the training file.
-
-    Args:
-        context: what fetches the files.
-        folder: PANORAMA's folder.
-        make_item: (id, row) → the item, without its answer.
-        answer_of: a row's gold answer in the asked form, for worked examples.
 
     Raises:
         MissingError: a file cannot be had.
         SpecError: no training row can serve as a worked example.
     """
+    folder = task.subset.upper()
     data = panorama(folder)
     fetched = context.hub(data)
-    tests, training = (read_rows(fetched.path(file)) for file in data.files)
-    dev, hidden = ([make_item(f"{folder.lower()}-{n:04d}", tests[n]) for n in split] for split in paper_split(len(tests)))
+    decided, training = (read_rows(fetched.path(file)) for file in data.files)
+    tests = [row for row in decided if task.gold_of(row)]
+    dev, hidden = (
+        [task.item(f"{task.subset}-{n:04d}", tests[n], keys_of(tests[n])) for n in split] for split in paper_split(len(tests))
+    )
     protected = {key for item in (*dev, *hidden) for key in item.keys} | {normalised(item.text) for item in (*dev, *hidden)}
     return TaskData(
         dev=dev,
         hidden=hidden,
-        few_shot=_worked_examples(training, protected, make_item, answer_of),
+        few_shot=_worked_examples(training, protected, task),
         sources=[
             Source(
                 "panorama",
@@ -58,6 +84,7 @@ def build_full(
         ],
         origin=[
             f"Benchmark: PANORAMA {folder}, split test, shuffled with seed 42; first half dev, last half hidden, up to 100 each.",
+            f"Left out before the split: {len(decided) - len(tests)} rows without a gold answer.",
             "Training source: its training split, minus applications of dev and hidden and claims that repeat theirs.",
             f"Documents are cut evenly where a prompt would exceed {MAX_PROMPT_CHARS:,} characters; a cut is marked with […].",
         ],
@@ -66,18 +93,15 @@ def build_full(
     )
 
 
-def _worked_examples(
-    training: list[dict[str, Any]], protected: set[str], make_item: MakeItem, answer_of: Callable[[Mapping[str, Any]], str]
-) -> list[Item]:
-    """The first four training rows with four different answers, of four other applications than the benchmark's."""
+def _worked_examples(training: list[dict[str, Any]], protected: set[str], task: PatentTask) -> list[Item]:
+    """The first four training rows with four different answers, of other applications than the benchmark's."""
     found: dict[str, Item] = {}
     for row in training:
-        if protected & {*keys_of(row), normalised(claim_of(row))}:
+        if not task.gold_of(row):
             continue
-        answer = answer_of(row)
-        if answer not in found:
-            item = make_item(f"shot-{len(found)}", row)
-            found[answer] = Item(item.id, item.subset, item.type, item.prompt, item.gold, item.row, item.text, item.keys, answer)
+        answer = task.answer_of(row)
+        if answer not in found and not protected & {*keys_of(row), normalised(claim_of(row))}:
+            found[answer] = task.item(f"shot-{len(found)}", row, keys_of(row), answered=True)
         if len(found) == 4:
             break
     if not found:

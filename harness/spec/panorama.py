@@ -36,6 +36,16 @@ def object_in(row: Mapping[str, Any], field: str) -> dict[str, Any]:
     return {str(key): decoded(part) for key, part in value.items()}
 
 
+def options_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options; those that a table's columns fill with nothing are none.
+
+    Raises:
+        KeyError: the row has no options.
+        ValueError: they are no object, nor JSON text of one.
+    """
+    return {key: value for key, value in object_in(row, "options").items() if value is not None}
+
+
 def objects_in(row: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
     """Return a field that is a list of objects, such as ``prior_art_specifications``.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.grading.extraction import after_thinking, as_object, last_json_value
-from harness.spec.panorama import names_in, object_in
+from harness.spec.panorama import names_in, options_of
 
 SUBSET_METRICS = {"par4pc": "micro_f1"}
 
@@ -17,7 +17,7 @@ _MAX_LIST = 64
 
 def subset_of(row: Mapping[str, Any]) -> str:
     """There is one sub-set; a row of it has options and gold letters."""
-    object_in(row, "options")
+    options_of(row)
     row["gold_answers"]
     return str(row.get("subset", "par4pc"))
 
