@@ -1,0 +1,44 @@
+"""Scores answers to table/numerical_reasoning: ``Final Answer: …`` against the gold answer, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.grading.answers import final_answer, same_answer
+from harness.grading.extraction import as_object
+
+SUBSET_METRICS = {"numerical_reasoning": "exact_match"}
+QTYPE = "NumericalReasoning"
+
+
+def subset_of(row: Mapping[str, Any]) -> str:
+    """There is one sub-set; a row of another question type is none of it."""
+    if row.get("qtype", QTYPE) != QTYPE:
+        raise ValueError(f"qtype {row['qtype']!r} is not {QTYPE}")
+    row["answer"]
+    return "numerical_reasoning"
+
+
+def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
+    """1 if the final answer is the gold answer, else 0."""
+    answer = final_answer(response)
+    right = same_answer(answer or "", str(row["answer"]))
+    return {"parsed": answer is not None, "value": answer, "score": float(right), "metrics": slices(row, float(right))}
+
+
+def slices(row: Mapping[str, Any], value: float) -> dict[str, float]:
+    """The same figure under the name of the row's own sub-type."""
+    kind = "_".join(str(row.get("qsubtype") or "").split())
+    return {f"exact_match_{kind}": value} if kind else {}
+
+
+def constant_answers(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every gold answer that occurs, in the asked form."""
+    return list(dict.fromkeys(f"Final Answer: {item['row']['answer']}" for item in items))
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """What lm-eval calls for each item."""
+    scored = score(as_object(doc["row"]), results[0], doc["subset"])
+    return {"score": scored["score"], "parsed": float(scored["parsed"])}
