@@ -1,4 +1,4 @@
-"""Short answers in text: finding ``Final Answer: …`` and comparing what stands there. Linear time on hostile text, never a guess.
+"""Answers in text: ``Final Answer: …`` and fenced code found, short answers compared. Linear time on hostile text, never a guess.
 
 An answer keeps its minus sign, decimal point and ``%``; letter case, thousands separators, punctuation around it and white space
 do not count, and ``12`` equals ``12.0``.
@@ -13,6 +13,7 @@ from fractions import Fraction
 from harness.grading.extraction import after_thinking
 
 _MARKER = re.compile(r"final answer:", re.IGNORECASE)
+_FENCE_LINE = re.compile(r"^[ \t]{0,3}```([^`\n]{0,40}?)[ \t\r]*$", re.MULTILINE)
 _EMPHASIS = " \t\r*_`"
 # A minus may be typed as any of these; a dash between words or years becomes the same sign on both sides.
 _MINUS = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"), "-")
@@ -48,6 +49,30 @@ def _after_marker(text: str) -> str | None:
             return None
         start = end + 1
     return None
+
+
+def last_code_block(response: str, language: str) -> str | None:
+    """Code of the last closed, non-empty block between a line of three backticks and ``language`` (any case) and one of backticks.
+
+    A block of another language is none, and one that is never closed is none. Closed think blocks are ignored when a block
+    follows them.
+    """
+    return after_thinking(response, lambda text: _last_block(text, language.casefold()))
+
+
+def _last_block(text: str, language: str) -> str | None:
+    best: tuple[int, int] | None = None
+    begin = -1  # where the content of an open block of this language starts
+    inside = False
+    for line in _FENCE_LINE.finditer(text):
+        info = line.group(1).strip().casefold()
+        if info or not inside:
+            inside, begin = True, (line.end() + 1 if info == language else -1)
+        else:
+            if begin >= 0 and text[begin : line.start()].strip():
+                best = (begin, line.start())
+            inside, begin = False, -1
+    return None if best is None else text[best[0] : best[1]]
 
 
 def normalised_answer(text: str) -> str:
