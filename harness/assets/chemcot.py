@@ -61,6 +61,7 @@ class ChemCotTask:
         molecules_of: canonical SMILES of the molecules a row is about.
         gold_of: what the grader compares with, for people to see.
         right_answer: a right answer to a training row, checked; empty where there is none.
+        shown: sub-sets of ``full`` that get a worked example; by default all that are taught.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ChemCotTask:
     molecules_of: Callable[[Mapping[str, Any]], tuple[str, ...]]
     gold_of: Callable[[Mapping[str, Any]], str]
     right_answer: Callable[[Mapping[str, Any]], str]
+    shown: tuple[str, ...] | None = None
 
     @property
     def bench(self) -> HubData:
@@ -127,7 +129,7 @@ def full_data(task: ChemCotTask, context: BuildContext) -> TaskData:
     return TaskData(
         dev=dev,
         hidden=hidden,
-        few_shot=[_shot(task, subset, source_rows, protected) for subset in task.taught],
+        few_shot=[_shot(task, subset, source_rows, protected) for subset in task.shown or task.taught],
         sources=[
             Source(
                 "chemcot",
