@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-AGENTS = Path(__file__).resolve().parents[3] / "agents"
-for path in (Path(__file__).parent, AGENTS / "ft_agent"):
+HERE = Path(__file__).resolve().parent
+for path in (HERE, HERE.parents[2] / "agents" / "ft_agent"):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))

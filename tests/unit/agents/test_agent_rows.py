@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import AGENTS
 from ft_agent.rows import (
     AnswerForm,
     bare_value,
@@ -14,6 +13,7 @@ from ft_agent.rows import (
     parse_source,
     rationale_value,
 )
+from where import AGENTS
 
 
 def test_agents_that_read_rows_carry_the_same_copy() -> None:

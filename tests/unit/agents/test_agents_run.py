@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import AGENTS
 from fake_api import FakeApi, make_task
 from sources import boxed_sources
 from tiny_model import make_tiny_model
+from where import AGENTS
 
 HARNESS_TOOL = AGENTS.parent / "harness" / "session"
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import AGENTS
 from ft_agent.journal import Journal
+from where import AGENTS
 
 
 def test_records_come_back_in_order_with_their_numbers(tmp_path: Path) -> None:
