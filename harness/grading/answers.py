@@ -14,6 +14,7 @@ from harness.grading.extraction import after_thinking
 
 _MARKER = re.compile(r"final answer:", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^[ \t]{0,3}```([^`\n]{0,40}?)[ \t\r]*$", re.MULTILINE)
+_THINK_TAG = re.compile(r"</think", re.IGNORECASE)
 _EMPHASIS = " \t\r*_`"
 # A minus may be typed as any of these; a dash between words or years becomes the same sign on both sides.
 _MINUS = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"), "-")
@@ -42,7 +43,7 @@ def _after_marker(text: str) -> str | None:
         return None
     for _ in range(2):
         end = text.find("\n", start)
-        line = text[start : end if end >= 0 else len(text)]
+        line = _THINK_TAG.split(text[start : end if end >= 0 else len(text)], maxsplit=1)[0]
         if line.strip(_EMPHASIS):
             return line.strip()
         if end < 0:
@@ -52,7 +53,7 @@ def _after_marker(text: str) -> str | None:
 
 
 def last_code_block(response: str, language: str) -> str | None:
-    """Code of the last closed, non-empty block between a line of three backticks and ``language`` (any case) and one of backticks.
+    """Code of the last closed, non-empty block between a line of three backticks with ``language`` (any case) and a bare one.
 
     A block of another language is none, and one that is never closed is none. Closed think blocks are ignored when a block
     follows them.
