@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from patent_rows import grader, lines, primary, task
 from sklearn.metrics import accuracy_score
+from task_cases import grader, lines, primary, task
 
 from harness.assets.prepare import PreparedTask, load_build, prepare_task
 from harness.grading.scores import interval, pseudo_values

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from patent_rows import application, grader, lines, primary, task, write_panorama
+from patent_rows import application, write_panorama
+from task_cases import grader, lines, primary, task
 
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.spec.errors import GraderFailure, SpecError
