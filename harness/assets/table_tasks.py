@@ -49,7 +49,8 @@ class Asked:
     chart_type: str = ""
 
 
-Maker = Callable[[PackagedTables, random.Random], Asked]
+Maker = Callable[[PackagedTables, random.Random, int], Asked]
+"""Makes a question; the number says how many of its type there are already, so that answers can take turns."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class TableTask:
             seen: set[str] = set()
             while len(seen) < self.counts[split]:
                 kind = list(kinds)[len(seen) % len(kinds)]
-                asked = kinds[kind](tables, rng)
+                asked = kinds[kind](tables, rng, len(seen) // len(kinds))
                 prompt = self.prompt(asked.table, asked.question, self.suffix)
                 if prompt not in seen:
                     seen.add(prompt)
@@ -152,7 +153,7 @@ class TableTask:
 
     def _drawn(self, tables: PackagedTables, rng: random.Random, kinds: Sequence[str]) -> Asked:
         makers = {kind: maker for own in self.kinds.values() for kind, maker in own.items()}
-        return makers[rng.choice(kinds)](tables, rng)
+        return makers[rng.choice(kinds)](tables, rng, rng.randrange(1000))
 
     def _all_kinds(self) -> list[str]:
         return [kind for own in self.kinds.values() for kind in own]

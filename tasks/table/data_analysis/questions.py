@@ -12,7 +12,7 @@ from harness.assets.table_tasks import Asked, final, number_text
 _MIN_CORRELATION, _MIN_GAP = 0.3, 0.3
 
 
-def correlation(tables: PackagedTables, rng: random.Random) -> Asked:
+def correlation(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """Pearson's correlation of two columns."""
     while True:
         sample = tables.draw(5, 2)
@@ -23,7 +23,7 @@ def correlation(tables: PackagedTables, rng: random.Random) -> Asked:
             return _asked(sample, "CorrelationAnalysis", question, number_text(value))
 
 
-def trend(tables: PackagedTables, rng: random.Random) -> Asked:
+def trend(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The next value of the straight line that fits best (least squares); never 0."""
     while True:
         sample = tables.draw(5, 1, in_order=True)
@@ -34,23 +34,23 @@ def trend(tables: PackagedTables, rng: random.Random) -> Asked:
             return _asked(sample, "TrendForecasting", question, value)
 
 
-def mean(tables: PackagedTables, rng: random.Random) -> Asked:
+def mean(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The mean of a column."""
     sample, column = tables.draw(4, 2), rng.choice([1, 2])
     question = f"What is the mean {sample.table.columns[column]}?"
     return _asked(sample, "StatisticalAnalysis", question, number_text(statistics.fmean(sample.numbers(column))))
 
 
-def median(tables: PackagedTables, rng: random.Random) -> Asked:
+def median(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The median of a column."""
     sample, column = tables.draw(5, 2), rng.choice([1, 2])
     question = f"What is the median {sample.table.columns[column]}?"
     return _asked(sample, "StatisticalAnalysis", question, number_text(statistics.median(sample.numbers(column))))
 
 
-def impact(tables: PackagedTables, rng: random.Random) -> Asked:
+def impact(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """Which of two columns goes with a third more closely; first and second column alike often."""
-    wanted = rng.choice([0, 1])
+    wanted = turn % 2
     while True:
         sample = tables.draw(5, 3)
         strength = [abs(statistics.correlation(sample.numbers(n), sample.numbers(3))) for n in (1, 2)]
@@ -60,24 +60,23 @@ def impact(tables: PackagedTables, rng: random.Random) -> Asked:
             return _asked(sample, "ImpactAnalysis", question, (one, other)[wanted])
 
 
-def summary(tables: PackagedTables, rng: random.Random) -> Asked:
+def summary(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """A sentence with the extremes of a column."""
     sample = tables.draw(4, 1)
     numbers, (first, head) = sample.numbers(1), sample.table.columns
     low, high = numbers.index(min(numbers)), numbers.index(max(numbers))
-    answer = f"The {head} goes from {number_text(numbers[low])} for {sample.names[low]} to {number_text(numbers[high])}"
+    answer = f"{number_text(numbers[low])} for {sample.names[low]}, {number_text(numbers[high])} for {sample.names[high]}."
     question = f"Between which values does the {head} lie, and for which {first}?"
-    return _asked(sample, "DescriptiveAnalysis", question, f"{answer} for {sample.names[high]}.")
+    return _asked(sample, "DescriptiveAnalysis", question, answer)
 
 
-def anomaly(tables: PackagedTables, rng: random.Random) -> Asked:
-    """A sentence about the number that lies farthest from the mean."""
+def anomaly(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
+    """The row whose number lies farthest from the mean, with the number."""
     sample = tables.draw(5, 1)
     numbers = sample.numbers(1)
     middle = statistics.fmean(numbers)
     place = max(range(5), key=lambda n: abs(numbers[n] - middle))
-    side = "above" if numbers[place] > middle else "below"
-    answer = f"{sample.names[place]} with a {sample.table.columns[1]} of {number_text(numbers[place])} is far {side} the mean."
+    answer = f"{sample.names[place]} with {number_text(numbers[place])}."
     return _asked(sample, "AnomalyDetection", f"Which {sample.table.columns[1]} is unusual?", answer)
 
 

@@ -14,7 +14,7 @@ def build(profile: str, context: BuildContext) -> TaskData:
     return TASK.build(profile, context)
 
 
-def look_up(tables: PackagedTables, rng: random.Random) -> Asked:
+def look_up(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """One cell."""
     sample = tables.draw(4, 2)
     row, column = rng.randrange(4), rng.choice([1, 2])
@@ -22,7 +22,7 @@ def look_up(tables: PackagedTables, rng: random.Random) -> Asked:
     return _asked(sample, "MatchBased", f"What is the {head} of {name}?", number_text(sample.numbers(column)[row]))
 
 
-def find(tables: PackagedTables, rng: random.Random) -> Asked:
+def find(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The row with a number."""
     sample = tables.draw(4, 2)
     row, column = rng.randrange(4), rng.choice([1, 2])
@@ -31,7 +31,7 @@ def find(tables: PackagedTables, rng: random.Random) -> Asked:
     return _asked(sample, "MatchBased", f"Which {first} has the {head} {value}?", sample.names[row])
 
 
-def highest(tables: PackagedTables, rng: random.Random) -> Asked:
+def highest(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The row with the highest or lowest number."""
     sample = tables.draw(4, 1)
     word, pick = rng.choice([("highest", max), ("lowest", min)])
@@ -40,12 +40,12 @@ def highest(tables: PackagedTables, rng: random.Random) -> Asked:
     return _asked(sample, "Multi-hop FactChecking", f"Which {first} has the {word} {head}?", sample.names[row])
 
 
-def compare(tables: PackagedTables, rng: random.Random) -> Asked:
+def compare(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """Whether one number is higher than another; yes and no alike often."""
     sample = tables.draw(3, 1)
     head = sample.table.columns[1]
     low, high = sorted(rng.sample(range(3), 2), key=lambda row: sample.numbers(1)[row])
-    answer = rng.choice(["Yes", "No"])
+    answer = ("Yes", "No")[turn % 2]
     one, other = (high, low) if answer == "Yes" else (low, high)
     question = f"Is the {head} of {sample.names[one]} higher than that of {sample.names[other]}? Yes or No?"
     return _asked(sample, "Multi-hop FactChecking", question, answer)

@@ -14,7 +14,7 @@ def build(profile: str, context: BuildContext) -> TaskData:
     return TASK.build(profile, context)
 
 
-def extreme(tables: PackagedTables, rng: random.Random) -> Asked:
+def extreme(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The highest or lowest number of a column."""
     sample = tables.draw(4, 2)
     column = rng.choice([1, 2])
@@ -23,24 +23,24 @@ def extreme(tables: PackagedTables, rng: random.Random) -> Asked:
     return _asked(sample, "Comparison", question, pick(sample.numbers(column)))
 
 
-def ranked(tables: PackagedTables, rng: random.Random) -> Asked:
+def ranked(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The second highest number of a column."""
     sample = tables.draw(4, 1)
     question = f"What is the second highest {sample.table.columns[1]}?"
     return _asked(sample, "Ranking", question, sorted(sample.numbers(1))[-2])
 
 
-def count(tables: PackagedTables, rng: random.Random) -> Asked:
+def count(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """How many rows lie above a number that lies between two of them; each count is equally likely."""
     sample = tables.draw(5, 1)
     numbers = sorted(sample.numbers(1))
-    place = rng.randrange(1, 5)
+    place = 1 + turn % 4
     bound = number_text((numbers[place - 1] + numbers[place]) / 2)
     above = sum(number > float(bound) for number in numbers)
     return _asked(sample, "Counting", f"How many rows have a {sample.table.columns[1]} above {bound}?", above)
 
 
-def total(tables: PackagedTables, rng: random.Random) -> Asked:
+def total(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The sum of two rows."""
     sample = tables.draw(3, 1)
     one, other = rng.sample(range(3), 2)
@@ -48,7 +48,7 @@ def total(tables: PackagedTables, rng: random.Random) -> Asked:
     return _asked(sample, "Aggregation", question, sample.numbers(1)[one] + sample.numbers(1)[other])
 
 
-def difference(tables: PackagedTables, rng: random.Random) -> Asked:
+def difference(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """The difference of two rows, which may be negative."""
     sample = tables.draw(3, 1)
     one, other = rng.sample(range(3), 2)

@@ -17,19 +17,19 @@ def build(profile: str, context: BuildContext) -> TaskData:
     return TASK.build(profile, context)
 
 
-def bar(tables: PackagedTables, rng: random.Random) -> Asked:
+def bar(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """Bars of one of two columns."""
     sample, column = tables.draw(4, 2), rng.choice([1, 2])
     return _asked(sample, column, "bar", "Draw a bar chart of {0} by {1}.", "plt.bar(df['{1}'], df['{0}'])")
 
 
-def line(tables: PackagedTables, rng: random.Random) -> Asked:
+def line(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """A line of one of two columns, in the table's order."""
     sample, column = tables.draw(5, 2, in_order=True, distinct=False), rng.choice([1, 2])
     return _asked(sample, column, "line", "Draw a line chart of {0} over {1}.", "plt.plot(df['{1}'], df['{0}'])")
 
 
-def pie(tables: PackagedTables, rng: random.Random) -> Asked:
+def pie(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """Shares of one of two columns; positive numbers only."""
     while True:
         sample, column = tables.draw(3, 2), rng.choice([1, 2])
@@ -37,7 +37,7 @@ def pie(tables: PackagedTables, rng: random.Random) -> Asked:
             return _asked(sample, column, "pie", "Draw a pie chart of {0} by {1}.", "plt.pie(df['{0}'], labels=df['{1}'])")
 
 
-def scatter(tables: PackagedTables, rng: random.Random) -> Asked:
+def scatter(tables: PackagedTables, rng: random.Random, turn: int) -> Asked:
     """Points of one of two columns."""
     sample, column = tables.draw(4, 2), rng.choice([1, 2])
     return _asked(sample, column, "scatter", "Draw a scatter plot of {0} by {1}.", "plt.scatter(df['{1}'], df['{0}'])")

@@ -107,7 +107,7 @@ def test_anything_else_fails(code: str, references: list[list[float]]) -> None:
     [
         "print('{\"series\": []}'); print('PASS')",
         "import os\nplt.plot(df.A)\nos._exit(0)",
-        'import os\nfor fd in range(1, 64):\n    try: os.write(fd, b\'{"passed": true, "score": 1}\\n\')\n    except OSError: pass',
+        "import os\nfor fd in range(1, 64):\n    try: os.write(fd, b'{\"score\": 1}\\n')\n    except OSError: pass",
         "plt.bar = plt.plot = plt.gcf = lambda *a, **k: [1, 2, 3]\nplt.plot(df.A)",
         "import json, os\njson.dumps = lambda *a, **k: '{\"score\": 1}'\nos._exit = exit",
         "import sys\nsys.modules['harness'] = sys\nsys.exit(0)",
