@@ -10,25 +10,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ft_agent.cards import Card, describe_source, hold_out
 from ft_agent.choose import compare
 from ft_agent.config import RANGES, ModelFacts, schema_from_json
-from ft_agent.data import OPERATIONS, Context, Dataset, build, clean, error_rates, kind, repair
+from ft_agent.data import OPERATIONS, Context, Dataset, build
 from ft_agent.evaluate import Api, dev_score, own_score
-from ft_agent.forms import learn_forms
 from ft_agent.journal import Journal
+from ft_agent.material import read_material
 from ft_agent.plan import Iteration, Plan, Score
 from ft_agent.planner import Planner
 from ft_agent.report import write_iteration, write_report
-from ft_agent.rows import Row, normal, parse_source, read_jsonl
-from ft_agent.slices import name_slices
 from ft_agent.timebook import TimeBook
 from ft_agent.train import Trainer, TrainingFailed
 from ft_agent.validate import Catch, Machine, climb
 from ft_agent.view import View
 
-# One validation item for so many seconds of budget: 40 for five minutes, the most from half an hour on.
-SECONDS_PER_OWN_ITEM, OWN_ITEMS = 7.5, (24, 256)
 # Iterations whose planner proposes nothing that passes validation, before the loop gives up on it.
 MAX_CAUGHT_IN_A_ROW = 5
 # Adapters kept on disk beside the champion's and those still to be continued.
@@ -77,7 +72,7 @@ class Agent:
                 self._finish(f"the base model could not be loaded: {exc}")
                 return
             self._meet_machine()
-            if self.base_own is None and self.own:
+            if self.base_own is None and self.material.own:
                 self._measure_base()
             reason = self._iterate()
         self._finish(reason)
@@ -101,7 +96,7 @@ class Agent:
         costs["overhead_own"], costs["overhead_dev"] = self.timebook.overhead(False), self.timebook.overhead(True)
         return View(
             task=self.task,
-            cards=self.cards,
+            cards=self.material.cards,
             machine=self.machine_facts,
             arguments=self.arguments,
             operations="\n".join(
@@ -112,13 +107,13 @@ class Agent:
             budget=self.budget,
             costs=costs,
             speed=self.speed,
-            train_rows=self.train_rows,
+            train_rows=self.material.train_rows,
             evaluations_left=self.evaluations_left,
             iterations=tuple(self.iterations),
             champion=self.champion,
             base_own=self.base_own,
             feedback=self.feedback,
-            reasons=self.forms.answers.reasons,
+            reasons=self.material.context.forms.answers.reasons,
         )
 
     # --- one turn ---
@@ -131,7 +126,7 @@ class Agent:
         context = self._context()
         dataset, caught, measured = climb(
             plan,
-            lambda: build(self.rows, plan.data, context),
+            lambda: build(self.material.rows, plan.data, context),
             context,
             self.machine,
             self.timebook,
@@ -209,7 +204,7 @@ class Agent:
     def _measure(self, iteration: Iteration) -> Iteration:
         assert iteration.adapter is not None
         try:
-            own = own_score(self.trainer, self.own, self.folder / iteration.adapter, seconds=self._own_seconds())
+            own = own_score(self.trainer, self.material.own, self.folder / iteration.adapter, seconds=self._own_seconds())
         except TrainingFailed as exc:
             return replace(iteration, notes=(*iteration.notes, f"own split not measured: {exc}"))
         self.timebook.record("own_score", own.seconds)
@@ -317,44 +312,18 @@ class Agent:
 
     def _context(self) -> Context:
         weak = next((i.own.slices for i in reversed(self.iterations) if i.own), {})
-        return replace(self.context, slice_scores=weak)
+        return replace(self.material.context, slice_scores=weak)
 
     # --- start and end ---
 
     def _read_data(self) -> None:
-        """Read sources and examples, learn the forms, set the own validation split aside. The same at every start."""
-        few = read_jsonl(Path(self.task["data"]["path"]) / "few_shot.jsonl") or list(self.task["examples"])
-        self.forms = learn_forms(few, str(self.task["answer_format"]))
-        names = [s["name"] for s in self.task["subsets"]]
-        raw: list[Row] = []
-        for source in self.task["data"]["sources"]:
-            try:
-                raw += parse_source(Path(source["path"]), key=self.forms.answers.key, subsets=names)
-            except (ValueError, OSError) as exc:
-                self.say(f"    source {source['name']} is left out: {exc}")
-        self.rows = name_slices(raw)
-        plain = Context(
-            self.forms,
-            int(self.task["max_train_samples"]),
-            self.seed,
-            subsets=frozenset(n.lower() for n in names) if len(names) > 1 else frozenset(),
-        )
-        errors = error_rates(kind(repair(clean(self.rows, {}, plain), {}, plain), {}, plain))
-        self.context = replace(plain, source_errors=errors)
-        low, high = OWN_ITEMS
-        size = int(min(high, max(low, self.timebook.limit / SECONDS_PER_OWN_ITEM)))
-        self.own, held = hold_out(self.rows, self.context, size)
-        self.context = replace(self.context, held_out=held | frozenset(normal(e.prompt) for e in self.own))
-        grouped: dict[str, list[Row]] = {}
-        for row in self.rows:
-            grouped.setdefault(row.source, []).append(row)
-        self.cards: tuple[Card, ...] = tuple(describe_source(rows, self.context) for rows in grouped.values())
-        self.train_rows = sum(c.usable for c in self.cards)
+        self.material = read_material(self.task, self.seed, self.timebook.limit, self.say)
+        found = self.material
         self.say(
-            f"[{self.timebook.used():.0f} s] {len(self.rows)} rows in {len(self.cards)} sources, {self.train_rows} usable; "
-            f"own split {len(self.own)}"
+            f"[{self.timebook.used():.0f} s] {len(found.rows)} rows in {len(found.cards)} sources, {found.train_rows} usable; "
+            f"own split {len(found.own)}"
         )
-        for card in self.cards:
+        for card in found.cards:
             self.say(
                 f"    {card.source}: {card.usable} of {card.rows} usable, about {card.contradicted:.0%} of its answers wrong"
             )
@@ -378,11 +347,14 @@ class Agent:
 
     def _measure_base(self) -> None:
         try:
-            self.base_own = own_score(self.trainer, self.own, None, seconds=self._own_seconds())
+            self.base_own = own_score(self.trainer, self.material.own, None, seconds=self._own_seconds())
         except TrainingFailed as exc:
             self.say(f"    base model not measured: {exc}")
             return
         self.timebook.record("own_score", self.base_own.seconds)
+        if self.speed is None and self.base_own.items:
+            # until training is measured: a training step costs about three times a forward pass
+            self.speed = len(self.base_own.items) / max(0.01, self.base_own.seconds) / 3.0
         self.journal.append("base", score=asdict(self.base_own))
         self.say(f"[{self.timebook.used():.0f} s] base model on the own split: {self.base_own.value:.3f}")
 

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Loss this far above its best smoothed value means the run has diverged: no ordinary noise of a small batch reaches it.
-DIVERGED_FACTOR, DIVERGED_PLUS = 2.0, 1.5
-SMOOTHING = 0.8
+from ft_agent.pace import LossWatch, Pace
 
 
 class Worker:
@@ -59,25 +57,70 @@ class Worker:
 
     def train(self, job: dict[str, Any]) -> dict[str, Any]:
         """Train an adapter for ``seconds`` or ``max_steps``; events ``step`` on the way. Says how it ended in ``end``."""
-        import torch
         from datasets import Dataset
         from peft import LoraConfig, get_peft_model
         from torch.optim.lr_scheduler import LambdaLR
-        from transformers import TrainerCallback, set_seed
+        from transformers import set_seed
         from transformers.trainer_callback import PrinterCallback
-        from trl import SFTConfig, SFTTrainer
+        from trl import SFTTrainer
 
         from ft_agent.packing import choose_collator, encode
 
-        begun = time.monotonic()
+        max_steps = int(job["max_steps"]) if job["max_steps"] else None
+        start, warm, end = (float(job["schedule"][k]) for k in ("start", "warm", "end"))
+        pace = Pace(float(job["seconds"]), max_steps, start, warm, end)
         set_seed(int(job["seed"]))
-        trainer_args, seconds = dict(job["trainer"]), float(job["seconds"])
-        batch = int(trainer_args.get("per_device_train_batch_size", 8))
-        examples, dropped = encode(self.tokenizer, job["examples"], int(trainer_args.get("max_length") or 10**9))
+        arguments = dict(job["trainer"])
+        batch = int(arguments.get("per_device_train_batch_size", 8))
+        examples, dropped = encode(self.tokenizer, job["examples"], int(arguments.get("max_length") or 10**9))
         if not examples:
             raise ValueError("no training example fits max_length")
-        config = SFTConfig(
-            **{"gradient_checkpointing": False, **trainer_args},
+        config = self._config(job, arguments)
+        model = get_peft_model(self.model, LoraConfig(**{"task_type": "CAUSAL_LM", **job["lora"]}))
+        if job.get("init"):
+            self._load_weights(model, Path(job["init"]))
+        collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
+        optimizer = self._optimizer(model, config)
+        ending: dict[str, str] = {}
+        trainer = SFTTrainer(
+            model=model,
+            args=config,
+            train_dataset=Dataset.from_list([{"prompt": list(e.prompt), "answer": list(e.answer)} for e in examples]),
+            processing_class=self.tokenizer,
+            data_collator=collator,
+            optimizers=(optimizer, LambdaLR(optimizer, lambda _: pace.rate())),
+            callbacks=[self._watch(pace, ending)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        begun = time.monotonic()
+        try:
+            trainer.train()
+            training = time.monotonic() - begun
+            if job["out"] and not ending:
+                model.save_pretrained(job["out"])
+        finally:
+            self._reset(model)
+        seen = pace.steps * batch * int(arguments.get("gradient_accumulation_steps", 1))
+        mean_tokens = sum(map(len, examples)) / len(examples)
+        return {
+            "end": ending.get("why", "done"),
+            "steps": pace.steps,
+            "examples": seen,
+            "tokens": round(seen * mean_tokens),
+            "dropped": len(dropped),
+            "setup": begun - pace.begun,
+            "seconds": time.monotonic() - pace.begun,
+            "per_second": seen / max(1e-6, training),
+            "layout": type(collator).__name__,
+            "mean_tokens": mean_tokens,
+        }
+
+    def _config(self, job: dict[str, Any], arguments: dict[str, Any]) -> Any:
+        """Join a plan's arguments with those that the loop decides."""
+        from trl import SFTConfig
+
+        return SFTConfig(
+            **{"gradient_checkpointing": False, **arguments},
             output_dir=str(Path(job["scratch"]) / "trainer"),
             max_steps=int(job["max_steps"] or 10**6),
             use_cpu=not self.cuda,
@@ -86,107 +129,57 @@ class Worker:
             report_to="none",
             logging_strategy="steps",
             logging_steps=1,
+            # the filter would hide the very thing that is watched for
+            logging_nan_inf_filter=False,
             disable_tqdm=True,
             seed=int(job["seed"]),
             remove_unused_columns=False,
+            # rows come in the order the data recipe gave them
             train_sampling_strategy="sequential",
             dataset_kwargs={"skip_prepare_dataset": True},
         )
-        lora = LoraConfig(**{"task_type": "CAUSAL_LM", **job["lora"]})
-        model = get_peft_model(self.model, lora)
-        if job.get("init"):
-            self._load_weights(model, Path(job["init"]))
-        collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
-        start_rate, warm, end = (float(job["schedule"][k]) for k in ("start", "warm", "end"))
-        worker, tokens_per_example = self, sum(map(len, examples)) / len(examples)
-        progress: dict[str, Any] = {"end": "time", "smooth": None, "best": math.inf, "steps": 0, "begun": time.monotonic()}
 
-        def share() -> float:
-            if job["max_steps"]:
-                return min(1.0, progress["steps"] / int(job["max_steps"]))
-            return min(1.0, (time.monotonic() - begun) / seconds)
+    def _optimizer(self, model: Any, config: Any) -> Any:
+        import torch
 
-        def rate(_: int) -> float:
-            done = share()
-            rising = start_rate + (1.0 - start_rate) * min(1.0, done / warm) if warm > 0 else 1.0
-            falling = 1.0 - (1.0 - end) * max(0.0, (done - warm) / max(1e-9, 1.0 - warm))
-            return max(1e-4, min(rising, falling) if done > warm else rising)
-
-        class Watch(TrainerCallback):
-            """Reports each step and stops on time, NaN or divergence."""
-
-            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-                progress["steps"] += 1
-                if share() >= 1.0:
-                    progress["end"] = "steps" if job["max_steps"] else "time"
-                    control.should_training_stop = True
-                return control
-
-            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> Any:
-                if "loss" not in (logs or {}):
-                    return control
-                loss, norm = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
-                finite = math.isfinite(loss) and math.isfinite(norm)
-                if finite:
-                    smooth = loss if progress["smooth"] is None else SMOOTHING * progress["smooth"] + (1 - SMOOTHING) * loss
-                    progress["smooth"], progress["best"] = smooth, min(progress["best"], smooth)
-                worker.emit(
-                    {
-                        "event": "step",
-                        "step": state.global_step,
-                        "loss": loss if finite else None,
-                        "rate": float(logs.get("learning_rate", 0.0)),
-                        "seconds": time.monotonic() - begun,
-                    }
-                )
-                if not finite or (
-                    progress["steps"] > 5 and progress["smooth"] > DIVERGED_FACTOR * progress["best"] + DIVERGED_PLUS
-                ):
-                    progress["end"] = "nan" if not finite else "diverged"
-                    control.should_training_stop = True
-                return control
-
-        # logging_nan_inf_filter would hide the very thing that is watched for
-        config.logging_nan_inf_filter = False
-        optimizer = torch.optim.AdamW(
+        return torch.optim.AdamW(
             [p for p in model.parameters() if p.requires_grad],
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             weight_decay=config.weight_decay,
         )
-        rows = [{"prompt": list(e.prompt), "answer": list(e.answer)} for e in examples]
-        trainer = SFTTrainer(
-            model=model,
-            args=config,
-            train_dataset=Dataset.from_list(rows),
-            processing_class=self.tokenizer,
-            data_collator=collator,
-            optimizers=(optimizer, LambdaLR(optimizer, rate)),
-            callbacks=[Watch()],
-        )
-        trainer.remove_callback(PrinterCallback)
-        progress["begun"] = time.monotonic()
-        try:
-            trainer.train()
-            training = time.monotonic() - progress["begun"]
-            if job["out"] and progress["end"] in ("time", "steps"):
-                model.save_pretrained(job["out"])
-        finally:
-            self._reset(model)
-        seen = progress["steps"] * batch * int(trainer_args.get("gradient_accumulation_steps", 1))
-        return {
-            "end": progress["end"],
-            "steps": progress["steps"],
-            "examples": seen,
-            "tokens": round(seen * tokens_per_example),
-            "dropped": len(dropped),
-            "setup": progress["begun"] - begun,
-            "seconds": time.monotonic() - begun,
-            "per_second": seen / max(1e-6, training),
-            "layout": type(collator).__name__,
-            "mean_tokens": tokens_per_example,
-        }
+
+    def _watch(self, pace: Pace, ending: dict[str, str]) -> Any:
+        """Make the callback that reports each step and stops on time, NaN or divergence (the latter two into ``ending``)."""
+        from transformers import TrainerCallback
+
+        emit, losses = self.emit, LossWatch()
+
+        class Watch(TrainerCallback):
+            """See `_watch`."""
+
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+                """Count the step; stop when the run is done."""
+                pace.steps += 1
+                control.should_training_stop = pace.share() >= 1.0
+                return control
+
+            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> Any:
+                """Report the loss; stop when it is bad."""
+                if "loss" not in (logs or {}):
+                    return control
+                loss, gradient = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
+                rate, at = float(logs.get("learning_rate", 0.0)), time.monotonic() - pace.begun
+                finite = loss if math.isfinite(loss) else None
+                emit({"event": "step", "step": state.global_step, "loss": finite, "rate": rate, "seconds": at})
+                why = losses.see(loss, gradient)
+                if why:
+                    ending["why"] = why
+                    control.should_training_stop = True
+                return control
+
+        return Watch()
 
     def score(self, job: dict[str, Any]) -> dict[str, Any]:
         """Score an adapter (or the base model) on examples by forced decoding.
@@ -231,7 +224,7 @@ class Worker:
                     items[e.id] = float(bool((first[span] == gold[span]).all()))
                     credit[e.id] = float(chances[span].sum().exp())
                     losses.append(float(-chances[span].mean()))
-                    said[e.id] = self.tokenizer.decode(first[span], skip_special_tokens=True)
+                    said[e.id] = str(self.tokenizer.decode(first[span], skip_special_tokens=True))
         finally:
             if job.get("adapter"):
                 self._reset(model)

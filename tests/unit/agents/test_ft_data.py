@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 from ft_agent.cards import describe_source, hold_out
-from ft_agent.data import Context, RecipeError, arithmetic, build, error_rates
+from ft_agent.data import Context, RecipeError, build
+from ft_agent.evidence import arithmetic, error_rates
 from ft_agent.forms import Forms, learn_forms, value_kind
 from ft_agent.plan import Operation
 from ft_agent.rows import AnswerForm, PromptForm, Row, normal, parse_source, read_jsonl

@@ -191,3 +191,11 @@ def test_a_plan_survives_json_and_a_malformed_one_is_refused_with_the_reason() -
 def test_an_iteration_survives_json() -> None:
     iteration = replace(an_iteration(3), dev=a_score(0.2, "dev"), caught=({"rung": "data", "problem": "p", "seconds": 1.0},))
     assert Iteration.from_json(iteration.to_json()) == iteration
+
+
+def test_on_a_slow_machine_batches_shrink_until_enough_steps_fit() -> None:
+    slow = proposed(a_view(speed=0.8))
+    assert slow.phase == "exploit"
+    assert slow.trainer["per_device_train_batch_size"] == 4
+    assert proposed(a_view(speed=0.2)).trainer["per_device_train_batch_size"] == 2
+    assert proposed(a_view(speed=8.0, evaluations_left=0)).trainer["per_device_train_batch_size"] == 8

@@ -107,9 +107,14 @@ def test_a_crash_in_one_batch_or_in_a_few_steps_is_caught_on_its_rung(machine: M
 
 
 def test_a_plan_too_slow_for_its_time_is_caught_after_a_few_steps(machine: Machine) -> None:
-    found, _, _ = climbed(machine, a_plan(), trial=Trial(per_second=0.5))
+    found, _, _ = climbed(machine, a_plan(), trial=Trial(per_second=1.6))
     assert found[0].rung == "steps"
-    assert "1.2 steps fit into 20 s" in found[0].problem
+    assert "4.0 steps fit into 20 s" in found[0].problem
+
+
+def test_where_the_trial_would_cost_more_than_it_saves_one_batch_tells_the_speed(machine: Machine) -> None:
+    found, trial, measured = climbed(machine, a_plan(seconds=200.0), trial=Trial(per_second=0.6))
+    assert (found, len(trial.calls), measured["per_second"]) == ([], 1, 0.6)
 
 
 def test_what_was_proven_is_not_tried_again_but_a_larger_batch_is(machine: Machine) -> None:
