@@ -9,59 +9,19 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from . import syscalls, tree
+from . import tree
+from .output import Sink
 from .settings import Settings
-from .spawn import IDLE_NAME, Child, ChildLost, Order, prepare
+from .spawn import Child
 from .wire import Wire, WireClosed
 
 _CHUNK = 64 * 1024
-# a thousandth of the sandbox's memory a point, so any command is worth more than the largest worker
-_OWN_NAME = "dojo-worker"
-_OWN_OOM_SCORE, _COMMANDS_OOM_SCORE = b"0", b"500"
 # After the command's tree is dead its pipes end at once, unless something outside the tree was handed one: do not wait for that.
 _DRAIN_S = 1.0
-
-
-class Sink(Protocol):
-    """Takes the output of one stream."""
-
-    def add(self, data: bytes) -> None:
-        """Take the next piece."""
-
-
-class HeadTail:
-    """Keeps the first and the last half of ``cap`` bytes of a stream."""
-
-    def __init__(self, cap: int) -> None:
-        self._half = max(1, cap // 2)
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._total = 0
-
-    def add(self, data: bytes) -> None:
-        """Take the next piece."""
-        self._total += len(data)
-        room = self._half - len(self._head)
-        if room > 0:
-            self._head += data[:room]
-            data = data[room:]
-        self._tail += data
-        if len(self._tail) > 2 * self._half + _CHUNK:
-            del self._tail[: -self._half]
-
-    @property
-    def truncated(self) -> bool:
-        """Whether something was left out."""
-        return self._total > 2 * self._half
-
-    def value(self) -> bytes:
-        """Return what was kept, with a line that says how much is missing."""
-        if not self.truncated:
-            return bytes(self._head + self._tail)
-        missing = self._total - 2 * self._half
-        return bytes(self._head) + b"\n[... %d bytes left out ...]\n" % missing + bytes(self._tail[-self._half :])
+# how often a silent command's spawner is looked at
+_LOOK_EVERY_MS = 2000.0
 
 
 class Ending(NamedTuple):
@@ -75,68 +35,6 @@ class Ending(NamedTuple):
 
 class ClientGone(Exception):
     """The client hung up while its command ran; the command's tree is dead."""
-
-
-class Launcher:
-    """Has a child ready for the next command."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._ready: Child | None = None
-        self._oom_score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-
-    def make_ready(self) -> None:
-        """Prepare a child unless one is there; a full sandbox is no error yet."""
-        if self._ready is None and self._settings.mode != "open":
-            with contextlib.suppress(OSError):
-                self._ready = self._prepare()
-
-    def launch(self, order: Order) -> Child:
-        """Start a command.
-
-        Raises:
-            SpawnFailed: it cannot be run.
-            OSError: the process limit is reached.
-        """
-        child, self._ready = self._ready, None
-        if child is not None:
-            try:
-                return self._run(child, order)
-            except ChildLost:
-                tree.kill_own_tree()
-        child = self._prepare()
-        try:
-            return self._run(child, order)
-        except ChildLost as exc:
-            raise OSError("the command's process was killed before it started") from exc
-
-    def _prepare(self) -> Child:
-        """Fork a child that the kernel kills for want of memory before any process of execd.
-
-        A child is born with its parent's score and name, and never seen with others.
-        """
-        nested = self._settings.mode == "nested"
-        with contextlib.suppress(OSError):
-            os.pwrite(self._oom_score, _COMMANDS_OOM_SCORE, 0)
-        if nested:
-            syscalls.set_name(IDLE_NAME)
-        try:
-            return prepare(self._settings)
-        finally:
-            with contextlib.suppress(OSError):
-                os.pwrite(self._oom_score, _OWN_OOM_SCORE, 0)
-            if nested:
-                syscalls.set_name(_OWN_NAME)
-
-    @staticmethod
-    def _run(child: Child, order: Order) -> Child:
-        try:
-            child.run(order)
-        except BaseException:
-            child.close()
-            tree.kill_own_tree()
-            raise
-        return child
 
 
 def oom_kills(settings: Settings) -> int:
@@ -191,6 +89,7 @@ class Supervision:
         self._child = child
         self._sinks = {child.stdout: ("stdout", sinks[0]), child.stderr: ("stderr", sinks[1])}
         self._deadline = deadline
+        self._spawner = child.spawner
         self._kills_before = oom_kills(settings)
         self._poll = select.poll()
 
@@ -212,12 +111,18 @@ class Supervision:
             feed.attach(self._poll, self._child)
         else:
             self._child.close_end("stdin")
+        if self._spawner is not None:
+            self._poll.register(self._spawner.sock, select.POLLIN)
         try:
             status, timed_out = self._watch(feed, stop)
             return self._finish(status, timed_out)
         finally:
-            tree.kill_own_tree()
+            self._kill_tree()
             self._child.close()
+
+    def _kill_tree(self) -> int:
+        """Kill what the command has left; its spawner only where that must still report."""
+        return tree.kill_own_tree(0 if self._spawner is None else self._spawner.pid)
 
     def _watch(self, feed: Feed | None, stop: Callable[[], bool]) -> tuple[int | None, bool]:
         """Return the command's wait status, None when it must be killed, and whether its time ran out."""
@@ -225,17 +130,50 @@ class Supervision:
         while status is None:
             if stop():
                 return None, False
-            timeout = None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) * 1000 + 1)
-            events = dict(self._poll.poll(timeout))
+            events = dict(self._poll.poll(self._timeout_ms()))
             if feed is not None and feed.serve(events, self._poll):
                 raise ClientGone
             for descriptor in [d for d in events if d in self._sinks]:
                 self._take(descriptor, self._poll)
-            if self._reaper.descriptor in events:
+            if self._spawner is not None and self._spawner.sock.fileno() in events:
+                status = self._spawner.status()
+                if status is None:
+                    status = self._after_spawner()
+            if self._spawner is not None and not events and not tree.running(self._child.pid):
+                tree.send(self._spawner.pid, signal.SIGKILL)  # stopped, or it would have reported: then we collect the command
+            if self._reaper.descriptor in events and status is None:
                 status = self._reaper.collect().get(self._child.pid)
             if status is None and self._deadline is not None and time.monotonic() >= self._deadline:
                 return None, True
         return status, False
+
+    def _timeout_ms(self) -> float | None:
+        left = None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) * 1000 + 1)
+        if self._spawner is None:
+            return left
+        return _LOOK_EVERY_MS if left is None else min(left, _LOOK_EVERY_MS)
+
+    def _let_go_of_spawner(self) -> None:
+        assert self._spawner is not None
+        self._poll.unregister(self._spawner.sock)
+        self._spawner = None
+
+    def _after_spawner(self) -> int | None:
+        """The spawner was killed: the command is our own child now, unless it was collected and not reported any more."""
+        self._let_go_of_spawner()
+        status = self._reaper.collect().get(self._child.pid)
+        return signal.SIGKILL if status is None and not tree.stat_fields(self._child.pid) else status
+
+    def _kill_command(self) -> int:
+        """Kill the command and return its wait status; one that its spawner cannot tell is that of the signal."""
+        if self._spawner is not None:
+            self._let_go_of_spawner()  # it could have been stopped, so it dies with the tree
+            return signal.SIGKILL
+        tree.send(self._child.pid, signal.SIGKILL)
+        try:
+            return os.waitpid(self._child.pid, 0)[1]
+        except ChildProcessError:
+            return signal.SIGKILL
 
     def _take(self, descriptor: int, poll: select.poll) -> None:
         """Move one piece of output."""
@@ -253,10 +191,9 @@ class Supervision:
 
     def _finish(self, status: int | None, timed_out: bool) -> Ending:
         if status is None:
-            tree.send(self._child.pid, signal.SIGKILL)
-            _, status = os.waitpid(self._child.pid, 0)
+            status = self._kill_command()
         exit_code = self._child.exit_code(status)
-        survivors = tree.kill_own_tree()
+        survivors = self._kill_tree()
         poll = select.poll()
         for descriptor in self._sinks:
             poll.register(descriptor, select.POLLIN)

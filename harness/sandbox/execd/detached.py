@@ -15,8 +15,9 @@ import time
 from typing import Any
 
 from . import tree
-from .command import Ending, Launcher, Reaper, Supervision
+from .command import Ending, Reaper, Supervision
 from .files import Refused
+from .launcher import Launcher
 from .settings import Settings
 from .spawn import Order, SpawnFailed
 

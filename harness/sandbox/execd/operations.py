@@ -11,11 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from . import detached, files, tarballs, tree
-from .command import ClientGone, Feed, HeadTail, Launcher, Reaper, Supervision
+from .command import ClientGone, Feed, Reaper, Supervision
 from .files import Refused
 from .identity import acting_as
-from .settings import AGENT_GID, AGENT_UID, Settings
-from .spawn import IDLE_NAME, Order, SpawnFailed
+from .launcher import Launcher
+from .output import HeadTail
+from .settings import AGENT_UID, Settings
+from .spawn import IDLE_NAME, Order, SpawnFailed, become_agent
 from .syscalls import become_subreaper
 from .wire import CHUNK, Head, Wire, WireClosed
 
@@ -117,6 +119,7 @@ class CommandWorker:
         with contextlib.suppress(WireClosed):
             wire.send({"ok": {"process": process}})
         wire.close()
+        self._launcher.close()
         detached.supervise(self._settings, self._reaper, self._launcher, process, self._order(head))
         raise WireClosed("ended")
 
@@ -171,7 +174,9 @@ class ControlWorker:
     def _agent_processes(self) -> list[int]:
         """Return what runs for the agent: by user where it has one of its own, else by descent from the workers."""
         if self._settings.mode == "privileged":
-            return [pid for pid in tree.all_pids() if tree.owner(pid) == AGENT_UID and tree.running(pid)]
+            pids = [pid for pid in tree.all_pids() if tree.owner(pid) == AGENT_UID and tree.running(pid)]
+            spawners = {child for worker in tree.children(self._command_service) for child in tree.children(worker)}
+            return [pid for pid in pids if not (pid in spawners and _name(pid) == IDLE_NAME)]
         return [pid for pid in self._below_workers() if _name(pid) != IDLE_NAME]
 
     def _below_workers(self) -> list[int]:
@@ -295,9 +300,7 @@ def _kill_as_agent() -> None:
         os.waitpid(pid, 0)
         return
     try:
-        os.setgroups([])
-        os.setresgid(AGENT_GID, AGENT_GID, AGENT_GID)
-        os.setresuid(AGENT_UID, AGENT_UID, AGENT_UID)
+        become_agent()
         os.kill(-1, signal.SIGKILL)
     except ProcessLookupError:
         pass  # nothing there

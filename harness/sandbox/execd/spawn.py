@@ -1,8 +1,9 @@
-"""Starting commands: a child is made ready before it is needed and only told what to run.
+"""Starting commands from a child that is made ready before it is needed and only told what to run.
 
-Making a child (fork, session, namespaces) costs more than running ``true`` in it, so a worker does it between two calls. While it
-waits, the child is still root of the sandbox; it becomes the command's user in the last moment before exec. Between fork and exec
-every module first touched costs copied pages, so that path calls as little as it can.
+This is the way of everything that a `spawner` cannot start: commands of root, commands in namespaces of their own, and
+detached ones. Making a child (fork, session, namespaces) costs more than running ``true`` in it, so a worker does it between two
+calls where it can. While it waits, the child is still root of the sandbox; it becomes the command's user in the last moment
+before exec. Between fork and exec every module first touched costs copied pages, so that path calls as little as it can.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import signal
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from . import seccomp, syscalls
 from .settings import AGENT_GID, AGENT_UID, PRIVATE_DIR, Settings
 
+if TYPE_CHECKING:
+    from .spawner import Spawner
+
 IDLE_NAME = "dojo-idle"
 _HIGHEST_DESCRIPTOR = 1 << 20
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+# as shells have it
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
 # what a child writes right before exec; an end of file without it means that the child was killed while it waited
 _ABOUT_TO_RUN = b"R"
 
@@ -50,24 +55,42 @@ class Order(NamedTuple):
 
 
 class Child:
-    """A command, or a child that waits for its order: its pid, our ends of its pipes and of its control socket."""
+    """A command that runs: its pid and our ends of its pipes."""
 
-    def __init__(self, stdin: int, stdout: int, stderr: int, launch: int, control: socket.socket) -> None:
+    def __init__(self, stdin: int, stdout: int, stderr: int) -> None:
         self.pid = 0
-        self.stdin, self.stdout, self.stderr, self.launch = stdin, stdout, stderr, launch
-        self.control = control
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.spawner: Spawner | None = None
 
     def close_end(self, name: str) -> None:
-        """Close one of ``stdin``, ``stdout``, ``stderr``, ``launch``; may be called twice."""
+        """Close one of ``stdin``, ``stdout``, ``stderr``; may be called twice."""
         descriptor: int = getattr(self, name)
         if descriptor >= 0:
             setattr(self, name, -1)
             os.close(descriptor)
 
     def close(self) -> None:
-        """Close all our ends. A child that still waits for its order then ends by itself."""
-        for name in ("stdin", "stdout", "stderr", "launch"):
+        """Close all our ends."""
+        for name in ("stdin", "stdout", "stderr"):
             self.close_end(name)
+
+    def exit_code(self, status: int) -> int:
+        """Return the exit code for a wait status: 128 + n after signal n, as shells have it."""
+        return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+class WaitingChild(Child):
+    """A child of ours that waits for its order and then becomes the command."""
+
+    def __init__(self, stdin: int, stdout: int, stderr: int, launch: int, control: socket.socket) -> None:
+        super().__init__(stdin, stdout, stderr)
+        self.launch = launch
+        self.control = control
+
+    def close(self) -> None:
+        """Close all our ends. While it waits for its order, it then ends by itself."""
+        super().close()
+        self.close_end("launch")
         self.control.close()
 
     def run(self, order: Order) -> None:
@@ -92,15 +115,15 @@ class Child:
             raise SpawnFailed(*json.loads(failure))
 
     def exit_code(self, status: int) -> int:
-        """Return the exit code for a wait status: 128 + n after signal n, as shells have it."""
+        """Return the exit code for a wait status."""
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             # a namespace's first process cannot die of the command's signal itself, so it reports the command's status
             if reported := self.control.recv(16, socket.MSG_DONTWAIT):
                 status = int(reported)
-        return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return super().exit_code(status)
 
 
-def prepare(settings: Settings) -> Child:
+def prepare(settings: Settings) -> WaitingChild:
     """Fork a child that waits for its order.
 
     Raises:
@@ -111,7 +134,7 @@ def prepare(settings: Settings) -> Child:
     near_err, far_err = os.pipe()
     near_launch, far_launch = os.pipe()
     near, far = socket.socketpair()
-    child = Child(near_in, near_out, near_err, near_launch, near)
+    child = WaitingChild(near_in, near_out, near_err, near_launch, near)
     far_ends = (far_in, far_out, far_err, far_launch)
     try:
         child.pid = os.fork()
@@ -145,9 +168,9 @@ def _child_main(settings: Settings, control: socket.socket, far_ends: tuple[int,
     except SpawnFailed as exc:
         _report(launch, exc.exit_code, str(exc))
     except BaseException as exc:  # a child must never return into its parent's code
-        _report(launch, _NOT_EXECUTABLE, f"execd: {type(exc).__name__}: {exc}")
+        _report(launch, NOT_EXECUTABLE, f"execd: {type(exc).__name__}: {exc}")
     finally:
-        os._exit(_NOT_EXECUTABLE)
+        os._exit(NOT_EXECUTABLE)
 
 
 def _close_others(kept: set[int]) -> None:
@@ -228,7 +251,7 @@ def _execute(settings: Settings, order: Order, launch: int) -> NoReturn:
     try:
         os.chdir(order.cwd)
     except OSError as exc:
-        raise SpawnFailed(_NOT_EXECUTABLE, f"{order.cwd}: {exc.strerror}") from exc
+        raise SpawnFailed(NOT_EXECUTABLE, f"{order.cwd}: {exc.strerror}") from exc
     os.write(launch, _ABOUT_TO_RUN)
     name = order.argv[0]
     folders = [""] if "/" in name else [f"{f}/" for f in order.env.get("PATH", "/usr/bin:/bin").split(":")]
@@ -241,16 +264,21 @@ def _execute(settings: Settings, order: Order, launch: int) -> NoReturn:
         except OSError as exc:
             found = found or exc
     if found is None:
-        raise SpawnFailed(_NOT_FOUND, f"{name}: {os.strerror(errno.ENOENT)}")
-    raise SpawnFailed(_NOT_EXECUTABLE, f"{name}: {found.strerror}")
+        raise SpawnFailed(NOT_FOUND, f"{name}: {os.strerror(errno.ENOENT)}")
+    raise SpawnFailed(NOT_EXECUTABLE, f"{name}: {found.strerror}")
+
+
+def become_agent() -> None:
+    """Become the agent's user for good; capabilities go with it."""
+    os.setgroups([])
+    os.setresgid(AGENT_GID, AGENT_GID, AGENT_GID)
+    os.setresuid(AGENT_UID, AGENT_UID, AGENT_UID)
 
 
 def _become(settings: Settings, user: str) -> None:
     """Take the user's identity and give up all that goes beyond it."""
     if settings.mode == "privileged" and user == "agent":
-        os.setgroups([])
-        os.setresgid(AGENT_GID, AGENT_GID, AGENT_GID)
-        os.setresuid(AGENT_UID, AGENT_UID, AGENT_UID)
+        become_agent()
     elif settings.mode == "nested":
         syscalls.set_name("dojo-exec")
         if user == "root":

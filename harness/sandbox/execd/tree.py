@@ -62,6 +62,12 @@ def running(pid: int) -> bool:
     return bool(fields) and fields[0] not in "ZX"
 
 
+def can_run(pid: int) -> bool:
+    """Whether ``pid`` is there, and neither dead nor stopped."""
+    fields = stat_fields(pid)
+    return bool(fields) and fields[0] not in "ZXTt"
+
+
 def owner(pid: int) -> int:
     """Return the real user id of ``pid``, -1 when it is gone."""
     try:
@@ -100,8 +106,8 @@ def reap() -> bool:
     return True
 
 
-def kill_own_tree() -> int:
-    """Kill everything below this process, collect it, and return how many survived.
+def kill_own_tree(spared: int = 0) -> int:
+    """Kill everything below this process but the child ``spared``, collect it, and return how many survived.
 
     First a few rounds of SIGKILL; a tree that forks faster than that is stopped as a whole before it is killed, because the
     stopped part only grows and a stopped process cannot fork.
@@ -109,11 +115,13 @@ def kill_own_tree() -> int:
     deadline = time.monotonic() + DEATH_WAIT_S
     me, rounds = os.getpid(), 0
     while reap():
-        left = descendants(me)
+        left = [pid for pid in descendants(me) if pid != spared]
+        if spared and not left:
+            return 0
         if rounds >= 3:
             for pid in left:
                 send(pid, signal.SIGSTOP)
-            left = descendants(me)
+            left = [pid for pid in descendants(me) if pid != spared]
         for pid in reversed(left):
             send(pid, signal.SIGKILL)
         rounds += 1
