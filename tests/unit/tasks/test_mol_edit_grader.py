@@ -178,3 +178,11 @@ def test_the_primary_score_is_the_plain_mean_over_subsets(grader: TaskGrader) ->
 def test_lm_eval_gets_the_same_score_from_a_row_as_json_text(grader: TaskGrader) -> None:
     doc = {"row": json.dumps(ADD), "subset": "add"}
     assert grader.module.process_results(doc, ['{"output": "CCO"}']) == {"score": 1.0, "parsed": 1.0}
+
+
+def test_the_majority_answer_is_the_best_reference_or_ethanol_where_there_is_none(grader: TaskGrader) -> None:
+    items = [{"row": row("add", source, added="hydroxyl"), "subset": "add"} for source in ("CC", "CCC", "OCC")]
+    answer, scored = grader.majority_answer(items)
+    assert answer == '{"output": "CCO"}' and [a.score for a in scored] == [1, 1, 0]
+    bare = [{"row": item["row"] | {"meta": '{"added_group": "hydroxyl"}'}, "subset": "add"} for item in items]
+    assert grader.majority_answer(bare)[0] == '{"output": "CCO"}'
