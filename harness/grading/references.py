@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ from harness.spec.task import Generation, Limits
 from harness.spec.verdict import ItemScore
 from harness.store.files import write_atomic
 
+_SHARED = re.compile(r"^\s*from harness\.(grading|spec)\.(\w+) import", re.MULTILINE)
 # Worked examples of the few-shot base: the usual number, and what fits the context of small models.
 SHOTS = 4
 Tell = Callable[[str], None]
@@ -110,6 +112,7 @@ def basis_of(prepared: PreparedTask, base_model: BaseModel, generation: Generati
         tree_digest(prepared.task.path / "tests", ()),
         hashlib.sha256(Path(extraction.__file__).read_bytes()).hexdigest(),
         VERSION,
+        *_shared_code(prepared.task.path / "tests"),
     ]
     return Basis(
         data=prepared.digest,
@@ -117,6 +120,17 @@ def basis_of(prepared: PreparedTask, base_model: BaseModel, generation: Generati
         generation=generation,
         grader=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
     )
+
+
+def _shared_code(tests: Path) -> list[str]:
+    """Return the digests of what a task's graders import from the harness besides the extraction, in order of name."""
+    found = {match for path in tests.glob("*.py") for match in _SHARED.findall(path.read_text(encoding="utf-8"))}
+    package = Path(extraction.__file__).parents[1]
+    return [
+        hashlib.sha256((package / folder / f"{name}.py").read_bytes()).hexdigest()
+        for folder, name in sorted(found)
+        if name != "extraction"
+    ]
 
 
 def measure_references(
