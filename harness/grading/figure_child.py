@@ -126,7 +126,7 @@ def _reader() -> Callable[[list[Any]], list[dict[str, Any]]]:
             if id(line) in marks or not values.size or line.get_transform() != axes.transData:
                 continue
             if not any(len(o) == len(values) and numpy.allclose(o, values) for o in outlines):
-                yield "line", values
+                yield ("radar" if axes.name == "polar" else "line"), values
 
     def wedges(axes: Any) -> Iterator[tuple[str, Any]]:
         rings: dict[float, list[float]] = {}

@@ -42,7 +42,7 @@ class Series:
 
     Attributes:
         axes: number of the axes it was drawn in.
-        kind: ``bar``, ``line``, ``scatter``, ``pie``, ``area`` or ``steps``.
+        kind: ``bar``, ``line``, ``radar`` (a line on polar axes), ``scatter``, ``pie``, ``area`` or ``steps``.
         values: heights, y values or shares in drawn order; not a number where something unreadable was drawn.
     """
 
@@ -107,9 +107,12 @@ def _equal(found: Series, wanted: Sequence[float]) -> bool:
     if found.kind == "pie":
         total = math.fsum(wanted)
         wanted = [value / total for value in wanted] if total else wanted
+    values = found.values
+    if found.kind == "radar" and len(values) == len(wanted) + 1 and values[0] == values[-1]:
+        values = values[:-1]  # the curve closes where it began; that is no further value
     # A hair more than the tolerance, so that a difference of exactly 0.01 counts as within it in binary fractions too.
-    return len(found.values) == len(wanted) and all(
-        abs(f - w) <= TOLERANCE * (1 + 1e-9) + 1e-12 * abs(w) for f, w in zip(found.values, wanted, strict=True)
+    return len(values) == len(wanted) and all(
+        abs(f - w) <= TOLERANCE * (1 + 1e-9) + 1e-12 * abs(w) for f, w in zip(values, wanted, strict=True)
     )
 
 

@@ -66,6 +66,8 @@ def error_of(code: str, limit_s: float = 10.0) -> str | None:
         ("plt.plot(df.A)\nplt.fill_between(range(3), df.A, alpha=0.2)", [A]),
         ("plt.stem(df.B)", [B]),
         ("plt.stairs(df.A)", [A]),
+        ("ax = plt.subplot(polar=True)\nax.plot([0, 2, 4, 0], [1, 2, 3, 1])\nax.fill([0, 2, 4, 0], [1, 2, 3, 1])", [A]),
+        ("plt.subplot(polar=True).plot([0, 2, 4], df.A)", [A]),
         ("plt.bar(df.Name, -df.A)", [[-1, -2, -3]]),
         ("import sys\nplt.plot(df.A)\nsys.exit(0)", [A]),
         ("if __name__ == '__main__':\n    plt.plot(df.A)", [A]),
@@ -95,6 +97,7 @@ def test_the_right_series_pass_whatever_call_drew_them(code: str, references: li
         ("plt.plot(df.A)\n1/0", [A]),
         ("plt.plot(df.A", [A]),
         ("plt.plot(df.A)\nplt.clf()", [A]),
+        ("plt.plot([1, 2, 3, 1])", [A]),
         ("", [A]),
     ],
 )
