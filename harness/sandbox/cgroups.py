@@ -56,8 +56,15 @@ def _enabled(root: Path) -> tuple[str, ...]:
     offered = [c for c in CONTROLLERS if c in (root / "cgroup.controllers").read_text().split()]
     for name in offered:
         with contextlib.suppress(OSError):  # processes in a delegated root forbid it; then the controller is not to be had
-            (root / "cgroup.subtree_control").write_text(f"+{name}")
+            _switch_on(root, name)
     return tuple(c for c in offered if c in (root / "cgroup.subtree_control").read_text().split())
+
+
+def _switch_on(folder: Path, controller: str) -> None:
+    """Let version 2 groups below ``folder`` have the controller."""
+    control = folder / "cgroup.subtree_control"
+    if controller not in control.read_text().split():
+        control.write_text(f"+{controller}")
 
 
 class Group:
@@ -82,7 +89,7 @@ class Group:
             try:
                 if self._hierarchies.version == 2:
                     folder.parent.mkdir(exist_ok=True)
-                    (folder.parent / "cgroup.subtree_control").write_text(f"+{controller}")
+                    _switch_on(folder.parent, controller)
                 folder.mkdir(parents=True, exist_ok=True)
                 for file, value in self._settings(controller, limits):
                     if file.startswith("?") and not (folder / file[1:]).exists():
