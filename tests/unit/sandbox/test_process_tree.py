@@ -8,12 +8,17 @@ import textwrap
 import time
 
 
+PREAMBLE = """
+import os, signal, subprocess, sys, time
+from harness.sandbox.execd import syscalls, tree
+syscalls.become_subreaper()
+"""
+
+
 def below_a_subreaper(body: str) -> str:
     """Run ``body`` in a process that adopts all descendants; return what it prints."""
-    program = "import os, signal, subprocess, sys, time\nfrom harness.sandbox.execd import syscalls, tree\nsyscalls.become_subreaper()\n"
-    done = subprocess.run(
-        [sys.executable, "-c", program + textwrap.dedent(body)], capture_output=True, text=True, timeout=60, check=True
-    )
+    program = PREAMBLE + textwrap.dedent(body)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
 
 

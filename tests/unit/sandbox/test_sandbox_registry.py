@@ -28,9 +28,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "someones-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someones\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[dojo.sandboxes]\ntheirs = someones_backend:Theirs\nbroken = someones_backend:Gone\nnamespace = someones_backend:Theirs\n"
-    )
+    offered = {"theirs": "Theirs", "broken": "Gone", "namespace": "Theirs"}
+    lines = [f"{name} = someones_backend:{kind}\n" for name, kind in offered.items()]
+    (info / "entry_points.txt").write_text("[dojo.sandboxes]\n" + "".join(lines))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "someones_backend", raising=False)
 

@@ -49,8 +49,8 @@ def test_ordinary_calls_are_allowed(name: str, x86: int, arm: int) -> None:
 @pytest.mark.parametrize(
     ("name", "x86", "arm"),
     [
-        ("mount", 165, 40), ("umount2", 166, 39), ("pivot_root", 155, 41), ("unshare", 272, 97), ("setns", 308, 268), ("bpf", 321, 280),
-        ("perf_event_open", 298, 241), ("add_key", 248, 217), ("request_key", 249, 218), ("keyctl", 250, 219),
+        ("mount", 165, 40), ("umount2", 166, 39), ("pivot_root", 155, 41), ("unshare", 272, 97), ("setns", 308, 268),
+        ("bpf", 321, 280), ("perf_event_open", 298, 241), ("add_key", 248, 217), ("request_key", 249, 218), ("keyctl", 250, 219),
         ("io_uring_setup", 425, 425), ("io_uring_enter", 426, 426), ("io_uring_register", 427, 427), ("userfaultfd", 323, 282),
         ("kexec_load", 246, 104), ("kexec_file_load", 320, 294), ("init_module", 175, 105), ("finit_module", 313, 273),
         ("delete_module", 176, 106), ("open_by_handle_at", 304, 265), ("reboot", 169, 142), ("swapon", 167, 224),
