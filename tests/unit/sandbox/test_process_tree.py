@@ -7,7 +7,6 @@ import sys
 import textwrap
 import time
 
-
 PREAMBLE = """
 import os, signal, subprocess, sys, time
 from harness.sandbox.execd import syscalls, tree
