@@ -16,6 +16,7 @@ from typing import Any
 from harness.assets.card import data_card
 from harness.assets.check_data import Removal, check_items, decontaminate
 from harness.assets.hub import MIRROR_VARIABLE
+from harness.assets.imported_code import imported_code
 from harness.assets.package import Progress
 from harness.assets.render import instruction_values, render_instruction
 from harness.assets.task_data import BuildContext, Item, Source, TaskData
@@ -240,9 +241,14 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+# Modules every preparation rests on: how they fetch and describe does not change what is built (`_LAYOUT` says when it does).
+_NOT_DATA = frozenset({"task_data.py", "package.py", "hub.py", "tree.py", "errors.py", "base.py"})
+
+
 def _input_key(task: Task, profile: str) -> str:
     """Name what the data is made from, before it is made."""
     parts = [_LAYOUT, task.digest, profile]
+    parts += [sha256_file(path) for path in imported_code(sorted(task.path.glob("*.py"))) if path.name not in _NOT_DATA]
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror and profile == "full":
         stats = [(path, path.stat()) for path in tree_files(Path(mirror) / "datasets")]

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from pydantic import Field, ValidationError
 
 from harness.assets.base_models import BaseModel
 from harness.assets.grader import ScoredAnswer, TaskGrader, load_grader
+from harness.assets.imported_code import imported_code
 from harness.assets.prepare import PreparedTask
 from harness.assets.tree import tree_digest
 from harness.grading import extraction
@@ -39,7 +39,6 @@ from harness.spec.task import Generation, Limits
 from harness.spec.verdict import ItemScore
 from harness.store.files import write_atomic
 
-_SHARED = re.compile(r"^\s*from harness\.(grading|spec)\.(\w+) import", re.MULTILINE)
 # Worked examples of the few-shot base: the usual number, and what fits the context of small models.
 SHOTS = 4
 Tell = Callable[[str], None]
@@ -123,14 +122,10 @@ def basis_of(prepared: PreparedTask, base_model: BaseModel, generation: Generati
 
 
 def _shared_code(tests: Path) -> list[str]:
-    """Return the digests of what a task's graders import from the harness besides the extraction, in order of name."""
-    found = {match for path in tests.glob("*.py") for match in _SHARED.findall(path.read_text(encoding="utf-8"))}
-    package = Path(extraction.__file__).parents[1]
-    return [
-        hashlib.sha256((package / folder / f"{name}.py").read_bytes()).hexdigest()
-        for folder, name in sorted(found)
-        if name != "extraction"
-    ]
+    """Return the digests of what a task's graders rest on besides the extraction and the specifications' own base."""
+    apart = {"extraction.py", "errors.py", "base.py"}
+    code = [path for path in imported_code(sorted(tests.glob("*.py"))) if path.name not in apart]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in code]
 
 
 def measure_references(
