@@ -181,8 +181,10 @@ class ExecdSandbox:
                 _raise_error(answer)
         except BlockingIOError as exc:  # no process could be made for the call
             return ExecResult(_NO_SIGNAL_EXIT, b"", f"{exc.strerror}\n".encode())
-        except SandboxUnavailable:
-            return self._lost()
+        except SandboxUnavailable as exc:
+            if isinstance(exc.__cause__, WireClosed):
+                return self._lost()
+            raise
         ok = answer["ok"]
         if ok.get("oom_killed"):
             self._kills_seen = self._place.measured()[2]

@@ -273,3 +273,52 @@ def test_flooding_every_output_at_the_deadline_still_leaves_a_result(sandbox: Sa
     assert result.timed_out and result.truncated
     assert len(result.stdout) < 3 * 1024 * 1024 and len(result.stderr) < 3 * 1024 * 1024
     assert sandbox.usage().processes == 0
+
+
+@pytest.mark.parametrize("number", ["KILL", "STOP"])
+def test_signals_to_everything_do_not_hold_up_the_next_command(sandbox: Sandbox, number: str) -> None:
+    """What starts the agent's commands is the agent's own process too, so it is hit with all the others."""
+    for _ in range(3):
+        started = time.monotonic()
+        result = sandbox.exec(["sh", "-c", f"kill -{number} -1; echo after; exit 5"], timeout_s=30)
+        assert (result.exit_code, result.stdout) == (5, b"after\n")
+        assert sandbox.exec(["echo", "next"], timeout_s=30).stdout == b"next\n"
+        assert time.monotonic() - started < 20
+    assert sandbox.kill_all() == 0
+
+
+def test_a_storm_of_signals_harms_only_commands(sandbox: Sandbox) -> None:
+    """While it lasts, commands may die, but each has a result; after it all is as before."""
+    storm = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True:\n  os.kill(-1, signal.SIGTERM)"
+    process = sandbox.start(["python3", "-c", storm])
+    until(lambda: sandbox.usage().processes >= 1, "no storm")
+    for _ in range(20):
+        result = sandbox.exec(["echo", "through"], timeout_s=30)
+        assert result.stdout == b"through\n" or result.exit_code in (126, 137, 143)
+    sandbox.kill(process)
+    assert sandbox.exec(["echo", "calm"], timeout_s=30).stdout == b"calm\n"
+
+
+def test_what_starts_commands_cannot_be_traced(sandbox: Sandbox) -> None:
+    """It is a process of the agent's user, but root made it, and it is closed to the agent: neither seen, nor read, nor traced."""
+    program = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+signalled, opened = 0, []
+for pid in range(1, 400):
+    if pid == os.getpid():
+        continue
+    try:
+        os.kill(pid, 0)
+        signalled += 1
+    except OSError:
+        pass
+    if libc.ptrace(16, pid, 0, 0) == 0:
+        opened.append(("traced", pid))
+    for inner in ("mem", "environ", "maps", "fd/3", "cwd/.."):
+        if os.path.exists(f"/proc/{pid}/{inner}"):
+            opened.append((inner, pid))
+print(signalled, opened)
+"""
+    result = sandbox.exec(["python3", "-c", program], timeout_s=60)
+    assert result.stdout == b"1 []\n", result

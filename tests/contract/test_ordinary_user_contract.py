@@ -71,3 +71,35 @@ def test_the_namespace_backend_keeps_its_promises_for_an_ordinary_user(world: Pa
     broken = [line for line in done.stdout.splitlines() if "BROKEN" in line]
     assert done.returncode == 0 and not broken, "\n".join(broken) + done.stderr[-2000:]
     assert " 0 broken" in done.stdout.splitlines()[-1]
+
+
+def test_a_host_that_cannot_isolate_is_refused_with_the_remedy(world: Path) -> None:
+    """Inside a sandbox nobody may make namespaces: a host that allows none."""
+    from harness.sandbox.base import Mount, SandboxSpec
+    from harness.sandbox.namespace import NamespaceBackend
+    from harness.spec.task import Limits
+
+    python = reachable_python() or sys.executable
+    program = """
+import sys
+sys.path.insert(0, "/world")
+from harness.sandbox.namespace import NamespaceBackend
+from harness.sandbox.base import SandboxSpec
+from harness.spec.errors import IsolationUnavailable
+from harness.spec.task import Limits
+backend = NamespaceBackend()
+check = backend.check()[0]
+print(check.ok, "unsafe-local" in check.hint)
+try:
+    backend.create(SandboxSpec("never", Limits()))
+except IsolationUnavailable as exc:
+    print(exc.exit_code, "cannot isolate" in exc.message, "user namespaces" in exc.hint, "unsafe-local" in exc.hint)
+print(backend.list())
+"""
+    spec = SandboxSpec(f"refuses-{os.getpid()}", Limits(), mounts=(Mount(world, "/world"),))
+    sandbox = NamespaceBackend().create(spec)
+    try:
+        result = sandbox.exec([python, "-B", "-c", program], timeout_s=120)
+    finally:
+        sandbox.close()
+    assert result.stdout == b"False True\n3 True True True\n[]\n", result
