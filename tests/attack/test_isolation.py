@@ -300,7 +300,7 @@ def test_a_storm_of_signals_harms_only_commands(sandbox: Sandbox) -> None:
 
 
 def test_what_starts_commands_cannot_be_traced(sandbox: Sandbox) -> None:
-    """It is a process of the agent's user, but root made it, and it is closed to the agent: neither seen, nor read, nor traced."""
+    """It is of the agent's user, but root made it, and it is closed to the agent: neither seen, nor read, nor traced."""
     program = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
