@@ -263,9 +263,9 @@ class Agent:
     def _may_evaluate(self) -> bool:
         self._sync()
         metered = self.evaluations_left is None or self.evaluations_left > 0
-        return metered and self.timebook.left() > self.timebook.cost(
-            "evaluate"
-        ) + self.timebook.reserve() - 2 * self.timebook.cost("submit")
+        # what is to be measured has been handed in already; afterwards at most the former champion is handed in again
+        afterwards = max(3.0, 2 * self.timebook.cost("submit"))
+        return metered and self.timebook.left() > self.timebook.cost("evaluate") + afterwards
 
     def _may_submit(self, iteration: Iteration) -> bool:
         """Handing in takes seconds: between probes only the first that beats the base model is worth them."""
@@ -374,6 +374,7 @@ class Agent:
         except Exception as exc:  # a note is not worth a run
             self.say(f"    note not taken: {exc}")
         self._tidy()
+        self._report("The run went on after this.")
 
     def _recall(self) -> None:
         """Take up where the journal ends; a plan without an outcome was cut off and counts as failed."""
@@ -416,6 +417,12 @@ class Agent:
     def _finish(self, reason: str) -> None:
         if self._handed_in() != self.champion:
             self._submit(self._path_of(self.champion), self.champion, "the champion, at the end")
+        self._report(f"Ended because {reason}.")
+        self.journal.append("end", reason=reason, champion=self.champion, at=self.events["end"])
+        self.say(f"[{self.timebook.used():.0f} s] end: {reason}; handed in {self._handed_in() or 'the base model'}")
+
+    def _report(self, reason: str) -> None:
+        """Write the report: after every iteration, so that a run cut off leaves one too."""
         self.events["end"] = round(self.timebook.used(), 1)
         last = self.iterations[-1] if self.iterations else None
         falling = bool(last and last.diagnosis and last.diagnosis.signals.get("still_falling"))
@@ -429,10 +436,8 @@ class Agent:
             self.champion,
             self.base_own,
             self.events,
-            f"{next_step} (Ended because {reason}.)",
+            f"{next_step} ({reason})",
         )
-        self.journal.append("end", reason=reason, champion=self.champion, at=self.events["end"])
-        self.say(f"[{self.timebook.used():.0f} s] end: {reason}; handed in {self._handed_in() or 'the base model'}")
 
 
 def _catch(catch: Catch) -> dict[str, Any]:

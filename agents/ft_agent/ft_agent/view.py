@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ft_agent.cards import Card
@@ -36,6 +36,7 @@ class View:
         champion: number of the iteration whose model is handed in (0: the base model).
         base_own: the base model on the agent's own validation split, where measured.
         feedback: the last dev evaluation, whole.
+        reasons: whether the worked examples reason before they answer.
     """
 
     task: dict[str, Any]
@@ -55,7 +56,6 @@ class View:
     base_own: Score | None = None
     feedback: dict[str, Any] | None = None
     reasons: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def trained(self) -> list[Iteration]:
         """Return the iterations that were trained to their end."""

@@ -172,6 +172,7 @@ def test_ft_agent_killed_in_the_middle_goes_on_from_its_journal(tmp_path: Path, 
         wait_for(lambda: "iteration" in kinds() and kinds()[-1] == "plan")
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+        assert "## What was tried" in (work / "report.md").read_text(), "a run cut off leaves a report"
         before = [json.loads(line) for line in journal.read_text().splitlines()]
         api.wall = max(at for _, _, at in api.calls) + 70.0  # the rest need not take long
         finish(start(AGENTS / "ft_agent", api, work))
