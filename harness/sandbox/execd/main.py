@@ -107,6 +107,10 @@ def _commands(settings: Settings, commands: socket.socket, control: socket.socke
 
 def _harden(settings: Settings) -> None:
     """Give up what execd does not need, before anything of the agent runs."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:  # as a background job of a shell inherits it
+            signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, lambda number, frame: None)  # a handler, unlike "ignored", does not pass to commands
     if settings.mode == "privileged":
