@@ -20,7 +20,7 @@ from harness.spec.errors import IsolationUnavailable, MissingError, SandboxUnava
 
 NAME = "namespace"
 _KIND = "sb"
-_DISK_RELEASE_S = 5.0
+_DISK_RELEASE_S = 10.0
 _REMEDY = (
     "run as root, or enable user namespaces (sysctl user.max_user_namespaces=10000; on Debian "
     "kernel.unprivileged_userns_clone=1; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); "

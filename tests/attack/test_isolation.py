@@ -131,7 +131,7 @@ def test_a_half_made_sandbox_is_removed_by_its_id(backend: NamespaceBackend, id:
     harness.kill()
     harness.wait()
     backend.destroy(id)
-    assert remains(id) == []
+    until(lambda: remains(id) == [], "something of it remains")
     with pytest.raises(SandboxUnavailable):
         backend.attach(id)
 
