@@ -198,3 +198,18 @@ def test_main_takes_the_arguments_of_the_process_by_default(
     monkeypatch.setattr(sys, "argv", ["dojo", "version", "--json"])
     assert main() == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_a_package_that_is_not_installed_is_something_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import harness.service
+    from harness.cli.main import main
+
+    def tasks(_self: object) -> None:
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+
+    monkeypatch.setattr(harness.service.Dojo, "tasks", tasks)
+    assert main(["tasks", "list"]) == 3
+    said = capsys.readouterr().err
+    assert "matplotlib is not installed" in said and "make setup" in said
