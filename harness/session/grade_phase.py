@@ -12,7 +12,7 @@ from harness.session.place import Place
 from harness.session.record import RunRecord
 from harness.spec.budget import Usage
 from harness.spec.outcome import Cause, Outcome, RunState
-from harness.spec.result import GradeRecord, Reference, RunResult
+from harness.spec.result import GradeRecord, PhaseTime, Reference, RunResult
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.spec.verdict import ItemScore, Verdict
@@ -120,6 +120,14 @@ def build_result(
         evaluations=len(record.evaluations),
         best_dev=best.primary if best else None,
         integrity={"survivors": record.survivors, "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
-        timeline=record.timeline,
+        timeline=_closed(record.timeline),
         artefacts=artefacts,
     )
+
+
+def _closed(timeline: tuple[PhaseTime, ...]) -> tuple[PhaseTime, ...]:
+    """Give the phase that is just ending its length: the result is written before the last transition."""
+    if not timeline or timeline[-1].seconds is not None:
+        return timeline
+    seconds = max(0.0, (datetime.now(UTC) - timeline[-1].entered).total_seconds())
+    return (*timeline[:-1], timeline[-1].model_copy(update={"seconds": seconds}))

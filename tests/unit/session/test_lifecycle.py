@@ -59,6 +59,7 @@ def test_an_infrastructure_failure_is_tried_again_then_ends_the_run_without_a_sc
     assert backend.created == MAX_ATTEMPTS
     result = run.result()
     assert result is not None and result.grade is None and result.outcome.cause is cause and not result.outcome.counts
+    assert all(phase.seconds is not None for phase in result.timeline)
     row = store.run_row(run.path.name)
     assert (row.state, row.cause, row.score) == ("failed", cause.value, None)
     if isinstance(error, KeyError):
