@@ -17,7 +17,7 @@ from ft_agent.view import View
 # Shares of the usable time. A quarter for finding out is what successive halving would give its cheap rungs.
 PROBE_SHARE = 0.25
 # A probe needs this many steps before one setting can be told from another, and this long whatever the speed.
-PROBE_STEPS, PROBE_MIN_S = 10, 15.0
+PROBE_STEPS, PROBE_MIN_S = 6, 15.0
 # Probes beyond this number are worth less than the exploitation they cost.
 MAX_PROBES = 10
 # Less training time than this is not worth an iteration.

@@ -82,7 +82,7 @@ class Trainer:
             TrainingFailed: it could not be loaded.
         """
         if not self.info:
-            self.info = self._wait("ready", timeout_s, timeout_s, None)
+            self.info = self._wait("ready", timeout_s, None)
         return self.info
 
     def train(
@@ -150,14 +150,14 @@ class Trainer:
         except OSError as exc:
             self._restart()
             raise TrainingFailed("crashed", f"the training process is gone: {exc}") from exc
-        return self._wait("done", limit_s, self.stall_s, on_step)
+        return self._wait("done", limit_s, on_step)
 
-    def _wait(
-        self, wanted: str, limit_s: float, stall_s: float, on_step: Callable[[dict[str, Any]], None] | None
-    ) -> dict[str, Any]:
+    def _wait(self, wanted: str, limit_s: float, on_step: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
         deadline = time.monotonic() + limit_s
         while True:
-            patience = min(stall_s, deadline - time.monotonic())
+            # loading says nothing until it is done; a job speaks at every step
+            patience = deadline - time.monotonic()
+            patience = patience if wanted == "ready" else min(self.stall_s, patience)
             try:
                 event = self._events.get(timeout=max(0.01, patience))
             except queue.Empty:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ft_agent.lean import decoder_of
 from ft_agent.pace import LossWatch, Pace
 
 
@@ -62,8 +63,8 @@ class Worker:
         from torch.optim.lr_scheduler import LambdaLR
         from transformers import set_seed
         from transformers.trainer_callback import PrinterCallback
-        from trl import SFTTrainer
 
+        from ft_agent.lean import lean_trainer
         from ft_agent.packing import choose_collator, encode
 
         max_steps = int(job["max_steps"]) if job["max_steps"] else None
@@ -82,7 +83,7 @@ class Worker:
         collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
         optimizer = self._optimizer(model, config)
         ending: dict[str, str] = {}
-        trainer = SFTTrainer(
+        trainer = lean_trainer()(
             model=model,
             args=config,
             train_dataset=Dataset.from_list([{"prompt": list(e.prompt), "answer": list(e.answer)} for e in examples]),
@@ -120,7 +121,7 @@ class Worker:
         from trl import SFTConfig
 
         return SFTConfig(
-            **{"gradient_checkpointing": False, **arguments},
+            **{"gradient_checkpointing": False, "loss_type": "nll", **arguments},
             output_dir=str(Path(job["scratch"]) / "trainer"),
             max_steps=int(job["max_steps"] or 10**6),
             use_cpu=not self.cuda,
@@ -201,7 +202,7 @@ class Worker:
         said: dict[str, str] = {}
         losses: list[float] = []
         model = self._with_adapter(job.get("adapter"))
-        body, head = _body(model), model.get_output_embeddings()
+        body, head = decoder_of(model), model.get_output_embeddings()
         try:
             model.eval()
             for at in range(0, len(examples), batch):
@@ -252,7 +253,7 @@ class Worker:
     def _reset(self, model: Any) -> None:
         """Take the adapter off, so that the next job meets the untouched base model."""
         self.model = model.unload()
-        # the trainer puts its own forward over the model's to skip the logits of prompt tokens
+        # a trainer may lay its own forward over the model's (TRL does for some losses)
         self.model.__dict__.pop("forward", None)
         if hasattr(self.model, "peft_config"):
             del self.model.peft_config
@@ -275,7 +276,7 @@ class Worker:
             return False
         together = SharedPrefix(prefix, self.dtype)([vars(e) for e in examples])
         together.pop("labels")
-        body = _body(self.model)
+        body = decoder_of(self.model)
         with torch.no_grad():
             try:
                 hidden = body(**{k: v.to(self.model.device) for k, v in together.items()}, use_cache=False)[0][0]
@@ -290,12 +291,6 @@ class Worker:
                 if float((alone[prefix:].float() - mine.float()).abs().mean()) > (0.05 if self.cuda else 0.001) * scale:
                     return False
         return True
-
-
-def _body(model: Any) -> Any:
-    """Return the decoder without its output layer, adapters and all."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner.get_decoder() if hasattr(inner, "get_decoder") else inner.model
 
 
 def main() -> int:
