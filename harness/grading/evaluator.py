@@ -103,7 +103,7 @@ class Evaluator:
             "dojo.primary": load_task_config(task_dir / "task.toml").metadata.dojo.metric.name,
             "dojo.generation": generation.model_dump_json(),
         }
-        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels))
+        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader"))
         return cls._owning(sandbox)
 
     @classmethod

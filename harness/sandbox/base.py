@@ -38,7 +38,10 @@ class Relay:
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """What a sandbox is made of. ``id`` is unique on the host and is all that is needed to attach again."""
+    """What a sandbox is made of. ``id`` is unique on the host and is all that is needed to attach again.
+
+    ``image`` is the name of an image of `images/`, for backends that make sandboxes of images; others show the host's system.
+    """
 
     id: str
     limits: Limits
@@ -46,6 +49,7 @@ class SandboxSpec:
     relays: tuple[Relay, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    image: str = "task"
 
 
 @dataclass(frozen=True)

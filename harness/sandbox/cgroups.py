@@ -1,4 +1,4 @@
-"""Memory, process and CPU limits by control groups: version 1 or 2, whichever this host has, in its root's folder ``dojo``."""
+"""Memory, process and CPU limits by control groups: version 1 or 2, whichever this host has, in a folder of its root."""
 
 from __future__ import annotations
 
@@ -68,11 +68,14 @@ def _switch_on(folder: Path, controller: str) -> None:
 
 
 class Group:
-    """The control group of one sandbox, in every hierarchy that is there. Found again by its name alone."""
+    """The control group of one sandbox, in every hierarchy that is there. Found again by its name alone.
 
-    def __init__(self, hierarchies: Hierarchies, name: str) -> None:
+    ``folder`` holds the groups of one backend.
+    """
+
+    def __init__(self, hierarchies: Hierarchies, name: str, folder: str = FOLDER) -> None:
         self._hierarchies = hierarchies
-        self._paths = {c: root / FOLDER / name for c, root in hierarchies.paths.items()}
+        self._paths = {c: root / folder / name for c, root in hierarchies.paths.items()}
 
     @property
     def folders(self) -> list[Path]:
@@ -181,9 +184,9 @@ class Group:
                     time.sleep(0.005)
 
     @classmethod
-    def names(cls, hierarchies: Hierarchies) -> set[str]:
+    def names(cls, hierarchies: Hierarchies, folder: str = FOLDER) -> set[str]:
         """Return the names of all groups that exist."""
-        folders = {root / FOLDER for root in hierarchies.paths.values()}
+        folders = {root / folder for root in hierarchies.paths.values()}
         return {child.name for folder in folders if folder.is_dir() for child in folder.iterdir() if child.is_dir()}
 
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.client import Channel, ExecdSandbox
-from harness.sandbox.launching import SYSTEM_PATH, base_environment, check_spec, disk_folder, package_folder, run_jail
+from harness.sandbox.host_disk import await_release, disk_kind, image_path
+from harness.sandbox.launching import base_environment, check_spec, disk_folder, package_folder, run_jail
 from harness.sandbox.state import SandboxFolder
 from harness.spec.errors import IsolationUnavailable, MissingError, SandboxUnavailable
 
 NAME = "namespace"
 _KIND = "sb"
-_DISK_RELEASE_S = 10.0
 _REMEDY = (
     "run as root, or enable user namespaces (sysctl user.max_user_namespaces=10000; on Debian "
     "kernel.unprivileged_userns_clone=1; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); "
@@ -86,7 +84,7 @@ class _Place:
     def __init__(self, id: str) -> None:
         self.folder = SandboxFolder(_KIND, id)
         self.group = cgroups.Group(cgroups.find_hierarchies(), id)
-        self.image = disk_folder() / f"dojo-{os.geteuid()}-{id}.ext4"
+        self.image = image_path(id)
 
     def connect(self, channel: Channel) -> socket.socket:
         """Open a connection to execd."""
@@ -109,36 +107,16 @@ class _Place:
         self.group.remove()
         with contextlib.suppress(FileNotFoundError):
             self.image.unlink()
-        deadline = time.monotonic() + _DISK_RELEASE_S
-        while self._disk_in_use() and time.monotonic() < deadline:
-            time.sleep(0.003)
-
-    def _disk_in_use(self) -> bool:
-        """Whether a loop device still holds the image; the kernel lets go a moment after the last process."""
-        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-            with contextlib.suppress(OSError):
-                if self.image.name in backing.read_text():
-                    return True
-        return False
+        await_release(self.image)
 
 
 def _privileged() -> bool:
     return os.geteuid() == 0
 
 
-def _disk_kind() -> tuple[str, str]:
-    """Return "ext4" and the path of mkfs where images can be mounted, else "tmpfs" and the reason."""
-    if not _privileged():
-        return "tmpfs", "an ordinary user cannot mount disk images"
-    if not os.path.exists("/dev/loop-control"):
-        return "tmpfs", "there are no loop devices here"
-    mkfs = shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
-    return ("ext4", mkfs) if mkfs else ("tmpfs", "mkfs.ext4 is not installed (package e2fsprogs)")
-
-
 def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
     """Return what `jail.launch` is told."""
-    kind, mkfs = _disk_kind()
+    kind, mkfs = disk_kind()
     exposed = sorted({os.path.abspath(sys.base_prefix), os.path.abspath(sys.prefix)})
     return {
         "folder": str(place.folder.path),
@@ -202,7 +180,7 @@ def _check_limits() -> list[Check]:
 
 
 def _check_disk() -> Check:
-    kind, detail = _disk_kind()
+    kind, detail = disk_kind()
     if kind == "ext4":
         return Check("disk limit", True, f"an ext4 image for each sandbox in {disk_folder()}")
     return Check("disk limit", True, f"a tmpfs of that size, which counts as memory: {detail}")

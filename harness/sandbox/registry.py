@@ -23,7 +23,13 @@ def _unsafe_local() -> Backend:
     return UnsafeLocalBackend()
 
 
-_BUILT_IN: dict[str, Callable[[], Backend]] = {"namespace": _namespace, "unsafe-local": _unsafe_local}
+def _docker() -> Backend:
+    from harness.sandbox.docker import DockerBackend
+
+    return DockerBackend()
+
+
+_BUILT_IN: dict[str, Callable[[], Backend]] = {"namespace": _namespace, "docker": _docker, "unsafe-local": _unsafe_local}
 
 
 def backend_names() -> list[str]:

@@ -161,6 +161,7 @@ def _to_json(spec: SandboxSpec) -> dict[str, Any]:
         "relays": [[r.port, str(r.socket)] for r in spec.relays],
         "env": dict(spec.env),
         "labels": dict(spec.labels),
+        "image": spec.image,
     }
 
 
@@ -172,4 +173,5 @@ def _from_json(raw: dict[str, Any]) -> SandboxSpec:
         relays=tuple(Relay(port, Path(path)) for port, path in raw["relays"]),
         env=raw["env"],
         labels=raw["labels"],
+        image=raw["image"],
     )

@@ -23,6 +23,8 @@ from .rootfs import BindPlan, DiskPlan, Root, RootPlan
 
 _NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 _BACKLOG = 256
+# control, commands
+SOCKETS = ("c", "x")
 
 
 class StepFailed(Exception):
@@ -61,9 +63,9 @@ def _launch(plan: dict[str, Any]) -> None:
         # a file, not the folder: a process that opens paths for the agent must hold no folder of the host
         fcntl.flock(os.open("lock", os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_SH)
         record_process("launcher", os.getpid())
-        sockets = [_listen(name) for name in ("c", "x")]
+        sockets = [listen(name) for name in SOCKETS]
         log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        settings = _settings(plan)
+        settings = settings_from(plan)
     root = None if plan["mode"] == "open" else _isolate(plan)
     with _step("first process"):
         _fork_first_process(lambda ready: _first_process(root, settings, sockets, log, ready))
@@ -100,7 +102,8 @@ def record_process(name: str, pid: int) -> None:
     os.rename(f"{name}.new", name)
 
 
-def _listen(name: str) -> socket.socket:
+def listen(name: str) -> socket.socket:
+    """Listen on a socket in the current folder that only its owner may use."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.bind(name)  # in the current folder: the whole path could be too long for a socket
     os.chmod(name, 0o600)
@@ -108,7 +111,8 @@ def _listen(name: str) -> socket.socket:
     return sock
 
 
-def _settings(plan: dict[str, Any]) -> Settings:
+def settings_from(plan: dict[str, Any]) -> Settings:
+    """Return what a plan tells execd; opens what it names."""
     relays = []
     for port, path in plan["relays"]:
         folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)

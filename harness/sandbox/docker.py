@@ -1,0 +1,325 @@
+"""The backend `docker`: containers of a Docker engine on this host, with execd as their first process.
+
+A container has a read-only system from an image, no network, no capability that its own server does not need, and the engine's
+own seccomp profile and masks below execd's filter. Its folder on the host, with execd's sockets, is shown to root inside only.
+Where the harness is root, the commands' limits are control groups of ours, so that execd answers when they are reached, and the
+disk is a mounted image; the container's own limits stand a little above as a second wall.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.sandbox import cgroups, engine, images
+from harness.sandbox.base import Check, Sandbox, SandboxSpec
+from harness.sandbox.client import Channel, ExecdSandbox
+from harness.sandbox.docker_checks import checks
+from harness.sandbox.execd.settings import AGENT_GID, AGENT_UID, PRIVATE_DIR
+from harness.sandbox.host_disk import PLACES, HostDisk, disk_kind
+from harness.sandbox.launching import SYSTEM_PATH, base_environment, check_spec, package_folder
+from harness.sandbox.state import SandboxFolder
+from harness.spec.errors import DojoError, MissingError, SandboxError, SandboxUnavailable
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+NAME = "docker"
+RUNTIME_VARIABLE = "DOJO_DOCKER_RUNTIME"
+_KIND = "dk"
+_GROUPS = "dojo-docker"
+_ID_LABEL, _OWNER_LABEL = "org.dojo.sandbox", "org.dojo.owner"
+_SERVICE = "/usr/lib/dojo-service"
+_ENTRY = ["python3", "-I", "-S", "-c"]
+_PROGRAM = f"import sys; sys.path.append({_SERVICE!r}); from sandbox.jail.container import main; main()"
+# what execd keeps (`syscalls.KEPT_CAPS`); commands of the agent have none
+_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "NET_BIND_SERVICE"]
+# what execd and its workers may take beside the commands
+_RESERVE_MB, _RESERVE_PIDS, _RESERVE_CPUS = 256, 128, 0.5
+_START_S = 120.0
+_LOG_LINES = 15
+
+
+class DockerBackend:
+    """Creates, finds and destroys `docker` sandboxes."""
+
+    name = NAME
+
+    def check(self) -> list[Check]:
+        """Say what the engine gives on this host."""
+        return checks()
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """Make a sandbox and wait until it answers; see `Backend.create`."""
+        check_spec(spec)
+        place = _Place(spec.id)
+        place.folder.create(spec)
+        try:
+            place.build(spec)
+            sandbox = ExecdSandbox(spec, place)
+            place.await_answer(sandbox)
+        except BaseException:
+            place.destroy()
+            raise
+        return sandbox
+
+    def attach(self, id: str) -> Sandbox:
+        """Return the running sandbox ``id``; see `Backend.attach`."""
+        place = _Place(id)
+        sandbox = ExecdSandbox(place.folder.spec(), place)
+        if not sandbox.alive():
+            raise SandboxUnavailable(
+                f"the sandbox {id!r} is dead: {place.cause_of_death()}", hint="destroy it and make a new one"
+            )
+        return sandbox
+
+    def list(self) -> list[str]:
+        """Return the ids of all that exists, dead remains included; without an engine, what lies on this host."""
+        found = {*SandboxFolder.ids(_KIND), *cgroups.Group.names(cgroups.find_hierarchies(), _GROUPS)}
+        with contextlib.suppress(MissingError):
+            docker = engine.client()
+            with engine.speaking("listing containers"):
+                mine = {"label": [f"{_OWNER_LABEL}={os.geteuid()}", _ID_LABEL]}
+                found |= {c.labels[_ID_LABEL] for c in docker.containers.list(all=True, filters=mine, ignore_removed=True)}
+        return sorted(found)
+
+    def destroy(self, id: str) -> None:
+        """Remove ``id`` and all remains of it.
+
+        Raises:
+            MissingError, SandboxUnavailable: there are some, and no engine answers that could remove them.
+        """
+        _Place(id).destroy()
+
+
+class _Place:
+    """One sandbox on this host: its folder, its container, its control group and its disk."""
+
+    def __init__(self, id: str) -> None:
+        self.folder = SandboxFolder(_KIND, id)
+        self.group = cgroups.Group(cgroups.find_hierarchies(), id, _GROUPS)
+        self.disk = HostDisk(self.folder.path / "disk", id)
+        self.container_name = f"dojo-{os.geteuid()}-{id}"
+
+    def build(self, spec: SandboxSpec) -> None:
+        """Make disk, control group and container, and start it.
+
+        Raises:
+            MissingError: no engine, no image, no such runtime.
+            SandboxError, SandboxUnavailable: the engine refuses or fails.
+        """
+        docker = engine.client()
+        image = images.reference(spec.image, "cuda" if spec.limits.gpus else "cpu")
+        with engine.speaking(f"looking for the image {image}"):
+            image_env = dict(entry.split("=", 1) for entry in docker.images.get(image).attrs["Config"].get("Env") or ())
+        if disk_kind()[0] == "ext4":
+            self.disk.create(spec.limits.disk_mb)
+        self.group.create(spec.limits)
+        self._write_plan(spec, image_env)
+        with engine.speaking(f"making the container {self.container_name}"):
+            container = docker.containers.create(image, **self._container(spec))
+        with engine.speaking(f"starting the container {self.container_name}"):
+            container.start()
+
+    def await_answer(self, sandbox: ExecdSandbox) -> None:
+        """Wait until execd answers.
+
+        Raises:
+            SandboxUnavailable: the container ended, or did not answer in time.
+        """
+        deadline = time.monotonic() + _START_S
+        while True:
+            with contextlib.suppress(OSError):
+                self.folder.connect("commands").close()
+                if sandbox.alive():
+                    return
+            container = self._container_found()
+            if container is None or container.status == "exited" or time.monotonic() > deadline:
+                raise SandboxUnavailable(
+                    f"the sandbox {self.folder.id!r} did not come up: {self.cause_of_death()}",
+                    hint="the image needs python3 3.11 or newer; `dojo images verify` looks at it",
+                )
+            time.sleep(0.02)
+
+    def _write_plan(self, spec: SandboxSpec, image_env: dict[str, str]) -> None:
+        """Leave in the folder what execd is told."""
+        path = image_env.pop("PATH", SYSTEM_PATH)
+        rootless = "rootless" in engine.security(engine.facts())
+        counter = self.group.oom_counter or _own_oom_counter()
+        plan = {
+            "mode": "privileged",
+            "owner": 0 if rootless else os.geteuid(),
+            "env": {**image_env, **base_environment(), "PATH": f"/opt/dojo/bin:{path}", **spec.env},
+            "rlimits": cgroups.rlimits(spec.limits, ()),
+            "cgroup_procs": [_inside_group(file) for file in self.group.procs_files],
+            "oom_counter": _inside_group(counter) if self.group.oom_counter else counter,
+            "relays": [[r.port, f"{PRIVATE_DIR}/relay{n}/{r.socket.name}"] for n, r in enumerate(spec.relays)],
+        }
+        part = self.folder.path / "plan.json"
+        part.touch(0o600)
+        part.write_text(json.dumps(plan))
+
+    def _container(self, spec: SandboxSpec) -> dict[str, Any]:
+        """Return what the engine is asked for."""
+        from docker.types import DeviceRequest, LogConfig, Ulimit
+
+        limits = spec.limits
+        own_group = bool(self.group.procs_files)
+        options: dict[str, Any] = {
+            "name": self.container_name,
+            "entrypoint": _ENTRY,
+            "command": [_PROGRAM],
+            "user": "0:0",
+            "working_dir": "/",
+            "hostname": "sandbox",
+            "network_mode": "none",
+            "sysctls": {"net.ipv6.conf.all.disable_ipv6": "0"} if Path("/proc/sys/net/ipv6").exists() else {},
+            "read_only": True,
+            "cap_drop": ["ALL"],
+            "cap_add": _CAPABILITIES,
+            "security_opt": ["no-new-privileges:true", "label=disable"],
+            "mem_limit": f"{limits.memory_mb + _RESERVE_MB}m",
+            "memswap_limit": f"{limits.memory_mb + _RESERVE_MB}m",
+            "pids_limit": limits.pids + _RESERVE_PIDS,
+            "nano_cpus": int(min(os.cpu_count() or 1, limits.cpus + (_RESERVE_CPUS if own_group else 0)) * 1e9),
+            "ulimits": [Ulimit(name="core", soft=0, hard=0)],
+            "log_config": LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
+            "labels": {**spec.labels, _ID_LABEL: spec.id, _OWNER_LABEL: str(os.geteuid())},
+            "runtime": os.environ.get(RUNTIME_VARIABLE) or None,
+            "mounts": self._mounts(spec),
+            "detach": True,
+        }
+        if disk_kind()[0] != "ext4":
+            size = f"size={limits.disk_mb}m,nosuid,nodev,exec"
+            options["tmpfs"] = {target: f"{size},mode={mode:o}" for target, mode in PLACES.values()}
+            options["tmpfs"]["/workspace"] += f",uid={AGENT_UID},gid={AGENT_GID}"
+        if own_group and cgroups.find_hierarchies().version == 2:
+            # to enter a group that lies beside the container's own; what is shown of the tree is read-only
+            options["cgroupns"] = "host"
+        if limits.gpus:
+            options["device_requests"] = [DeviceRequest(count=limits.gpus, capabilities=[["gpu"]])]
+        return options
+
+    def _mounts(self, spec: SandboxSpec) -> list[Any]:
+        service = Path(package_folder()) / "sandbox"
+        found = [
+            _bind(self.folder.path, PRIVATE_DIR, writable=True),
+            _bind(service / "execd", f"{_SERVICE}/sandbox/execd"),
+            _bind(service / "jail", f"{_SERVICE}/sandbox/jail"),
+            *(_bind(m.source.resolve(), m.target, writable=m.writable) for m in spec.mounts),
+            *(_bind(r.socket.parent.resolve(), f"{PRIVATE_DIR}/relay{n}") for n, r in enumerate(spec.relays)),
+        ]
+        if disk_kind()[0] == "ext4":
+            found += [_bind(self.disk.folder / name, target, writable=True) for name, (target, _) in PLACES.items()]
+        for file in self.group.procs_files:
+            found.append(_bind(Path(file), _inside_group(file), writable=True))
+        if self.group.oom_counter:
+            found.append(_bind(Path(self.group.oom_counter), _inside_group(self.group.oom_counter)))
+        return found
+
+    def connect(self, channel: Channel) -> socket.socket:
+        """Open a connection to execd."""
+        return self.folder.connect(channel)
+
+    def cause_of_death(self) -> str:
+        """Say what the engine knows about why it does not answer."""
+        if not self.folder.path.exists():
+            return "it was destroyed"
+        try:
+            container = self._container_found()
+        except DojoError as exc:
+            return exc.message
+        if container is None:
+            return "its container is gone"
+        state = container.attrs["State"]
+        if state["Running"]:
+            said = "its container runs"
+        elif state["Status"] == "created":
+            said = f"its container did not start: {state['Error']}"
+        else:
+            why = "it ran out of memory" if state["OOMKilled"] else state["Error"] or f"exit code {state['ExitCode']}"
+            said = f"its container ended: {why}"
+        with contextlib.suppress(DojoError), engine.speaking("reading the container's log"):
+            if words := container.logs(tail=_LOG_LINES).decode(errors="replace").strip():
+                return f"{said}; execd's last words: {words[-2000:]}"
+        return said
+
+    def measured(self) -> tuple[float | None, float | None, int]:
+        """Return what the control group counted."""
+        if not self.group.procs_files:
+            return None, None, 0
+        try:
+            return self.group.cpu_s(), self.group.memory_peak_mb(), self.group.oom_kills()
+        except FileNotFoundError:
+            return None, None, 0
+
+    def destroy(self) -> None:
+        """Remove everything of it."""
+        self._remove_container()
+        self.group.kill()
+        self.disk.remove()
+        self.folder.remove(self.group.kill)
+        self.group.remove()
+
+    def _remove_container(self) -> None:
+        from docker.errors import APIError, NotFound
+
+        try:
+            container = self._container_found()
+        except MissingError:
+            if self.folder.path.exists():
+                raise  # its container may run
+            return
+        if container is None:
+            return
+        with engine.speaking(f"removing the container {self.container_name}"):
+            try:
+                container.remove(force=True, v=True)
+            except NotFound:
+                return
+            except APIError as exc:
+                if exc.response is None or exc.response.status_code != 409:  # 409: somebody else removes it now
+                    raise
+        self._await_removal()
+
+    def _await_removal(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while self._container_found() is not None:
+            if time.monotonic() > deadline:
+                raise SandboxError(f"the container {self.container_name} does not go away", hint="docker rm -f it")
+            time.sleep(0.02)
+
+    def _container_found(self) -> Container | None:
+        from docker.errors import NotFound
+
+        docker = engine.client()
+        with engine.speaking(f"looking for the container {self.container_name}"):
+            try:
+                return docker.containers.get(self.container_name)
+            except NotFound:
+                return None
+
+
+def _bind(source: Path, target: str, *, writable: bool = False) -> Any:
+    from docker.types import Mount as DockerMount
+
+    mount = DockerMount(target=target, source=str(source), type="bind", read_only=not writable, propagation="rprivate")
+    mount["BindOptions"]["NonRecursive"] = True  # what is mounted below would not be read-only
+    return mount
+
+
+def _inside_group(file: str) -> str:
+    """Return where a control group's file is shown inside; the controller's name keeps files of version 1 apart."""
+    return f"{PRIVATE_DIR}/group/{file.strip('/').replace('/', '-')[-100:]}"
+
+
+def _own_oom_counter() -> str:
+    """Return where a container finds its own counter, for a harness that may not make groups."""
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return "/sys/fs/cgroup/memory.events"
+    return "/sys/fs/cgroup/memory/memory.oom_control" if Path("/sys/fs/cgroup/memory").is_dir() else ""
