@@ -18,7 +18,7 @@ from harness.executor.local import LocalExecutor
 from harness.executor.planner import BatchPlan, plan_batch, profile_of, record_plan
 from harness.executor.slots import Slots
 from harness.sandbox.base import Check
-from harness.sandbox.registry import get_backend
+from harness.sandbox.registry import backend_names, get_backend
 from harness.session.lifecycle import RunSession
 from harness.session.place import Assets
 from harness.session.regrade import regrade
@@ -207,7 +207,7 @@ class Dojo:
         """Remove what dead harnesses left on this host; return what was (or would be) removed."""
         from harness.executor.leftovers import remove_leftovers
 
-        return remove_leftovers(self.store, [get_backend(self._sandbox)], dry_run=dry_run)
+        return remove_leftovers(self.store, [get_backend(name) for name in backend_names()], dry_run=dry_run)
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def diagnose(home: Path, cache: Path, sandbox: str, area: str | None = None) -> 
         "sandbox": lambda: get_backend(sandbox).check(),
         "data": lambda: _data(cache),
         "gpu": _gpu,
-        "docker": _docker,
+        "docker": lambda: get_backend("docker").check(),
         "k8s": lambda: [Check("kubernetes", False, "this version has no kubernetes backend", "use --sandbox namespace")],
         "gateway": lambda: [Check("gateway", False, "this version has no LLM gateway", "use agents that plan offline")],
     }
@@ -87,7 +87,3 @@ def _gpu() -> list[Check]:
     if not devices:
         return [Check("gpu", False, "no NVIDIA device in /dev", "the mini profiles run on a CPU; full ones need a GPU machine")]
     return [Check("gpu", True, ", ".join(devices))]
-
-
-def _docker() -> list[Check]:
-    return [Check("docker", False, "this version has no docker backend", "use --sandbox namespace")]

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.sandbox.base import Backend
 from harness.sandbox.runtime import runtime_root
 from harness.session.collect import unseal_and_remove
+from harness.spec.errors import DojoError
 from harness.spec.outcome import RunState
 from harness.store.database import Store
 
@@ -29,9 +30,8 @@ def remove_leftovers(store: Store, backends: Sequence[Backend], *, dry_run: bool
     for backend in backends:
         for sandbox in backend.list():
             if reason := _reason(sandbox, states, store.home):
-                found.append({"kind": "sandbox", "id": sandbox, "detail": f"{backend.name}: {reason}"})
-                if not dry_run:
-                    backend.destroy(sandbox)
+                kept = "" if dry_run else _destroy(backend, sandbox)
+                found.append({"kind": "sandbox", "id": sandbox, "detail": f"{backend.name}: {reason}{kept}"})
     for folder in sorted((runtime_root() / "runs").glob("*")):
         if reason := _run_reason(folder.name, states, store.home):
             found.append({"kind": "runtime", "id": folder.name, "detail": reason})
@@ -45,6 +45,15 @@ def remove_leftovers(store: Store, backends: Sequence[Backend], *, dry_run: bool
                 if not dry_run:
                     unseal_and_remove(folder)
     return found
+
+
+def _destroy(backend: Backend, sandbox: str) -> str:
+    """Remove a sandbox; say why it is still there where that failed."""
+    try:
+        backend.destroy(sandbox)
+    except DojoError as exc:
+        return f"; not removed: {exc.message} ({exc.hint})"
+    return ""
 
 
 def _reason(sandbox: str, states: dict[str, RunState], home: Path) -> str:

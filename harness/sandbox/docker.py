@@ -105,6 +105,7 @@ class _Place:
         self.group = cgroups.Group(cgroups.find_hierarchies(), id, _GROUPS)
         self.disk = HostDisk(self.folder.path / "disk", id)
         self.container_name = f"dojo-{os.geteuid()}-{id}"
+        self._asked = self.folder.path / "asked"  # from here on there may be a container
 
     def build(self, spec: SandboxSpec) -> None:
         """Make disk, control group and container, and start it.
@@ -121,6 +122,7 @@ class _Place:
             self.disk.create(spec.limits.disk_mb)
         self.group.create(spec.limits)
         self._write_plan(spec, image_env)
+        self._asked.touch()
         with engine.speaking(f"making the container {self.container_name}"):
             container = docker.containers.create(image, **self._container(spec))
         with engine.speaking(f"starting the container {self.container_name}"):
@@ -272,7 +274,7 @@ class _Place:
         try:
             container = self._container_found()
         except MissingError:
-            if self.folder.path.exists():
+            if self._asked.exists():
                 raise  # its container may run
             return
         if container is None:
