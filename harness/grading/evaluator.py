@@ -69,6 +69,7 @@ class Evaluator:
         limits: Limits,
         split: str,
         submission_dir: Path | None = None,
+        gpus: tuple[str, ...] = (),
     ) -> Evaluator:
         """Create a grader sandbox without network and start the worker in it; returns while the model is still loading.
 
@@ -83,6 +84,7 @@ class Evaluator:
             limits: hard limits of the sandbox.
             split: name of the split, for the verdict.
             submission_dir: a sealed submission to mount read-only; `score` of this directory copies nothing.
+            gpus: numbers of the GPUs it gets, see `SandboxSpec`.
 
         Raises:
             IsolationUnavailable, SandboxUnavailable: from the backend.
@@ -103,7 +105,7 @@ class Evaluator:
             "dojo.primary": load_task_config(task_dir / "task.toml").metadata.dojo.metric.name,
             "dojo.generation": generation.model_dump_json(),
         }
-        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader"))
+        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader", gpus=gpus))
         return cls._owning(sandbox)
 
     @classmethod

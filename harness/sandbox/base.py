@@ -41,6 +41,7 @@ class SandboxSpec:
     """What a sandbox is made of. ``id`` is unique on the host and is all that is needed to attach again.
 
     ``image`` is the name of an image of `images/`, for backends that make sandboxes of images; others show the host's system.
+    ``gpus`` are the numbers of the host's GPUs that are shown; empty with ``limits.gpus`` above 0: any that many.
     """
 
     id: str
@@ -50,6 +51,7 @@ class SandboxSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     image: str = "task"
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,8 @@ class _Place:
             # to enter a group that lies beside the container's own; what is shown of the tree is read-only
             options["cgroupns"] = "host"
         if limits.gpus:
-            options["device_requests"] = [DeviceRequest(count=limits.gpus, capabilities=[["gpu"]])]
+            chosen = {"device_ids": list(spec.gpus)} if spec.gpus else {"count": limits.gpus}
+            options["device_requests"] = [DeviceRequest(**chosen, capabilities=[["gpu"]])]
         return options
 
     def _mounts(self, spec: SandboxSpec) -> list[Any]:

@@ -6,12 +6,12 @@ import contextlib
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.client import Channel, ExecdSandbox
+from harness.sandbox.gpus import gpu_numbers
 from harness.sandbox.host_disk import await_release, disk_kind, image_path
 from harness.sandbox.launching import base_environment, check_spec, disk_folder, package_folder, run_jail
 from harness.sandbox.state import SandboxFolder
@@ -39,9 +39,9 @@ class NamespaceBackend:
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox and wait until it answers; see `Backend.create`."""
         check_spec(spec)
-        if len(gpu_devices()) < spec.limits.gpus:
+        if len(gpu_numbers()) < spec.limits.gpus:
             raise MissingError(
-                f"the sandbox needs {spec.limits.gpus} GPUs and this host shows {len(gpu_devices())}",
+                f"the sandbox needs {spec.limits.gpus} GPUs and this host shows {len(gpu_numbers())}",
                 hint="look for /dev/nvidia0",
             )
         place = _Place(spec.id)
@@ -125,7 +125,7 @@ def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
         "exposed": exposed,
         "hidden": [package_folder()],
         "binds": [{"source": str(m.source.resolve()), "target": m.target, "writable": m.writable} for m in spec.mounts],
-        "gpus": spec.limits.gpus,
+        "gpus": list(spec.gpus or gpu_numbers()[: spec.limits.gpus]),
         "env": base_environment() | dict(spec.env),
         "rlimits": cgroups.rlimits(spec.limits, cgroups.find_hierarchies().missing),
         "cgroup_procs": place.group.procs_files,
@@ -187,12 +187,7 @@ def _check_disk() -> Check:
 
 
 def _check_gpus() -> Check:
-    devices = gpu_devices()
-    if not devices:
+    numbers = gpu_numbers()
+    if not numbers:
         return Check("gpus", True, "no NVIDIA device here; sandboxes with gpus > 0 are refused")
-    return Check("gpus", True, f"{', '.join(devices)} can be passed in; all of them, whatever number is asked for")
-
-
-def gpu_devices() -> list[str]:
-    """Return the NVIDIA devices of this host that stand for one GPU each."""
-    return sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
+    return Check("gpus", True, f"{', '.join(f'/dev/nvidia{n}' for n in numbers)}; a sandbox is shown its own")

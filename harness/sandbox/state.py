@@ -162,6 +162,7 @@ def _to_json(spec: SandboxSpec) -> dict[str, Any]:
         "env": dict(spec.env),
         "labels": dict(spec.labels),
         "image": spec.image,
+        "gpus": list(spec.gpus),
     }
 
 
@@ -174,4 +175,5 @@ def _from_json(raw: dict[str, Any]) -> SandboxSpec:
         env=raw["env"],
         labels=raw["labels"],
         image=raw["image"],
+        gpus=tuple(raw["gpus"]),
     )

@@ -16,6 +16,7 @@ from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.grading.evaluator import Evaluator
 from harness.sandbox.base import Backend, Mount, Relay, Sandbox, SandboxSpec
+from harness.sandbox.gpus import claim, gpu_numbers
 from harness.sandbox.runtime import runtime_root
 from harness.session import dojo_tool
 from harness.spec.errors import GraderFailure, SandboxUnavailable
@@ -79,7 +80,9 @@ class Place:
         relays = (Relay(API_PORT, self.socket),)
         labels = {"dojo.run": self.spec.id}
         self.backend.create(
-            SandboxSpec(self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels)
+            SandboxSpec(
+                self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels, gpus=self.gpus()
+            )
         )
         if self.own:
             self.backend.create(
@@ -95,6 +98,10 @@ class Place:
         task = self.backend.attach(self.sandbox_id("task"))
         return task, self.backend.attach(self.sandbox_id("agent")) if self.own else task
 
+    def gpus(self) -> tuple[str, ...]:
+        """Return the GPUs of this run, claimed at the first call; all its sandboxes share them."""
+        return claim(self.runtime, self.spec.limits.gpus, gpu_numbers())
+
     def evaluator(self, split: str, submission: Path | None = None) -> Evaluator:
         """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first."""
         role = "dev" if split == "dev" else "grade"
@@ -109,6 +116,7 @@ class Place:
             few_shot_path=prepared.few_shot_path,
             generation=self.spec.generation,
             limits=self.spec.limits,
+            gpus=self.gpus(),
             split=split,
             submission_dir=submission,
         )

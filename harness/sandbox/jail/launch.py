@@ -134,7 +134,7 @@ def _root_plan(plan: dict[str, Any]) -> RootPlan:
         exposed=tuple(plan["exposed"]),
         hidden=tuple(plan["hidden"]),
         binds=tuple(BindPlan(**bind) for bind in plan["binds"]),
-        gpus=plan["gpus"] > 0,
+        gpus=tuple(plan["gpus"]),
     )
 
 

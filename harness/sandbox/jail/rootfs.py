@@ -70,7 +70,7 @@ class RootPlan(NamedTuple):
     exposed: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     binds: tuple[BindPlan, ...] = ()
-    gpus: bool = False
+    gpus: tuple[str, ...] = ()
 
 
 class Root:
@@ -197,11 +197,12 @@ class Root:
             if os.path.exists(path):
                 self.bind(BindPlan(os.path.realpath(path), path))
 
-    def _devices(self, gpus: bool) -> None:
+    def _devices(self, gpus: tuple[str, ...]) -> None:
         folder = self.folder("/dev")
         names = list(_DEVICES)
         if gpus:
-            names += [name for name in os.listdir("/dev") if name.startswith("nvidia")]
+            shared = [name for name in os.listdir("/dev") if name.startswith("nvidia") and not name[6:].isdigit()]
+            names += [*shared, *(f"nvidia{number}" for number in gpus)]
         for name in names:
             self.bind(BindPlan(f"/dev/{name}", f"/dev/{name}", writable=True, devices=True))
         os.makedirs(f"{folder}/pts")
