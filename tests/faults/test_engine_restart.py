@@ -33,7 +33,7 @@ class Engine:
         command = [
             "dockerd", "--host", self.address, "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec",
             "--pidfile", f"{self.folder}/pid", "--bridge", "none", "--iptables=false", "--ip-forward=false",
-            f"--live-restore={str(self._live_restore).lower()}",
+            f"--live-restore={str(self._live_restore).lower()}", "--add-runtime", f"second={shutil.which('runc')}",
         ]  # fmt: skip
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -126,9 +126,13 @@ def test_a_restart_of_the_engine_is_not_noticed_inside(own_engine: Engine, id: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("own_engine", [False], indirect=True, ids=["no-live-restore"])
-def test_sandboxes_that_end_with_their_engine_say_so_and_can_be_removed(own_engine: Engine, id: str) -> None:
+def test_sandboxes_that_end_with_their_engine_say_so_and_can_be_removed(
+    own_engine: Engine, id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOJO_DOCKER_RUNTIME", "second")
     backend = DockerBackend()
     sandbox = backend.create(SandboxSpec(id, LIMITS))
+    assert engine.client().containers.get(f"dojo-{os.geteuid()}-{id}").attrs["HostConfig"]["Runtime"] == "second"
     assert sandbox.exec(["true"]).ok
     own_engine.stop()
     with pytest.raises(SandboxUnavailable, match=r"no Docker engine answers|engine does not answer"):
