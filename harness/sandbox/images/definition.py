@@ -1,0 +1,144 @@
+"""What images there are, read from `images/images.toml`, and what each depends on.
+
+An image is known by a digest of all that it is made of (its Dockerfile, the packages it wants, their pinned versions, and the
+same of what it is built on), so that anyone can tell whether a built one is up to date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from harness.spec.base import Spec
+from harness.spec.errors import MissingError, NotFoundError
+
+FOLDER = Path(__file__).resolve().parents[3]
+INPUTS_LABEL = "org.dojo.inputs"
+
+
+class Definition(Spec):
+    """A section of images.toml."""
+
+    holds: str = Field(description="what is in it, for people")
+    variants: tuple[str, ...] = Field(min_length=1)
+    on: str | None = Field(None, description="the image it is built on")
+    from_: str | None = Field(None, alias="from", description="or the one of a registry")
+    packages: tuple[str, ...] = Field((), description="Debian packages of a base made without a registry")
+    extras: tuple[str, ...] = Field((), description="lists of pyproject.toml; empty text: its own dependencies")
+    cuda_extras: tuple[str, ...] = Field((), description="lists for the variant cuda alone")
+    requirements: tuple[str, ...] = Field((), description="requirements beside those lists")
+    project: tuple[str, ...] = Field((), description="files and folders of the project that are copied in")
+
+    @model_validator(mode="after")
+    def _stands_on_one(self) -> Self:
+        if (self.on is None) == (self.from_ is None):
+            raise ValueError("an image stands either `on` another or `from` one of a registry")
+        return self
+
+
+class Image(Spec):
+    """One image that can be built: a definition and a variant of it."""
+
+    name: str
+    variant: str
+    definition: Definition
+
+    @property
+    def tag(self) -> str:
+        """What it is called in the engine."""
+        return f"dojo/{self.name}:{self.variant}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its Dockerfile lies."""
+        return FOLDER / "images" / self.name
+
+    @property
+    def parent(self) -> Image | None:
+        """The image it is built on, if that is one of ours."""
+        if self.definition.on is None:
+            return None
+        return find_image(self.definition.on, self.variant)
+
+    def requirements(self) -> tuple[str, ...]:
+        """Return what pip installs into it."""
+        with open(FOLDER / "pyproject.toml", "rb") as file:
+            project = tomllib.load(file)["project"]
+        extras = self.definition.extras + (self.definition.cuda_extras if self.variant == "cuda" else ())
+        lists = [project["optional-dependencies"][extra] if extra else project["dependencies"] for extra in extras]
+        return tuple(dict.fromkeys([*(line for lines in lists for line in lines), *self.definition.requirements]))
+
+    def constraints(self) -> str:
+        """Return the project's pinned versions; none for an image that has another Python."""
+        return (FOLDER / "constraints.txt").read_text(encoding="utf-8") if self.definition.extras else ""
+
+
+def all_images() -> tuple[Image, ...]:
+    """Return every image and variant, what others are built on first.
+
+    Raises:
+        MissingError: this is no checkout of the project.
+    """
+    path = FOLDER / "images" / "images.toml"
+    if not path.is_file():
+        raise MissingError(
+            "images are defined in the project's folder images/, which is not beside this package",
+            hint="run dojo from a checkout, or name a built image in DOJO_IMAGE_TASK and DOJO_IMAGE_GRADER",
+        )
+    found = TypeAdapter(dict[str, Definition]).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    return tuple(
+        Image(name=name, variant=v, definition=definition) for name, definition in found.items() for v in definition.variants
+    )
+
+
+def find_image(name: str, variant: str) -> Image:
+    """Return the image ``name`` in this variant; an image that has only one is meant whatever is asked for.
+
+    Raises:
+        NotFoundError: there is no such image or variant; says which there are.
+    """
+    named = [image for image in all_images() if image.name == name]
+    if not named:
+        raise NotFoundError.named("image", name, sorted({image.name for image in all_images()}))
+    if len(named) == 1:
+        return named[0]
+    for image in named:
+        if image.variant == variant:
+            return image
+    raise NotFoundError.named(f"variant of the image {name}", variant, [image.variant for image in named])
+
+
+def reference(name: str, variant: str) -> str:
+    """Return what the engine is asked for: ``$DOJO_IMAGE_<NAME>`` where that is set, else the image that is built here."""
+    return os.environ.get(f"DOJO_IMAGE_{name.upper()}") or find_image(name, variant).tag
+
+
+def inputs_digest(image: Image) -> str:
+    """Return a SHA-256 over everything the image is made of, however it is built."""
+    found = hashlib.sha256()
+    parent = image.parent
+    parts = [
+        inputs_digest(parent) if parent else f"{image.definition.from_} {image.definition.packages}",
+        (image.folder / "Dockerfile").read_text(encoding="utf-8"),
+        "\n".join(image.requirements()),
+        image.constraints(),
+        *(f"{path.relative_to(FOLDER)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in project_files(image)),
+    ]
+    for part in parts:
+        found.update(len(part).to_bytes(8, "big") + part.encode())
+    return found.hexdigest()
+
+
+def project_files(image: Image) -> list[Path]:
+    """Return the project's files that are copied into the image, in a fixed order."""
+    found: list[Path] = []
+    for name in image.definition.project:
+        path = FOLDER / name
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [p for p in inside if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".")]
+    return found

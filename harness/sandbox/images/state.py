@@ -1,0 +1,75 @@
+"""Whether images are built: what the engine has, and what the lock file says it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, TypeAdapter
+
+from harness.sandbox import engine
+from harness.sandbox.images.definition import FOLDER, INPUTS_LABEL, Image, inputs_digest
+from harness.spec.base import Spec
+
+LOCK = FOLDER / "images" / "lock.json"
+
+
+class Locked(Spec):
+    """What the lock file records of one built image."""
+
+    inputs: str = Field(description="digest of everything it was made of")
+    digest: str = Field(description="the engine's id of the image: a SHA-256 of its configuration and layers")
+    base: str = Field(description="what it was built on")
+    way: str = Field(description="registry or offline")
+    built: str = Field(description="date of the build, UTC")
+    size_mb: int
+
+
+class Built(Spec):
+    """An image as the engine has it."""
+
+    digest: str
+    inputs: str
+    size_mb: int
+    created: str
+
+
+def built(image: Image) -> Built | None:
+    """Return what the engine has under the image's tag.
+
+    Raises:
+        MissingError, SandboxUnavailable: no engine answers.
+    """
+    from docker.errors import ImageNotFound
+
+    docker = engine.client()
+    with engine.speaking(f"looking for the image {image.tag}"):
+        try:
+            attrs: dict[str, Any] = docker.images.get(image.tag).attrs
+        except ImageNotFound:
+            return None
+    labels = attrs["Config"].get("Labels") or {}
+    return Built(
+        digest=attrs["Id"], inputs=labels.get(INPUTS_LABEL, ""), size_mb=round(attrs["Size"] / 1e6), created=attrs["Created"][:19]
+    )
+
+
+def up_to_date(image: Image, found: Built | None) -> bool:
+    """Whether what the engine has is made of what the project says now."""
+    return found is not None and found.inputs == inputs_digest(image)
+
+
+def read_lock(path: Path = LOCK) -> dict[str, Locked]:
+    """Return tag → what was recorded; empty without a lock file."""
+    if not path.exists():
+        return {}
+    return TypeAdapter(dict[str, Locked]).validate_json(path.read_bytes())
+
+
+def write_lock(entries: dict[str, Locked], path: Path = LOCK) -> None:
+    """Write the lock file, sorted, so that its changes can be read."""
+    rows = {tag: entries[tag].model_dump() for tag in sorted(entries)}
+    part = path.with_suffix(".new")
+    part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    part.rename(path)
