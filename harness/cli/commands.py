@@ -17,6 +17,7 @@ ROOT = {
     "tasks": ("harness.cli.tasks:tasks", "List, show, check and score with tasks."),
     "agents": ("harness.cli.agents:agents", "List, check and start agents."),
     "data": ("harness.cli.data:data", "List, prepare and verify the tasks' data."),
+    "images": ("harness.cli.images:images", "List, build and verify images for the Docker backend."),
     "config": ("harness.cli.config:config", "Show settings and where they come from."),
     "schema": ("harness.cli.schema:schema", "Print the JSON schemas of files and results."),
     "doctor": ("harness.cli.doctor:doctor", "Check this machine: each check is ok or says what to do."),
@@ -38,5 +39,10 @@ DATA = {
     "list": ("harness.cli.data:list_data", "List prepared data and models in the cache."),
     "prepare": ("harness.cli.data:prepare_data", "Prepare a task's data and base model."),
     "verify": ("harness.cli.data:verify_data", "Check prepared data against its checksums."),
+}
+IMAGES = {
+    "list": ("harness.cli.images:list_images", "List images and whether they are built."),
+    "build": ("harness.cli.images:build_images", "Build images, from a registry or without one."),
+    "verify": ("harness.cli.images:verify_images", "Check images and try what they hold."),
 }
 CONFIG = {"show": ("harness.cli.config:show_config", "Print each setting with its origin.")}

@@ -21,13 +21,13 @@ _NO_WHEELS = "dojo/wheels:none"
 _SUITE = "bookworm"
 
 
-def choose_way(image: Image, asked: Way | None, say: Say) -> Way:
+def choose_way(image: Image, asked: str | None, say: Say) -> Way:
     """Return how to build: as asked; else from the registry where its base can be had, and offline where not."""
     root = image
     while root.parent is not None:
         root = root.parent
-    if asked:
-        return asked
+    if asked in ("registry", "offline"):
+        return asked  # type: ignore[return-value]
     if built(root) is not None and (locked := read_lock().get(root.tag)):
         return "offline" if locked.way == "offline" else "registry"
     base = str(root.definition.from_)
@@ -67,7 +67,7 @@ def build(image: Image, way: Way, cache: Path, say: Say) -> bool:
         arguments = {"BASE": base}
         if image.requirements():
             arguments |= {"WHEELS": wheels, "PIP_ARGS": pip_args}
-        _docker_build(image, context, arguments)
+        _docker_build(image, context, arguments, way)
     if wheels != _NO_WHEELS:
         subprocess.run([_docker(), "rmi", wheels], capture_output=True, check=False)
     _lock(image, base, way)
@@ -84,8 +84,10 @@ def _write_context(image: Image, context: Path) -> None:
         shutil.copy2(path, target)
 
 
-def _docker_build(image: Image, context: Path, arguments: dict[str, str]) -> None:
+def _docker_build(image: Image, context: Path, arguments: dict[str, str], way: Way) -> None:
     command = [_docker(), "build", "--progress=plain", "--tag", image.tag, "--label", f"{INPUTS_LABEL}={inputs_digest(image)}"]
+    if way == "offline":
+        command += ["--network", "none"]
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     done = subprocess.run([*command, str(context)], capture_output=True, text=True, check=False, env=_buildkit())

@@ -55,6 +55,20 @@ def built(image: Image) -> Built | None:
     )
 
 
+def describe(image: Image) -> dict[str, Any]:
+    """Return the image as a row for people: what it holds, and whether it is built and up to date."""
+    found = built(image)
+    return {
+        "image": image.tag,
+        "holds": image.definition.holds,
+        "built": found is not None,
+        "up_to_date": up_to_date(image, found),
+        "size_mb": found.size_mb if found else 0,
+        "digest": found.digest if found else "",
+        "inputs": inputs_digest(image),
+    }
+
+
 def up_to_date(image: Image, found: Built | None) -> bool:
     """Whether what the engine has is made of what the project says now."""
     return found is not None and found.inputs == inputs_digest(image)

@@ -32,14 +32,10 @@ def fetch_wheels(image: Image, cache: Path, say: Say) -> Path:
     (folder / "requirements.txt").write_text("\n".join(["pip", *lines]) + "\n")
     (folder / "constraints.txt").write_text(constraints)
     say(f"fetching wheels for {image.tag}")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
-    command += ["--python-version", _PYTHON, "--dest", str(folder)]
-    command += ["-c", str(folder / "constraints.txt"), "-r", str(folder / "requirements.txt")]
-    # packages that have no wheel at all are built here, which pip does only for its own Python
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        own = [part for part in command if part not in ("--only-binary=:all:", "--python-version", _PYTHON)]
-        done = subprocess.run([*own[:3], "wheel", *own[4:]], capture_output=True, text=True, check=False)
+    wanted = ["-c", str(folder / "constraints.txt"), "-r", str(folder / "requirements.txt")]
+    done = _pip("download", "--only-binary=:all:", "--python-version", _PYTHON, "--dest", str(folder), *wanted)
+    if done.returncode:  # something has no wheel and is built here, which pip does only for its own Python
+        done = _pip("wheel", "--wheel-dir", str(folder), *wanted)
     if done.returncode:
         raise MissingError(
             f"pip cannot fetch what {image.tag} wants: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}",
@@ -53,6 +49,11 @@ def fetch_wheels(image: Image, cache: Path, say: Say) -> Path:
         )
     (folder / "complete").touch()
     return folder
+
+
+def _pip(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    return subprocess.run([sys.executable, "-m", "pip", command, *quiet, *arguments], capture_output=True, text=True, check=False)
 
 
 def pack(folder: Path | None, target: Path) -> None:
