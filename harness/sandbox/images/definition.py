@@ -140,5 +140,9 @@ def project_files(image: Image) -> list[Path]:
     for name in image.definition.project:
         path = FOLDER / name
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [p for p in inside if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".")]
+        found += [
+            p
+            for p in inside
+            if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".") and p.name != "lock.json"
+        ]
     return found
