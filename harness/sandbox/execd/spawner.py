@@ -129,10 +129,10 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 def _serve(control: socket.socket) -> None:
     """Be the spawner until the worker is gone."""
+    syscalls.set_name(IDLE_NAME)  # first, or for a moment it would count as a command of the agent's
     become_agent()
     os.umask(0o022)
     os.setsid()
-    syscalls.set_name(IDLE_NAME)
     while True:
         head, descriptors, _, _ = control.recvmsg(_LENGTH.size, socket.CMSG_SPACE(_STANDARD * 4), socket.MSG_CMSG_CLOEXEC)
         if not head:
