@@ -18,7 +18,7 @@ fi
 if ! command -v dockerd >/dev/null; then
   command -v apt-get >/dev/null || die "dockerd is not installed" "install Docker Engine for your system: https://docs.docker.com/engine/install/"
   apt-get update -qq >&2 || true
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io iptables ca-certificates e2fsprogs >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io iptables ca-certificates e2fsprogs mmdebstrap >&2
 fi
 if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
   systemctl start docker
