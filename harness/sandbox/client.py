@@ -204,7 +204,10 @@ class ExecdSandbox:
         Raises:
             SandboxUnavailable: the sandbox is gone.
         """
-        self._simple("ping")
+        try:
+            self._simple("ping")
+        except SandboxUnavailable:  # the workers of other connections went with it; execd itself answers a new one
+            self._simple("ping")
         kills = self._place.measured()[2]
         killed, self._kills_seen = kills > self._kills_seen, kills
         reason = b"execd's worker for this command was killed for want of memory\n" if killed else b"execd's worker was killed\n"
