@@ -14,8 +14,9 @@ from typing import Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from harness.sandbox.images.pins import Pins, agree, pin_path, read_pins
 from harness.spec.base import Spec
-from harness.spec.errors import MissingError, NotFoundError
+from harness.spec.errors import MissingError, NotFoundError, SpecError
 
 FOLDER = Path(__file__).resolve().parents[3]
 INPUTS_LABEL = "org.dojo.inputs"
@@ -28,25 +29,33 @@ class Definition(Spec):
     variants: tuple[str, ...] = Field(min_length=1)
     on: str | None = Field(None, description="the image it is built on")
     from_: str | None = Field(None, alias="from", description="or the one of a registry")
-    packages: tuple[str, ...] = Field((), description="Debian packages of a base made without a registry")
+    debian: tuple[str, ...] = Field((), description="Debian packages that stand in for `from` where there is no registry")
+    packages: tuple[str, ...] = Field((), description="Debian packages that it has beside what it stands on")
+    cuda_packages: tuple[str, ...] = Field((), description="the same for the variant cuda alone")
     extras: tuple[str, ...] = Field((), description="lists of pyproject.toml; empty text: its own dependencies")
     cuda_extras: tuple[str, ...] = Field((), description="lists for the variant cuda alone")
     requirements: tuple[str, ...] = Field((), description="requirements beside those lists")
     project: tuple[str, ...] = Field((), description="files and folders of the project that are copied in")
+    user: str = Field("agent", description="who its processes are when nothing is said")
+    works: str = Field(description="a Python program that must run inside, without network, as the agent")
+    build_mb: dict[str, int] = Field(description="variant → disk that a build takes at most, wheels and what it leaves included")
 
     @model_validator(mode="after")
     def _stands_on_one(self) -> Self:
         if (self.on is None) == (self.from_ is None):
             raise ValueError("an image stands either `on` another or `from` one of a registry")
+        if set(self.build_mb) != set(self.variants):
+            raise ValueError("build_mb has a number for each variant")
         return self
 
 
 class Image(Spec):
-    """One image that can be built: a definition and a variant of it."""
+    """One image that can be built: a definition and a variant of it, in the checkout ``root``."""
 
     name: str
     variant: str
     definition: Definition
+    root: Path = FOLDER
 
     @property
     def tag(self) -> str:
@@ -56,55 +65,84 @@ class Image(Spec):
     @property
     def folder(self) -> Path:
         """Where its Dockerfile lies."""
-        return FOLDER / "images" / self.name
+        return self.root / "images" / self.name
 
     @property
     def parent(self) -> Image | None:
         """The image it is built on, if that is one of ours."""
         if self.definition.on is None:
             return None
-        return find_image(self.definition.on, self.variant)
+        return find_image(self.definition.on, self.variant, self.root)
+
+    @property
+    def foundation(self) -> Image:
+        """The one below all, which stands on none of ours."""
+        return self.parent.foundation if self.parent else self
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is made of pinned things alone; one that holds the checkout changes with every edit and is not locked."""
+        return not self.definition.project
+
+    def packages(self) -> tuple[str, ...]:
+        """Return the Debian packages that it has beside what it stands on."""
+        return self.definition.packages + (self.definition.cuda_packages if self.variant == "cuda" else ())
 
     def requirements(self) -> tuple[str, ...]:
         """Return what pip installs into it."""
-        with open(FOLDER / "pyproject.toml", "rb") as file:
+        with open(self.root / "pyproject.toml", "rb") as file:
             project = tomllib.load(file)["project"]
         extras = self.definition.extras + (self.definition.cuda_extras if self.variant == "cuda" else ())
         lists = [project["optional-dependencies"][extra] if extra else project["dependencies"] for extra in extras]
         return tuple(dict.fromkeys([*(line for lines in lists for line in lines), *self.definition.requirements]))
 
-    def constraints(self) -> str:
+    def project_constraints(self) -> str:
         """Return the project's pinned versions; none for an image that has another Python."""
-        return (FOLDER / "constraints.txt").read_text(encoding="utf-8") if self.definition.extras else ""
+        return (self.root / "constraints.txt").read_text(encoding="utf-8") if self.definition.extras else ""
+
+    def pins(self) -> Pins | None:
+        """Return the recorded packages with their hashes; None where none are recorded or the project wants others now."""
+        found = read_pins(pin_path(self.root, self.name, self.variant))
+        return found if found and agree(found, self.requirements(), self.project_constraints()) else None
+
+    def constraints(self) -> str:
+        """Return the versions of what pip installs: of just that where it is recorded, else all that the project pins."""
+        pins = self.pins()
+        return pins.constraints() if pins else self.project_constraints()
 
 
-def all_images() -> tuple[Image, ...]:
-    """Return every image and variant, what others are built on first.
+def all_images(root: Path = FOLDER) -> tuple[Image, ...]:
+    """Return every image and variant of a checkout, what others are built on first.
 
     Raises:
         MissingError: this is no checkout of the project.
     """
-    path = FOLDER / "images" / "images.toml"
+    path = root / "images" / "images.toml"
     if not path.is_file():
         raise MissingError(
             "images are defined in the project's folder images/, which is not beside this package",
             hint="run dojo from a checkout, or name a built image in DOJO_IMAGE_TASK and DOJO_IMAGE_GRADER",
         )
-    found = TypeAdapter(dict[str, Definition]).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    try:
+        found = TypeAdapter(dict[str, Definition]).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValueError as exc:
+        raise SpecError(f"images/images.toml: {exc}", hint="docs of its fields: harness/sandbox/images/definition.py") from exc
     return tuple(
-        Image(name=name, variant=v, definition=definition) for name, definition in found.items() for v in definition.variants
+        Image(name=name, variant=variant, definition=definition, root=root)
+        for name, definition in found.items()
+        for variant in definition.variants
     )
 
 
-def find_image(name: str, variant: str) -> Image:
+def find_image(name: str, variant: str, root: Path = FOLDER) -> Image:
     """Return the image ``name`` in this variant; an image that has only one is meant whatever is asked for.
 
     Raises:
         NotFoundError: there is no such image or variant; says which there are.
     """
-    named = [image for image in all_images() if image.name == name]
+    named = [image for image in all_images(root) if image.name == name]
     if not named:
-        raise NotFoundError.named("image", name, sorted({image.name for image in all_images()}))
+        raise NotFoundError.named("image", name, sorted({image.name for image in all_images(root)}))
     if len(named) == 1:
         return named[0]
     for image in named:
@@ -121,13 +159,14 @@ def reference(name: str, variant: str) -> str:
 def inputs_digest(image: Image) -> str:
     """Return a SHA-256 over everything the image is made of, however it is built."""
     found = hashlib.sha256()
-    parent = image.parent
+    parent, definition = image.parent, image.definition
     parts = [
-        inputs_digest(parent) if parent else f"{image.definition.from_} {image.definition.packages}",
+        inputs_digest(parent) if parent else f"{definition.from_} {definition.debian}",
         (image.folder / "Dockerfile").read_text(encoding="utf-8"),
+        "\n".join(image.packages()),
         "\n".join(image.requirements()),
-        image.constraints(),
-        *(f"{path.relative_to(FOLDER)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in project_files(image)),
+        pins.text() if (pins := image.pins()) else image.project_constraints(),
+        *(f"{path.relative_to(image.root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in project_files(image)),
     ]
     for part in parts:
         found.update(len(part).to_bytes(8, "big") + part.encode())
@@ -135,14 +174,10 @@ def inputs_digest(image: Image) -> str:
 
 
 def project_files(image: Image) -> list[Path]:
-    """Return the project's files that are copied into the image, in a fixed order."""
+    """Return the project's files that are copied into the image, in a fixed order. What a build writes is none of them."""
     found: list[Path] = []
     for name in image.definition.project:
-        path = FOLDER / name
+        path = image.root / name
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [
-            p
-            for p in inside
-            if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".") and p.name != "lock.json"
-        ]
-    return found
+        found += [p for p in inside if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".")]
+    return [path for path in found if path != image.root / "images" / "lock.json"]

@@ -9,10 +9,8 @@ from typing import Any
 from pydantic import Field, TypeAdapter
 
 from harness.sandbox import engine
-from harness.sandbox.images.definition import FOLDER, INPUTS_LABEL, Image, inputs_digest
+from harness.sandbox.images.definition import INPUTS_LABEL, Image, inputs_digest
 from harness.spec.base import Spec
-
-LOCK = FOLDER / "images" / "lock.json"
 
 
 class Locked(Spec):
@@ -27,12 +25,13 @@ class Locked(Spec):
 
 
 class Built(Spec):
-    """An image as the engine has it."""
+    """An image as the engine has it. ``user``: who its processes are when nothing is said."""
 
     digest: str
     inputs: str
     size_mb: int
     created: str
+    user: str
 
 
 def built(image: Image) -> Built | None:
@@ -49,9 +48,12 @@ def built(image: Image) -> Built | None:
             attrs: dict[str, Any] = docker.images.get(image.tag).attrs
         except ImageNotFound:
             return None
-    labels = attrs["Config"].get("Labels") or {}
     return Built(
-        digest=attrs["Id"], inputs=labels.get(INPUTS_LABEL, ""), size_mb=round(attrs["Size"] / 1e6), created=attrs["Created"][:19]
+        digest=attrs["Id"],
+        inputs=(attrs["Config"].get("Labels") or {}).get(INPUTS_LABEL, ""),
+        size_mb=round(attrs["Size"] / 1e6),
+        created=attrs["Created"][:19],
+        user=attrs["Config"].get("User") or "root",
     )
 
 
@@ -60,6 +62,8 @@ def describe(image: Image) -> dict[str, Any]:
     found = built(image)
     return {
         "image": image.tag,
+        "name": image.name,
+        "variant": image.variant,
         "holds": image.definition.holds,
         "built": found is not None,
         "up_to_date": up_to_date(image, found),
@@ -74,14 +78,19 @@ def up_to_date(image: Image, found: Built | None) -> bool:
     return found is not None and found.inputs == inputs_digest(image)
 
 
-def read_lock(path: Path = LOCK) -> dict[str, Locked]:
+def lock_path(image: Image) -> Path:
+    """Return the lock file of the image's checkout."""
+    return image.root / "images" / "lock.json"
+
+
+def read_lock(path: Path) -> dict[str, Locked]:
     """Return tag → what was recorded; empty without a lock file."""
     if not path.exists():
         return {}
     return TypeAdapter(dict[str, Locked]).validate_json(path.read_bytes())
 
 
-def write_lock(entries: dict[str, Locked], path: Path = LOCK) -> None:
+def write_lock(entries: dict[str, Locked], path: Path) -> None:
     """Write the lock file, sorted, so that its changes can be read."""
     rows = {tag: entries[tag].model_dump() for tag in sorted(entries)}
     part = path.with_suffix(".new")

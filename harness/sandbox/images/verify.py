@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from harness.sandbox import engine
 from harness.sandbox.base import Check
-from harness.sandbox.images.definition import Image
-from harness.sandbox.images.state import built, read_lock, up_to_date
+from harness.sandbox.images.definition import Image, inputs_digest
+from harness.sandbox.images.state import Built, Locked, built, lock_path, read_lock, up_to_date
 from harness.spec.errors import DojoError
 
-# image → a program that must work inside, without network, as the agent
-_TRIES = {
-    "base": "import json, socket, sqlite3, ssl, venv",
-    "task": "import torch, transformers, peft, trl, datasets, accelerate, optuna, pandas; torch.ones(2) @ torch.ones(2)",
-    "grader": "import torch, lm_eval, math_verify, rdkit.Chem, matplotlib.pyplot, rouge_score; rdkit.Chem.MolFromSmiles('C')",
-    "harness": "import harness.cli.main, harness.service",
-    "openhands": "import openhands.sdk",
-}
 _LOOK = """
 import os, pwd, subprocess
 faults = []
 if pwd.getpwuid(1000).pw_name != "agent": faults.append("user 1000 is not agent")
-found = subprocess.run(["find", "/", "-xdev", "-type", "f", "-perm", "/6000"], capture_output=True, text=True).stdout.split()
-faults += [f"{name} is set-uid" for name in found]
-for name in ("/root/.cache/pip", "/root/.netrc", "/etc/pip.conf", "/root/.config/pip"):
+listed = subprocess.run(["find", "/", "-xdev", "-type", "f", "-perm", "/6000"], capture_output=True, text=True)
+faults += [f"{name} is set-uid" for name in listed.stdout.split()]
+for name in ("/root/.cache/pip", "/root/.netrc", "/etc/pip.conf", "/root/.config/pip", "/workspace/.cache"):
     if os.path.exists(name): faults.append(f"{name} is there")
 print("; ".join(faults))
 """
+_AS_AGENT = "import os, pwd; print('' if pwd.getpwuid(os.getuid()).pw_name == 'agent' else 'not the user agent')"
 
 
 def verify(image: Image) -> list[Check]:
@@ -34,38 +27,36 @@ def verify(image: Image) -> list[Check]:
     Raises:
         MissingError, SandboxUnavailable: no engine answers.
     """
-    found, locked = built(image), read_lock().get(image.tag)
+    found = built(image)
     if found is None:
         return [Check(image.tag, False, "not built", f"dojo images build {image.name}")]
+    again = f"dojo images build {image.name}"
     fresh = up_to_date(image, found)
-    checks = [
-        Check(f"{image.tag} inputs", fresh, "up to date" if fresh else "made of older inputs", f"dojo images build {image.name}"),
-        Check(
-            f"{image.tag} digest",
-            locked is not None,
-            f"{found.digest[:19]}, {'as in' if locked and locked.digest == found.digest else 'another build than that of'} "
-            "images/lock.json"
-            if locked
-            else "not in images/lock.json",
-            f"dojo images build {image.name} records it",
-        ),
-    ]
-    as_root = _run(image, _LOOK, "0:0")
+    checks = [Check(f"{image.tag} inputs", fresh, "up to date" if fresh else "made of older inputs", again)]
+    if image.pinned:
+        locked = read_lock(lock_path(image)).get(image.tag)
+        checks.append(Check(f"{image.tag} lock", *_compare(image, found, locked), f"{again} records it"))
+    user = image.definition.user
     checks.append(
-        Check(
-            f"{image.tag} contents",
-            as_root == "",
-            as_root or "the agent's user, no set-uid program, no settings of pip",
-            "rebuild it",
-        )
+        Check(f"{image.tag} user", found.user == user, f"{found.user} by default", f"it should be {user}; build it again")
     )
-    tried = _run(image, f"{_TRIES[image.name]}\nimport os; print('' if os.getuid() == 1000 else 'not the agent')", "1000:1000")
-    checks.append(
-        Check(
-            f"{image.tag} works", tried == "", tried or "what it holds can be imported, without network, read-only", "rebuild it"
-        )
-    )
+    looked = _run(image, _LOOK, "0:0")
+    clean = "the user agent, no set-uid program, no cache or settings of pip"
+    checks.append(Check(f"{image.tag} contents", looked == "", looked or clean, again))
+    tried = _run(image, f"{image.definition.works}\n{_AS_AGENT}", "1000:1000")
+    works = "what it holds can be imported, without network, read-only, as agent"
+    checks.append(Check(f"{image.tag} works", tried == "", tried or works, again))
     return checks
+
+
+def _compare(image: Image, found: Built, locked: Locked | None) -> tuple[bool, str]:
+    """Say whether the lock file knows the image. Another build of the same inputs has another id, and is fine."""
+    if locked is None:
+        return False, "not in images/lock.json"
+    if locked.inputs != inputs_digest(image):
+        return False, "images/lock.json records older inputs"
+    same = "as in" if locked.digest == found.digest else "another build than the one in"
+    return True, f"{found.digest[:19]}, {same} images/lock.json"
 
 
 def _run(image: Image, program: str, user: str) -> str:
@@ -83,10 +74,10 @@ def _run(image: Image, program: str, user: str) -> str:
                     user=user,
                     network_mode="none",
                     read_only=True,
-                    tmpfs={"/tmp": "size=256m", "/workspace": "size=64m,uid=1000"},
+                    tmpfs={"/tmp": "size=256m"},
                     cap_drop=["ALL"],
                     security_opt=["no-new-privileges:true"],
-                    environment={"HOME": "/workspace", "MPLCONFIGDIR": "/tmp"},
+                    environment={"HOME": "/tmp"},
                     remove=True,
                     stderr=True,
                 )

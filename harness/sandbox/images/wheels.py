@@ -3,62 +3,83 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO
 
 from harness.sandbox.images.definition import Image
+from harness.sandbox.images.pins import Pin, Pins
+from harness.sandbox.images.resolve import refuse_wrong_torch, resolve, run_pip, torch_arguments
 from harness.spec.errors import MissingError
 
 Say = Callable[[str], None]
-_CUDA = ("nvidia_", "triton-", "cuda_")
-_PYTHON = "311"
+# the Python of a base made without a registry
+_PYTHON = "3.11"
+
+
+def pins_for(image: Image, say: Say) -> Pins:
+    """Return the recorded packages of an image if they hold on this machine, else what pip's index says now.
+
+    Raises:
+        MissingError: pip cannot find them, or would take the wrong build of torch.
+    """
+    pins = image.pins()
+    if pins and pins.hashed:
+        refuse_wrong_torch(image)
+        return pins
+    if image.pinned and image.definition.extras:
+        why = (
+            f"its packages are recorded for {pins.machine} only"
+            if pins
+            else "its packages are not recorded, or for other requirements"
+        )
+        say(f"{image.tag}: {why}; asking pip (python -m harness.sandbox.images.resolve records what it says)")
+    return resolve(image)
 
 
 def fetch_wheels(image: Image, cache: Path, say: Say) -> Path:
-    """Return a folder with a wheel of everything the image wants; what is there already is not fetched again.
+    """Return a folder with a wheel of everything the image wants, each checked against its hash.
+
+    What is there already is not fetched again.
 
     Raises:
-        MissingError: pip cannot get them, or would take a CUDA build for the variant cpu.
+        MissingError: pip cannot get them, gets other files than recorded, or would take the wrong build of torch.
     """
-    lines, constraints = image.requirements(), image.constraints()
-    key = hashlib.sha256("\n".join([*lines, constraints]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join([*image.requirements(), image.constraints()]).encode()).hexdigest()[:16]
     folder = cache / "wheels" / f"{image.name}-{image.variant}-{key}"
     if (folder / "complete").exists():
         return folder
+    pins = pins_for(image, say)
+    say(f"fetching {len(pins.packages)} wheels for {image.tag}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "requirements.txt").write_text("\n".join(["pip", *lines]) + "\n")
-    (folder / "constraints.txt").write_text(constraints)
-    say(f"fetching wheels for {image.tag}")
-    wanted = ["-c", str(folder / "constraints.txt"), "-r", str(folder / "requirements.txt")]
-    done = _pip("download", "--only-binary=:all:", "--python-version", _PYTHON, "--dest", str(folder), *wanted)
-    if done.returncode:  # something has no wheel and is built here, which pip does only for its own Python
-        done = _pip("wheel", "--wheel-dir", str(folder), *wanted)
-    if done.returncode:
-        raise MissingError(
-            f"pip cannot fetch what {image.tag} wants: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}",
-            hint="check pip's settings (index, certificate, find-links); what was fetched is kept, so run this again",
-        )
-    if image.variant != "cuda" and (taken := [p.name for p in folder.glob("*.whl") if p.name.startswith(_CUDA)]):
-        raise MissingError(
-            f"pip took a CUDA build of torch for {image.tag} ({taken[0]} and {len(taken) - 1} more)",
-            hint="give pip the address of PyTorch's CPU builds (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), remove "
-            f"{folder.name} from the cache's folder wheels, then try again",
-        )
+    torch = [pin for pin in pins.packages if pin.name == "torch"]
+    ready = [pin for pin in pins.packages if pin.name != "torch" and not pin.source]
+    binary = ("download", "--only-binary=:all:", "--python-version", _PYTHON, "--dest", str(folder))
+    _fetch(image, folder, torch, *binary, *torch_arguments())
+    _fetch(image, folder, ready, *binary)
+    _fetch(image, folder, [pin for pin in pins.packages if pin.source], "wheel", "--wheel-dir", str(folder))
     (folder / "complete").touch()
     return folder
 
 
-def _pip(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    quiet = ["--quiet", "--disable-pip-version-check"]
-    return subprocess.run([sys.executable, "-m", "pip", command, *quiet, *arguments], capture_output=True, text=True, check=False)
+def _fetch(image: Image, folder: Path, pins: Iterable[Pin], *arguments: str) -> None:
+    lines = [pin.line() for pin in pins]
+    if not lines:
+        return
+    wanted = folder / "requirements.txt"
+    wanted.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    failed = run_pip(*arguments, "--no-deps", "--require-hashes", "-r", str(wanted))
+    if failed:
+        raise MissingError(
+            f"pip cannot fetch what {image.tag} wants: {failed}",
+            hint="check pip's settings (index, certificate, find-links); what was fetched is kept, so run this again",
+        )
 
 
-def pack(folder: Path | None, target: Path) -> None:
+def pack(folder: Path | None, target: IO[bytes]) -> None:
     """Write a tar of the folder /wheels with what lies in ``folder``; an empty one for None."""
-    with tarfile.open(target, "w") as tar:
+    with tarfile.open(mode="w|", fileobj=target) as tar:
         top = tarfile.TarInfo("wheels")
         top.type, top.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(top)
