@@ -21,6 +21,7 @@ ROOT = {
     "config": ("harness.cli.config:config", "Show settings and where they come from."),
     "schema": ("harness.cli.schema:schema", "Print the JSON schemas of files and results."),
     "doctor": ("harness.cli.doctor:doctor", "Check this machine: each check is ok or says what to do."),
+    "attack": ("harness.cli.attack:attack", "Try every known attack on this installation."),
     "completion": ("harness.cli.completion:completion", "Print the shell completion script."),
     "version": ("harness.cli.version:version", "Print versions of dojo and what it works with."),
 }
