@@ -247,7 +247,7 @@ ATTACKS = (
     ),
     Attack(
         21, "plants-for-a-judge", Where.ARTEFACT, "plant instructions and verdicts where a judge reads",
-        "a judge without tools that reads a read-only copy as data", None, waits_for="a judge: this version has none",
+        "a judge without tools that reads a read-only copy as data", None, waits_for="a judge to plant for",
     ),
     Attack(
         23, "asks-the-backbone", Where.ARTEFACT, "ask the backbone for the answers of a public benchmark",

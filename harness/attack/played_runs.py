@@ -340,6 +340,11 @@ ATTACKS = (
         "only sources, card and examples are mounted", _solutions,
     ),
     Attack(
+        14, "patches-imports", Where.RUN, "leave sitecustomize and modules that raise where a grader would import them",
+        "no process of the agent's, and none of its folders, is where the grader runs",
+        _forged_files, _written_text,
+    ),
+    Attack(
         15, "rereads-another-run", Where.RUN, "look for what the run before left in every writable place",
         "a fresh sandbox for each run", _left_by_another_run,
     ),

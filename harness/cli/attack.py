@@ -84,14 +84,16 @@ def _say(output: Output, played: Played) -> None:
 def _render(data: Any, output: Output) -> None:
     cells = []
     for row in data["rows"]:
-        for number, played in enumerate(row["attacks"]):
-            head = (str(row["row"]), row["title"]) if number == 0 else ("", "")
-            why = played["seen"] if played["verdict"] == "NOT STOPPED" else played["waits_for"] or played["stopped_by"]
-            cells.append((*head, played["tried"], why, played["verdict"]))
+        for played in row["attacks"]:
+            why = played["waits_for"] if played["verdict"] == "waiting" else played["stopped_by"]
+            cells.append((row["row"], played["name"], played["tried"], why, played["verdict"]))
     output.table(("row", "attack", "tried", "what stopped it", "verdict"), cells, title=f"attacks on {data['sandbox']}")
     for row in data["rows"]:
         for played in row["attacks"]:
             if played["verdict"] == "NOT STOPPED":
                 output.line(f"NOT STOPPED {row['row']} {played['name']}: {one_line(played['seen'], 600)}")
+    for verdict in ("waiting", "left out"):
+        if found := [str(row["row"]) for row in data["rows"] if row["verdict"] == verdict]:
+            output.line(f"{verdict}: rows {', '.join(found)}")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(data["counts"].items()))
     output.line(f"{len(data['rows'])} rows on {data['sandbox']}: {counts}")

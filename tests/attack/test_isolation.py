@@ -1,6 +1,6 @@
-"""What an agent would try against its sandbox and its host, beyond the promises of the contract; on the backend `namespace`.
+"""What only a look from outside shows: remains, descriptors, the first process; on the backend `namespace`.
 
-The contract's own group ``isolation`` (no route out, system calls, other sandboxes, execd) runs in tests/contract.
+What an agent tries from inside is in `harness.attack` (tests/attack/test_threats.py) and in the contract (tests/contract).
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.sandbox import cgroups
-from harness.sandbox.base import Mount, Sandbox, SandboxSpec
+from harness.sandbox.base import Sandbox, SandboxSpec
 from harness.sandbox.contract.commands import ESCAPEE
 from harness.sandbox.namespace import NamespaceBackend
 from harness.sandbox.runtime import runtime_root
@@ -186,33 +186,6 @@ def execd_memory_kb(sandbox: Sandbox) -> int:
     return max(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4 for pid in processes)
 
 
-def test_hidden_data_beside_a_mounted_folder_is_not_there(backend: NamespaceBackend, id: str, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    (data / "sources").mkdir(parents=True)
-    (data / "sources" / "train.jsonl").write_text('{"prompt": "open"}')
-    (data / "hidden.jsonl").write_text('{"gold": "MARKER-OF-THE-HIDDEN-SPLIT"}')
-    (data / "dev.jsonl").write_text('{"gold": "MARKER-OF-THE-DEV-SPLIT"}')
-    sandbox = backend.create(SandboxSpec(id, LIMITS, mounts=(Mount(data / "sources", "/data/sources"),)))
-    assert sandbox.read_file("/data/sources/train.jsonl") == b'{"prompt": "open"}'
-    search = (
-        "find / -name '*.jsonl' 2>/dev/null; grep -rl MARKER-OF-THE /data /workspace /tmp /models /opt /run /dev/shm 2>/dev/null"
-    )
-    assert sandbox.exec(["sh", "-c", search], timeout_s=60).stdout == b"/data/sources/train.jsonl\n"
-    for path in ("/data/sources/../hidden.jsonl", "/data/hidden.jsonl", str(data / "hidden.jsonl")):
-        with pytest.raises(OSError):
-            sandbox.read_file(path)
-
-
-def test_a_link_in_a_mount_does_not_lead_to_the_host(backend: NamespaceBackend, id: str, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("secret")
-    shown = tmp_path / "shown"
-    shown.mkdir()
-    (shown / "link").symlink_to(tmp_path / "secret")
-    sandbox = backend.create(SandboxSpec(id, LIMITS, mounts=(Mount(shown, "/data"),)))
-    with pytest.raises(FileNotFoundError):
-        sandbox.read_file("/data/link")
-
-
 def test_no_process_inside_carries_the_hosts_environment(
     backend: NamespaceBackend, id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,60 +245,3 @@ def test_a_command_whose_worker_is_killed_has_a_result(sandbox: Sandbox, id: str
             return False
 
     until(answers, "no new command service")
-
-
-def test_flooding_every_output_at_the_deadline_still_leaves_a_result(sandbox: Sandbox) -> None:
-    script = "sh -c \"trap '' TERM; while :; do head -c 1000000 /dev/zero; done\" & yes 0123456789 >&2"
-    result = sandbox.exec(["sh", "-c", script], timeout_s=1.5)
-    assert result.timed_out and result.truncated
-    assert len(result.stdout) < 3 * 1024 * 1024 and len(result.stderr) < 3 * 1024 * 1024
-    assert sandbox.usage().processes == 0
-
-
-@pytest.mark.parametrize("number", ["KILL", "STOP"])
-def test_signals_to_everything_do_not_hold_up_the_next_command(sandbox: Sandbox, number: str) -> None:
-    """What starts the agent's commands is the agent's own process too, so it is hit with all the others."""
-    for _ in range(3):
-        started = time.monotonic()
-        result = sandbox.exec(["sh", "-c", f"kill -{number} -1; echo after; exit 5"], timeout_s=30)
-        assert (result.exit_code, result.stdout) == (5, b"after\n")
-        assert sandbox.exec(["echo", "next"], timeout_s=30).stdout == b"next\n"
-        assert time.monotonic() - started < 20
-    assert sandbox.kill_all() == 0
-
-
-def test_a_storm_of_signals_harms_only_commands(sandbox: Sandbox) -> None:
-    """While it lasts, commands may die, but each has a result; after it all is as before."""
-    storm = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True:\n  os.kill(-1, signal.SIGTERM)"
-    process = sandbox.start(["python3", "-c", storm])
-    until(lambda: sandbox.usage().processes >= 1, "no storm")
-    for _ in range(20):
-        result = sandbox.exec(["echo", "through"], timeout_s=30)
-        assert result.stdout == b"through\n" or result.exit_code in (126, 137, 143)
-    sandbox.kill(process)
-    assert sandbox.exec(["echo", "calm"], timeout_s=30).stdout == b"calm\n"
-
-
-def test_what_starts_commands_cannot_be_traced(sandbox: Sandbox) -> None:
-    """It is of the agent's user, but root made it, and it is closed to the agent: neither seen, nor read, nor traced."""
-    program = """
-import ctypes, os
-libc = ctypes.CDLL(None, use_errno=True)
-signalled, opened = 0, []
-for pid in range(1, 400):
-    if pid == os.getpid():
-        continue
-    try:
-        os.kill(pid, 0)
-        signalled += 1
-    except OSError:
-        pass
-    if libc.ptrace(16, pid, 0, 0) == 0:
-        opened.append(("traced", pid))
-    for inner in ("mem", "environ", "maps", "fd/3", "cwd/.."):
-        if os.path.exists(f"/proc/{pid}/{inner}"):
-            opened.append((inner, pid))
-print(signalled, opened)
-"""
-    result = sandbox.exec(["python3", "-c", program], timeout_s=60)
-    assert result.stdout == b"1 []\n", result
