@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.sandbox.images import program
-from harness.sandbox.images.definition import INPUTS_LABEL, Image, inputs_digest, project_files
+from harness.sandbox.images.definition import DEBIAN_OPTIONS, INPUTS_LABEL, Image, inputs_digest, project_files
 from harness.sandbox.images.resolve import is_torch
 from harness.sandbox.images.space import refuse_small_disk
 from harness.sandbox.images.state import Locked, built, lock_path, read_lock, up_to_date, write_lock
@@ -62,7 +62,8 @@ def _build(image: Image, way: Way, cache: Path, say: Say) -> bool:
     below = image.parent
     if below is not None:
         _build(below, way, cache, say)
-    if up_to_date(image, built(image)):
+    before = built(image)
+    if up_to_date(image, before):
         say(f"{image.tag} is up to date")
         return False
     refuse_small_disk(image, cache)
@@ -78,13 +79,19 @@ def _build(image: Image, way: Way, cache: Path, say: Say) -> bool:
         context = Path(name)
         _write_context(image, way, context, say)
         arguments = ["--tag", image.tag, "--label", f"{INPUTS_LABEL}={inputs_digest(image)}"]
-        arguments += ["--network", "none"] if way == "offline" else []
+        if way == "offline" or not (image.requirements() or image.packages()):
+            arguments += ["--network", "none"]
+        elif not program.has_bridge():
+            say("the engine has no bridge network; the build uses the host's")
+            arguments += ["--network", "host"]
         for variable, value in _build_arguments(image, way, base, wheels).items():
             arguments += ["--build-arg", f"{variable}={value}"]
         program.build_image([*arguments, str(context)], cache / "images" / f"{image.name}-{image.variant}.log", say)
     if wheels != _NO_WHEELS:
         program.remove_image(wheels)
     _lock(image, base, way)
+    if before is not None:
+        program.remove_image(before.digest)
     return True
 
 
@@ -151,7 +158,7 @@ def _foundation(image: Image, way: Way, cache: Path, say: Say) -> str:
     with tempfile.TemporaryDirectory(prefix="debian-", dir=cache / "images") as name:
         tar = Path(name) / "root.tar"
         command = [made, "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
-        command += ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", _SUITE, str(tar)]
+        command += [*DEBIAN_OPTIONS, _SUITE, str(tar)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MissingError(

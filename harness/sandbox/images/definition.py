@@ -20,6 +20,13 @@ from harness.spec.errors import MissingError, NotFoundError, SpecError
 
 FOLDER = Path(__file__).resolve().parents[3]
 INPUTS_LABEL = "org.dojo.inputs"
+# without manuals, but with every package's licence; and without this machine's name and name server, which mmdebstrap copies in
+DEBIAN_OPTIONS = (
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    '--customize-hook=rm -f "$1/etc/hostname" "$1/etc/resolv.conf"',
+)
 
 
 class Definition(Spec):
@@ -161,7 +168,7 @@ def inputs_digest(image: Image) -> str:
     found = hashlib.sha256()
     parent, definition = image.parent, image.definition
     parts = [
-        inputs_digest(parent) if parent else f"{definition.from_} {definition.debian}",
+        inputs_digest(parent) if parent else f"{definition.from_} {definition.debian} {DEBIAN_OPTIONS}",
         (image.folder / "Dockerfile").read_text(encoding="utf-8"),
         "\n".join(image.packages()),
         "\n".join(image.requirements()),

@@ -49,6 +49,13 @@ def has_image(reference: str) -> bool:
     return subprocess.run([find_docker(), "image", "inspect", reference], capture_output=True, check=False).returncode == 0
 
 
+def has_bridge() -> bool:
+    """Whether the engine has its usual network; one that is for sandboxes alone (scripts/engine.sh) needs none."""
+    docker = engine.client()
+    with engine.speaking("listing networks"):
+        return any(network.name == "bridge" for network in docker.networks.list())
+
+
 def pull(reference: str) -> str:
     """Pull an image; return why it cannot be, or nothing."""
     done = subprocess.run([find_docker(), "pull", "--quiet", reference], capture_output=True, text=True, check=False)
@@ -99,7 +106,7 @@ def import_tar(write: Callable[[IO[bytes]], None], tag: str) -> None:
 
 
 def remove_image(tag: str) -> None:
-    """Remove an image that was needed in between; it may be gone already."""
+    """Remove an image by tag or id, unless something still stands on it or runs it; it may be gone already."""
     subprocess.run([find_docker(), "rmi", tag], capture_output=True, check=False)
 
 
@@ -129,4 +136,4 @@ def _tell(lines: queue.SimpleQueue[str | None], whole: IO[str], say: Say) -> Non
         whole.write(line)
         last = _STAMP.sub("", line.strip(), count=1)[:160] or last
         if step := _STEP.match(line):
-            say(f"  {step[1][:100]}")
+            say(f"  {step[1][:72]}")

@@ -43,7 +43,8 @@ def run_pip(*arguments: str) -> str:
     if done.returncode == 0:
         return ""
     errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    return (errors or done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
+    telling = [line for line in errors if not line.startswith("ResolutionImpossible")]
+    return (telling or done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
 
 
 def refuse_wrong_torch(image: Image) -> None:
