@@ -30,6 +30,9 @@ _EVENT_TEXT = 2_000
 # An agent may not fill the events file through notes: THREATS, output floods.
 _NOTE_BYTES = 64 * 1024
 _FILE_BYTES = 64 * 1024 * 1024
+# Calls that are not metered (commands, files, notes, validate) are recorded until events.jsonl is this large. Twelve hours of an
+# honest agent are some ten megabytes; without an end, notes alone could write the host's disk full.
+EVENTS_BYTES = 256 * 1024 * 1024
 
 
 class ExecCall(Spec):
@@ -83,6 +86,7 @@ class RunPlace:
     dev_items: dict[str, dict[str, Any]]
     show_answers: bool
     usage: Callable[[], Usage]
+    events_bytes: int = EVENTS_BYTES
 
 
 class SessionApi:
@@ -92,6 +96,7 @@ class SessionApi:
         self._place = place
         self._turn = threading.Lock()
         self._closed = threading.Event()
+        self._said_full = threading.Event()
 
     def close(self) -> None:
         """Refuse further calls and wait until the one that is scoring or collecting has ended."""
@@ -130,21 +135,21 @@ class SessionApi:
             "duration_s": round(result.duration_s, 4),
         }
         brief = {"argv": [part[:_EVENT_TEXT] for part in argv[:50]], **answer}
-        self._place.journal.emit(EventKind.EXEC, {**brief, "stdout": stdout[:_EVENT_TEXT], "stderr": stderr[:_EVENT_TEXT]})
+        self._record(EventKind.EXEC, {**brief, "stdout": stdout[:_EVENT_TEXT], "stderr": stderr[:_EVENT_TEXT]})
         return answer
 
     def read_file(self, path: str) -> bytes:
         """Return a file of the task sandbox."""
         with _file_errors(path):
             data = self._place.sandbox.read_file(path, max_bytes=_FILE_BYTES)
-        self._place.journal.emit(EventKind.FILE, {"op": "read", "path": path[:_EVENT_TEXT], "bytes": len(data)})
+        self._record(EventKind.FILE, {"op": "read", "path": path[:_EVENT_TEXT], "bytes": len(data)})
         return data
 
     def write_file(self, path: str, data: bytes) -> dict[str, Any]:
         """Write a file into the task sandbox."""
         with _file_errors(path):
             self._place.sandbox.write_file(path, data)
-        self._place.journal.emit(EventKind.FILE, {"op": "write", "path": path[:_EVENT_TEXT], "bytes": len(data)})
+        self._record(EventKind.FILE, {"op": "write", "path": path[:_EVENT_TEXT], "bytes": len(data)})
         return {"path": path, "bytes": len(data)}
 
     def validate(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +157,7 @@ class SessionApi:
         call = _parse(PathCall, body)
         with self._one_at_a_time(), self._collected(call.path, "validate") as (folder, manifest):
             report = self._place.evaluator.check(folder)
-        self._place.journal.emit(
+        self._record(
             EventKind.VALIDATE, {"path": call.path[:_EVENT_TEXT], "digest": manifest.digest, "report": report.model_dump()}
         )
         return report.model_dump(mode="json")
@@ -217,8 +222,26 @@ class SessionApi:
             return {}
         if len(call.model_dump_json()) > _NOTE_BYTES:
             raise UsageError(f"a note of more than {_NOTE_BYTES} bytes", hint="write a file under /workspace instead")
+        if self._full():
+            raise UsageError("the run's record is full", hint="write a file under /workspace instead", code="record_full")
         self._place.journal.emit(EventKind.NOTE, {"key": key, **call.model_dump(mode="json")})
         return {}
+
+    def _record(self, kind: EventKind, data: dict[str, Any]) -> None:
+        """Put a call that is not metered into the events, as long as there is room."""
+        if not self._full():
+            self._place.journal.emit(kind, data)
+
+    def _full(self) -> bool:
+        """Whether the agent's calls have filled the events; says so once."""
+        limit = self._place.events_bytes
+        if self._place.run.events_path.exists() and self._place.run.events_path.stat().st_size > limit:
+            if not self._said_full.is_set():
+                self._said_full.set()
+                text = f"commands, files and notes are not recorded any more: events.jsonl has over {limit} bytes"
+                self._place.journal.emit(EventKind.ERROR, {"where": "agent API", "message": text})
+            return True
+        return False
 
     def _drop_superseded(self, newest: int) -> None:
         """Keep the newest submission and the one that scored best on dev; the others can never count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import os
@@ -25,6 +26,10 @@ from harness.spec.errors import (
 )
 
 _MAX_BODY = 64 * 1024 * 1024
+# Bodies above this, and files that are read, take turns, a few at once: a sandbox has 512 connections, and with 64 MB on each an
+# agent could take 32 GB of the harness's memory.
+_LARGE_BODY = 256 * 1024
+_LARGE_AT_ONCE = 4
 _STATUS: tuple[tuple[type[DojoError], int], ...] = (
     (BudgetExhausted, 429),
     (SubmissionRefused, 422),
@@ -46,6 +51,10 @@ class ApiServer:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         self._thread.start()
 
+    def take_turns(self, at_once: int) -> None:
+        """From now on let this many large bodies and files in at once, instead of a few."""
+        self._server.large = threading.BoundedSemaphore(at_once)
+
     def hang_up(self) -> None:
         """From now on drop calls without an answer: whoever resumes the run will answer when they are sent again."""
         self._server.hung_up = True
@@ -65,6 +74,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     token: str
     on_error: Callable[[DojoError], None]
     hung_up = False
+
+    def __init__(self, *args: Any) -> None:
+        self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+        super().__init__(*args)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent when the agent hangs up in the middle of an answer."""
@@ -90,9 +103,13 @@ class _Handler(BaseHTTPRequestHandler):
         return "agent"
 
     def _answer(self, method: str) -> None:
+        with contextlib.ExitStack() as turn:
+            self._answer_in(turn, method)
+
+    def _answer_in(self, turn: contextlib.ExitStack, method: str) -> None:
         server = cast(_Server, self.server)
         try:
-            payload, kind, status = *self._dispatch(server, method), 200
+            payload, kind, status = *self._dispatch(server, method, turn), 200
         except DojoError as exc:
             status = next((code for cls, code in _STATUS if isinstance(exc, cls)), 500)
             if status >= 500 and not server.hung_up:
@@ -111,11 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    def _dispatch(self, server: _Server, method: str) -> tuple[bytes, str]:
+    def _dispatch(self, server: _Server, method: str, turn: contextlib.ExitStack) -> tuple[bytes, str]:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), server.token.encode()):
             raise _Refused(401, "unauthorised", "the token is not this run's")
-        data = self._body()
+        data = self._body(server, turn)
         url = urlsplit(self.path)
         path = parse_qs(url.query).get("path", [""])[0]
         key = self.headers.get("Idempotency-Key", "")[:200]
@@ -126,6 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
             case ("GET", "/v1/budget"):
                 answer = api.budget()
             case ("GET", "/v1/files"):
+                if data:
+                    raise _Refused(400, "usage", "a GET has no body")
+                turn.enter_context(server.large)
                 return api.read_file(path), "application/octet-stream"
             case ("PUT", "/v1/files"):
                 answer = api.write_file(path, data)
@@ -143,14 +163,19 @@ class _Handler(BaseHTTPRequestHandler):
                 raise _Refused(404, "not_found", f"there is no {method} {url.path[:200]}")
         return json.dumps(answer, ensure_ascii=False).encode(), "application/json"
 
-    def _body(self) -> bytes:
+    def _body(self, server: _Server, turn: contextlib.ExitStack) -> bytes:
         try:
             length = int(self.headers.get("Content-Length", "0"))
         except ValueError:
             raise _Refused(400, "usage", "Content-Length is no number") from None
         if not 0 <= length <= _MAX_BODY:
             raise _Refused(413, "too_large", f"a body of at most {_MAX_BODY} bytes is taken")
-        return self.rfile.read(length)
+        if length > _LARGE_BODY:
+            turn.enter_context(server.large)
+        data = self.rfile.read(length)
+        if len(data) < length:
+            raise _Refused(400, "usage", f"the body ended after {len(data)} of {length} bytes")
+        return data
 
 
 class _Refused(Exception):
