@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from harness.analysis.compare import Comparison
     from harness.analysis.leaderboard import Leaderboard
     from harness.analysis.plan import Plan
+    from harness.executor.checks import TaskCheck
 
 
 class BatchStatus(Spec):
@@ -356,18 +357,24 @@ class Dojo:
         base_models.prepare_base_model(wanted.base_model, self.cache, progress)
         return prepare_task(found, profile, self.cache, progress)
 
-    def check_task(self, task: str, profile: str, progress: Progress | None = None, record: bool = False) -> list[Check]:
-        """Check a task's directory, data and grader; with ``record`` measure its references and write its admission record."""
+    def check_task(self, task: str, profile: str, progress: Progress | None = None, record: bool = False) -> TaskCheck:
+        """Check a task's directory, data and grader; with ``record`` measure its references and write its admission record.
+
+        Raises:
+            NotFoundError: no such task, or it has no such profile.
+        """
         from harness.executor.checks import check_task, record_admission
 
         found = self.task(task)
-        checks = check_task(found, profile, self.cache, progress)
-        if record and all(check.ok for check in checks):
-            wanted = profile_of(found.dojo.profiles, found.id, profile)
-            model = base_models.prepare_base_model(wanted.base_model, self.cache, progress)
+        wanted = profile_of(found.dojo.profiles, found.id, profile)
+
+        def base_model() -> base_models.BaseModel:
+            return base_models.prepare_base_model(wanted.base_model, self.cache, progress)
+
+        if record:
             prepared = prepare_task(found, profile, self.cache, progress)
-            checks.append(record_admission(prepared, model, get_backend(self._sandbox), progress))
-        return checks
+            record_admission(prepared, base_model(), get_backend(self._sandbox), self.cache, progress)
+        return check_task(found, profile, self.cache, base_model, progress)
 
     def check_agent(self, agent: str) -> list[Check]:
         """Check an agent's directory."""

@@ -27,7 +27,7 @@ def doctor(invocation: Invocation, area: str | None, task: str | None, profile: 
     if task is None:
         return report_checks(output, dojo.doctor(area), exit_code=3, code="missing")
     chosen = invocation.config(profile=profile).settings.profile
-    return report_checks(output, dojo.check_task(task, chosen), exit_code=3, code="missing")
+    return report_checks(output, dojo.check_task(task, chosen).checks, exit_code=3, code="missing")
 
 
 def report_checks(output: Output, checks: Any, *, exit_code: int, code: str) -> int:

@@ -41,18 +41,35 @@ def show_task(invocation: Invocation, task: str) -> None:
 
 
 @click.command("check", cls=Command)
-@click.argument("task", shell_complete=complete_tasks)
+@click.argument("task", required=False, shell_complete=complete_tasks)
+@click.option("--all", "every", is_flag=True, help="Check every task that has the profile; ends with a table of them.")
 @click.option("--profile", type=click.Choice(["full", "mini"]), help="The profile to check (default: the settings').")
-@click.option("--record", is_flag=True, help="Measure base, few-shot base and majority; write the task's admission record.")
+@click.option("--record", is_flag=True, help="Measure base and few-shot base where nobody has; write the admission record.")
 @pass_invocation
-def check_task(invocation: Invocation, task: str, profile: str | None, record: bool) -> int:
-    """Check a task's directory, its data and its grader; exit code 2 where something is wrong."""
-    from harness.cli.doctor import report_checks
+def check_task(invocation: Invocation, task: str | None, every: bool, profile: str | None, record: bool) -> int:
+    """Check a task's directory, its data and its grader; exit code 2 where something is wrong.
 
+    Scores empty, echoed, constant, random and right answers, and shows the base model's scores where they are recorded.
+    """
+    from harness.cli.doctor import report_checks
+    from harness.cli.tasks_table import render_all, report_all
+
+    if every == (task is not None):
+        raise click.UsageError("name one task, or give --all")
     chosen = invocation.config(profile=profile).settings.profile
-    output = invocation.output
-    checks = invocation.dojo().check_task(task, chosen, lambda text: output.say(one_line(text)), record)
-    return report_checks(output, checks, exit_code=2, code="check_failed")
+    output, dojo = invocation.output, invocation.dojo()
+
+    def say(text: str) -> None:
+        output.say(one_line(text))
+
+    if task is not None:
+        return report_checks(output, dojo.check_task(task, chosen, say, record).checks, exit_code=2, code="check_failed")
+    found = []
+    for each in dojo.tasks():
+        if chosen in each.dojo.profiles:
+            say(f"checking {each.id}")
+            found.append((each, dojo.check_task(each.id, chosen, say, record)))
+    return report_all(output, found, render_all)
 
 
 def _summary(task: Task) -> dict[str, Any]:

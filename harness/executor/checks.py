@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.assets.agent_dir import Agent, find_agent
@@ -14,9 +14,11 @@ from harness.assets.grader import load_grader
 from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
-from harness.grading.references import measure_references, write_admission
+from harness.grading.admission import Row, read_items, row_of, rules, score_without_model
+from harness.grading.references import Admission, measure_references, stored_admission, write_admission
 from harness.sandbox.base import Backend, Check
 from harness.spec.errors import DojoError, UsageError
+from harness.store.files import sha256_file
 
 _HARBOR_FILES = ("task.toml", "instruction.md", "environment/Dockerfile", "tests/test.sh", "solution/solve.sh")
 _OWN_FILES = ("README.md", "prepare.py", "tests/grader.py", "tests/task.yaml")
@@ -37,8 +39,26 @@ def check_agent(agent: Agent) -> list[Check]:
     ]
 
 
-def check_task(task: Task, profile: str, cache: Path, progress: Progress | None = None) -> list[Check]:
-    """Check a task: its files, its data, its grader on known answers, and room above trivial answers."""
+@dataclass(frozen=True)
+class TaskCheck:
+    """What was found about a task; ``row`` is None where its data could not be prepared."""
+
+    checks: tuple[Check, ...]
+    row: Row | None
+
+
+def check_task(
+    task: Task, profile: str, cache: Path, base_model: Callable[[], BaseModel], progress: Progress | None = None
+) -> TaskCheck:
+    """Check a task: its files, its data, its grader on known, trivial and right answers, and its admission record.
+
+    Args:
+        task: the task.
+        profile: which data.
+        cache: where data lies.
+        base_model: asked for the profile's base model, to tell whether the record is of this very model.
+        progress: told what is being done.
+    """
     missing = [name for name in (*_HARBOR_FILES, *_OWN_FILES) if not (task.path / name).is_file()]
     checks = [
         Check("task.toml", True, f"{task.id} version {task.dojo.version}"),
@@ -49,7 +69,7 @@ def check_task(task: Task, profile: str, cache: Path, progress: Progress | None 
     try:
         prepared = prepare_task(task, profile, cache, progress)
     except DojoError as exc:
-        return [*checks, Check("data", False, exc.message, exc.hint)]
+        return TaskCheck((*checks, Check("data", False, exc.message, exc.hint)), None)
     steps: list[tuple[str, Callable[[], str]]] = [
         (
             "data",
@@ -57,29 +77,60 @@ def check_task(task: Task, profile: str, cache: Path, progress: Progress | None 
                 f"{_count(prepared.dev_path)} dev, {_count(prepared.hidden_path)} hidden items, digest {prepared.digest[:12]}"
             ),
         ),
-        ("oracle", lambda: _oracle(prepared)),
-        ("empty answers", lambda: _empty(prepared)),
+        ("checksums", lambda: _checksums(prepared)),
+        ("worked answers", lambda: _worked(prepared)),
     ]
     for name, step in steps:
         try:
             checks.append(Check(name, True, step()))
         except DojoError as exc:
             checks.append(Check(name, False, exc.message, exc.hint))
-    return checks
+    try:
+        found = score_without_model(prepared)
+        checks += rules(found, task.dojo.known_issues)
+        generation = task.dojo.profiles[profile].generation  # type: ignore[index]
+        admission = stored_admission(prepared, base_model(), generation, cache)
+    except DojoError as exc:
+        return TaskCheck((*checks, Check("scoring", False, exc.message, exc.hint)), None)
+    checks.append(_admission_check(prepared, admission))
+    return TaskCheck(tuple(checks), row_of(prepared, found, checks, admission))
 
 
-def record_admission(prepared: PreparedTask, base_model: BaseModel, backend: Backend, progress: Progress | None = None) -> Check:
-    """Measure base, few-shot base, majority and degenerate answers anew and write them into the task's directory.
+def _admission_check(prepared: PreparedTask, admission: Admission | None) -> Check:
+    hint = f"dojo tasks check {prepared.task.id} --profile {prepared.profile} --record"
+    if admission is None:
+        path = prepared.task.path / "admission" / f"{prepared.profile}.json"
+        if path.exists():
+            return Check("admission", False, f"{path.parent.name}/{path.name} was measured on other data, model or grader", hint)
+        return Check("admission", True, f"not recorded yet: `{hint}` measures the base model")
+    shown = ", ".join(f"{r.name} {r.scores.primary.value:.3f} ({r.ci_low:.3f}-{r.ci_high:.3f})" for r in admission.references)
+    return Check("admission", True, shown)
+
+
+def record_admission(
+    prepared: PreparedTask, base_model: BaseModel, backend: Backend, cache: Path, progress: Progress | None = None
+) -> None:
+    """Write the task's admission record: base, few-shot base, majority, degenerate answers, the oracle.
+
+    The model's part is taken from the cache where it was measured on this very data, model, generation and grader.
 
     Raises:
         GraderFailure: the grader broke while measuring.
     """
     profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
-    found = measure_references(prepared, base_model, profile.generation, profile.limits, backend, progress)
+    found = stored_admission(prepared, base_model, profile.generation, cache) or measure_references(
+        prepared, base_model, profile.generation, profile.limits, backend, progress
+    )
+    without = score_without_model(prepared)
+    found = found.model_copy(
+        update={
+            "degenerate": without.degenerate,
+            "oracle": without.oracle,
+            "decontamination": prepared.manifest.get("removed", {}),
+        }
+    )
     path = prepared.task.path / "admission" / f"{prepared.profile}.json"
     write_admission(path, found)
-    shown = ", ".join(f"{r.name} {r.scores.primary.value:.3f}" for r in (*found.references, *found.degenerate))
-    return Check("admission", True, f"{path.parent.name}/{path.name}: {shown}")
 
 
 def new_agent(name: str, folder: Path, example: Agent) -> Agent:
@@ -106,27 +157,22 @@ def _count(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def _items(prepared: PreparedTask) -> list[dict[str, object]]:
-    return [json.loads(line) for line in prepared.few_shot_path.read_text(encoding="utf-8").splitlines()]
+def _checksums(prepared: PreparedTask) -> str:
+    """Compare every prepared file with the manifest."""
+    files = prepared.manifest.get("files", {})
+    for name, file in files.items():
+        if sha256_file(prepared.dir / name) != file["sha256"]:
+            raise UsageError(f"{name} is not what was prepared", hint=f"remove {prepared.dir} and prepare again")
+    return f"{len(files)} files are what was prepared"
 
 
-def _oracle(prepared: PreparedTask) -> str:
-    grader = load_grader(prepared.task.path)
-    items = _items(prepared)
+def _worked(prepared: PreparedTask) -> str:
+    """Score the worked examples, which agents are shown as right."""
+    grader, items = load_grader(prepared.task.path), read_items(prepared.few_shot_path)
     for item in items:
-        answer = grader.score(item["row"], str(item["answer"]), str(item["subset"]))  # type: ignore[arg-type]
+        answer = grader.score(item["row"], str(item["answer"]), str(item["subset"]))
         if not answer.parsed or answer.score < 1.0:
             raise UsageError(
                 f"the worked answer of {item['id']} scores {answer.score}", hint="mend tests/grader.py or prepare.py"
             )
     return f"{len(items)} worked answers score 1"
-
-
-def _empty(prepared: PreparedTask) -> str:
-    grader = load_grader(prepared.task.path)
-    for item in _items(prepared):
-        for response in ("", str(item["prompt"])):
-            answer = grader.score(item["row"], response, str(item["subset"]))  # type: ignore[arg-type]
-            if answer.score >= 1.0:
-                raise UsageError(f"an empty or echoed answer to {item['id']} scores {answer.score}", hint="mend tests/grader.py")
-    return "empty and echoed answers score nothing"

@@ -282,6 +282,10 @@ class Evaluator:
         except SandboxError:
             return
 
+    def memory_peak_mb(self) -> float:
+        """Return the most memory its sandbox has used, in MB."""
+        return self._sandbox.usage().memory_peak_mb
+
     def _progress(self) -> dict[str, Any]:
         return _decode_progress(self._read(protocol.progress_path(protocol.WORK), 4096) or b"")
 

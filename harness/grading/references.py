@@ -60,7 +60,9 @@ class Admission(Spec):
     profile: str
     basis: Basis
     references: tuple[Reference, ...] = Field(description="base, few_shot_base, majority")
-    degenerate: tuple[Reference, ...] = Field(description="empty, echo: answers without a model")
+    degenerate: tuple[Reference, ...] = Field(description="empty, echo and the like: answers without a model")
+    oracle: Reference | None = Field(None, description="right answers in the asked format, where the task was checked")
+    decontamination: dict[str, Any] = Field(default_factory=dict, description="source → rows before, removed, and why")
     majority_answers: dict[str, str] = Field(description="question type → the constant answer that was best on dev")
     seconds: dict[str, float]
     measured: datetime
@@ -162,6 +164,7 @@ def measure_references(
                 verdict, _ = evaluator.score(Path(folder), fewshot=shots)
                 references.append(reference_of(name, verdict.items, grader, rows, metric))
                 seconds[name], settings = verdict.seconds, verdict.settings
+            settings = settings | {"memory_peak_mb": round(evaluator.memory_peak_mb())}
     answers = majority_answers(grader, dev)
     references.append(constant_reference("majority", lambda item: answers.get(item["type"], ""), hidden, grader, metric))
     return Admission(

@@ -73,6 +73,9 @@ class DojoTask(Spec):
     submission_policy: Literal["last", "best_on_dev"] = "last"
     show_dev_answers: bool = Field(True, description="whether sampled errors carry the gold answer")
     max_train_samples: int = Field(2000, gt=0, description="rule of the benchmark for the training set an agent makes")
+    known_issues: dict[str, str] = Field(
+        default_factory=dict, description="rule of `dojo tasks check` that this task breaks → why; shown beside its record"
+    )
     profiles: dict[Literal["full", "mini"], ProfileSpec] = Field(min_length=1)
 
     @model_validator(mode="after")
