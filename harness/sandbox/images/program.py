@@ -16,6 +16,7 @@ from harness.spec.errors import MissingError
 
 Say = Callable[[str], None]
 _STEP = re.compile(r"#\d+ (\[.*\d+/\d+\] .*)")
+_ERROR = re.compile(r"(error|failed|fatal|E)\b[^/]*:", re.IGNORECASE)
 _STAMP = re.compile(r"#\d+ ([\d.]+ )?")
 # Half of the minute after which a command must have said something.
 _QUIET_S = 30.0
@@ -112,7 +113,7 @@ def remove_image(tag: str) -> None:
 
 def reason(output: str) -> str:
     """Return why a build failed: what the programs in it say, or else what the builder says."""
-    errors = [_STAMP.sub("", line.strip(), count=1) for line in output.splitlines() if "error" in line.lower()]
+    errors = [line for text in output.splitlines() if _ERROR.match(line := _STAMP.sub("", text.strip(), count=1))]
     own = [line for line in errors if "executor failed" not in line and "failed to solve" not in line]
     return " / ".join(dict.fromkeys((own or errors)[-3:]))[:600] or output.strip()[-400:]
 
