@@ -103,6 +103,40 @@ def _huge_claim() -> Iterator[bytes]:
         yield bytes(1 << 20)
 
 
+def _huge_header(kind: bytes) -> Iterator[bytes]:
+    """A header about the next header that claims a terabyte; a reader that believes it keeps all of it in memory."""
+    info = tarfile.TarInfo("long")
+    info.type, info.size = kind, 1 << 40
+    yield info.tobuf(tarfile.GNU_FORMAT)
+    for _ in range(200):
+        yield bytes(1 << 20)
+    raise NotStopped("200 MB of a header were read into memory, and it would go on")
+
+
+def _endless_headers(kind: bytes) -> Iterator[bytes]:
+    """Headers about headers, none of them about a file."""
+    data = b"12 path=abc\n"
+    info = tarfile.TarInfo("long")
+    info.type, info.size = kind, len(data)
+    for _ in range(20_000):
+        yield info.tobuf(tarfile.GNU_FORMAT) + data.ljust(512, b"\0")
+
+
+def _sparse_map() -> Iterator[bytes]:
+    """An old sparse header whose map goes on without end."""
+    info = tarfile.TarInfo("model.safetensors")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[482] = 1  # the map goes on in the next block
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    yield bytes(header)
+    block = (b"%011o\0" % 1) * 42 + b"\1" + bytes(7)
+    for _ in range(4096):
+        yield block * 64
+    raise NotStopped("128 MB of a sparse map were read into memory, and it would go on")
+
+
 def _sparse_claim() -> bytes:
     """A sparse file of a terabyte in a few hundred bytes of archive."""
     info = tarfile.TarInfo("model.safetensors")
@@ -147,7 +181,33 @@ def _bombs(ground: Ground) -> str:
     _refused("a sparse terabyte", {"device", "too_large"}, iter([_sparse_claim()]), taken, outside, SUBMISSION_CAPS)
     whole = _archive(lambda tar, out: _file(tar, "weights", bytes(100_000)), outside)
     _refused("an archive that breaks off", {"archive"}, iter([whole[:50_000]]), taken, outside, _CAPS)
-    return "a terabyte that never ends, a sparse one and a broken archive were refused by what they claim"
+    for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE):
+        _refused("a header of a terabyte", {"archive"}, _huge_header(kind), taken, outside, SUBMISSION_CAPS)
+        _refused("headers without end", {"archive"}, _endless_headers(kind), taken, outside, SUBMISSION_CAPS)
+    _refused("a sparse map without end", {"device"}, _sparse_map(), taken, outside, SUBMISSION_CAPS)
+    return "a terabyte that never ends, in a file or a header, sparse ones and a broken archive were refused by what they claim"
+
+
+class _Pieces(io.RawIOBase):
+    """A file over pieces of bytes."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def readable(self) -> bool:
+        """It is for reading."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next piece, whatever its size."""
+        return next(self._pieces, b"")
+
+
+def _believing_reader(ground: Ground) -> str:
+    """What believes a header takes all that it claims into memory."""
+    with tarfile.open(fileobj=_Pieces(_huge_header(tarfile.XHDTYPE)), mode="r|") as tar:
+        tar.next()
+    return "the header was not read"
 
 
 def _trusting_extract(ground: Ground) -> str:
@@ -203,9 +263,9 @@ ATTACKS = (
     ),
     Attack(
         18, "hands-in-bombs", Where.ARTEFACT,
-        "hand in a file that claims a terabyte and never ends, a sparse one, an archive that breaks off",
+        "hand in files and headers that claim a terabyte and never end, sparse ones, an archive that breaks off",
         "sizes are judged by what a header claims, before anything is read",
-        _bombs, _plain_folder,
+        _bombs, _believing_reader,
     ),
     Attack(
         18, "hands-in-a-hostile-folder", Where.SANDBOX,

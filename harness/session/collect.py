@@ -37,6 +37,25 @@ SUBMISSION_CAPS = Caps(bytes=40_000 * MB, files=2_000, file_bytes=40_000 * MB)
 WORKSPACE_CAPS = Caps(bytes=200 * MB, files=5_000, file_bytes=8 * MB)
 
 
+# Headers that only describe the next one: long names and PAX records. Names are at most a path long, records a few of that.
+_EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_EXTENSION_BYTES = 64 * 1024
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a stranger's: the library reads what an extension or a sparse map claims into memory, however much it is."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENSIONS and self.size > _EXTENSION_BYTES:
+            raise SubmissionRefused(f"a header of {self.size} bytes", hint="use short file names", code="archive")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._proc_gnusparse_10()
+        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise SubmissionRefused("a sparse file", hint="hand in regular files only", code="device")
+
+
 class _SourceFailed(Exception):
     """The sandbox's side failed: what it raised goes to the caller as it is."""
 
@@ -83,7 +102,7 @@ def collect(pieces: Iterable[bytes], target: Path, caps: Caps) -> Manifest:
     except _SourceFailed as exc:
         shutil.rmtree(target, ignore_errors=True)
         raise exc.error from None
-    except tarfile.TarError as exc:
+    except (tarfile.TarError, RecursionError) as exc:  # headers of headers without end
         shutil.rmtree(target, ignore_errors=True)
         raise SubmissionRefused(f"the archive is broken: {exc}", hint="hand in a plain directory", code="archive") from exc
     except OSError as exc:
@@ -106,7 +125,7 @@ def collect_readable(pieces: Iterable[bytes], target: Path, caps: Caps = WORKSPA
     left_out: list[str] = []
     try:
         _unpack(iter(pieces), target, caps, left_out)
-    except (tarfile.TarError, SubmissionRefused, _SourceFailed) as exc:
+    except (tarfile.TarError, RecursionError, SubmissionRefused, _SourceFailed) as exc:
         left_out.append(f"the rest: {exc}")
     return left_out
 
@@ -114,7 +133,7 @@ def collect_readable(pieces: Iterable[bytes], target: Path, caps: Caps = WORKSPA
 def _unpack(pieces: Iterator[bytes], target: Path, caps: Caps, left_out: list[str] | None = None) -> None:
     files = total = entries = 0
     seen: set[str] = set()
-    with tarfile.open(fileobj=_Stream(pieces), mode="r|", errorlevel=2) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=_Stream(pieces), mode="r|", errorlevel=2, tarinfo=_Header) as tar:  # type: ignore[call-overload]
         for member in tar:
             tar.members = []  # the stream reader keeps every header otherwise
             entries += 1
