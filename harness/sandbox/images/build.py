@@ -77,8 +77,9 @@ def _build(image: Image, way: Way, cache: Path, say: Say) -> bool:
     say(f"building {image.tag} on {base}")
     with tempfile.TemporaryDirectory(prefix="dojo-image-") as name:
         context = Path(name)
-        _write_context(image, way, context, say)
+        # before the files are copied: what changes in between then counts as not built
         arguments = ["--tag", image.tag, "--label", f"{INPUTS_LABEL}={inputs_digest(image)}"]
+        _write_context(image, way, context, say)
         if way == "offline" or not (image.requirements() or image.packages()):
             arguments += ["--network", "none"]
         elif not program.has_bridge():
