@@ -56,6 +56,21 @@ def _twice_spelt_differently(tar: tarfile.TarFile, outside: Path) -> None:
     _file(tar, "./a", b"evil")
 
 
+def _below_a_file(tar: tarfile.TarFile, outside: Path) -> None:
+    _file(tar, "a")
+    _file(tar, "a/b")
+
+
+def _in_place_of_a_folder(tar: tarfile.TarFile, outside: Path) -> None:
+    _file(tar, "a", kind=tarfile.DIRTYPE)
+    _file(tar, "a")
+
+
+def _in_place_of_a_file(tar: tarfile.TarFile, outside: Path) -> None:
+    _file(tar, "a")
+    _file(tar, "a", kind=tarfile.DIRTYPE)
+
+
 def _too_much_together(tar: tarfile.TarFile, outside: Path) -> None:
     for number in range(3):
         _file(tar, f"b{number}", bytes(400_000))
@@ -79,6 +94,10 @@ HOSTILE: dict[str, tuple[set[str], Build]] = {
     "a path of 2,000 bytes": ({"path"}, lambda tar, out: _file(tar, "/".join(["p" * 100] * 20))),
     "the same file twice": ({"duplicate"}, _twice),
     "the same file twice, spelt differently": ({"duplicate"}, _twice_spelt_differently),
+    "a file, then a file below it": ({"duplicate"}, _below_a_file),
+    "a folder, then a file in its place": ({"duplicate"}, _in_place_of_a_folder),
+    "a file, then a folder in its place": ({"duplicate"}, _in_place_of_a_file),
+    "a file called .": ({"duplicate", "path"}, lambda tar, out: _file(tar, ".")),
     "more files than allowed": ({"too_many_files"}, _many),
     "more folders than allowed": ({"too_many_files"}, _many_folders),
     "a file above the cap": ({"too_large"}, lambda tar, out: _file(tar, "big", bytes(_CAPS.file_bytes + 1))),

@@ -255,7 +255,7 @@ def _rewritten_in_the_sandbox(ground: Ground) -> str:
 _EXPECTED = {
     "stranger": {"not_a_finetune"}, "mixture": {"not_a_finetune"}, "architecture": {"wrong_architecture"}, "remote": {"code"},
     "nan": {"not_finite"}, "pickled": {"pickle"}, "code": {"code"}, "linked": {"link"}, "hard": {"link"}, "pipe": {"device"},
-    "many": {"too_many_files"}, "header": {"bad_header"}, "empty": {"empty"}, "absent": {"no_such_file"},
+    "many": {"too_many_files"}, "header": {"bad_header"}, "holes": {"too_large"}, "empty": {"empty"}, "absent": {"no_such_file"},
     "../../etc": {"no_such_file", "link", "permission", "file", "too_large", "no_model", "unexpected_file", "directory"},
     "/proc/1/root": {"no_such_file", "permission", "file", "link", "device"},
 }  # fmt: skip
@@ -276,7 +276,7 @@ def _other_models(ground: Ground) -> str:
 
 
 def _tricks(ground: Ground) -> str:
-    return _handed_in(ground, "linked", "hard", "pipe", "many", "empty", "absent", "../../etc", "/proc/1/root")
+    return _handed_in(ground, "linked", "hard", "pipe", "many", "holes", "empty", "absent", "../../etc", "/proc/1/root")
 
 
 def _code(ground: Ground) -> str:
@@ -358,7 +358,7 @@ ATTACKS = (
     ),
     Attack(
         18, "hands-in-tricks", Where.RUN,
-        "hand in links, hard links, a pipe, 2,100 files, nothing, folders of the system and of process 1",
+        "hand in links, a pipe, 2,100 files, 3 GB of holes on a disk of 0.5, nothing, folders of the system and of process 1",
         "refusals with codes, and the run goes on", _tricks,
     ),
     Attack(

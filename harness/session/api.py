@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from harness.sandbox.base import Sandbox
 from harness.session.clock import BudgetClock
-from harness.session.collect import SUBMISSION_CAPS, collect, unseal_and_remove
+from harness.session.collect import collect, submission_caps, unseal_and_remove
 from harness.session.feedback import make_feedback
 from harness.session.journal import Journal
 from harness.spec.base import Spec
@@ -266,7 +266,7 @@ class SessionApi:
         unseal_and_remove(folder)
         try:
             with _file_errors(path):
-                manifest = collect(self._place.sandbox.archive(path), folder, SUBMISSION_CAPS)
+                manifest = collect(self._place.sandbox.archive(path), folder, submission_caps(self._place.spec.limits))
             yield folder, manifest
         finally:
             unseal_and_remove(folder)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.spec.errors import StoreError, SubmissionRefused
 from harness.spec.submission import Manifest, SealedFile
+from harness.spec.task import Limits
 from harness.store.files import sha256_file
 
 MB = 1024 * 1024
@@ -33,6 +34,14 @@ class Caps:
 
 # A full fp32 7B model is 31 GB in some ten shards; an adapter a few files. 40 GB and 2,000 files leave room for both.
 SUBMISSION_CAPS = Caps(bytes=40_000 * MB, files=2_000, file_bytes=40_000 * MB)
+
+
+def submission_caps(limits: Limits) -> Caps:
+    """Return what a submission out of a sandbox with these limits may hold: not more than its disk, or it is made of holes."""
+    most = min(SUBMISSION_CAPS.bytes, limits.disk_mb * MB)
+    return Caps(bytes=most, files=SUBMISSION_CAPS.files, file_bytes=most)
+
+
 # The work an agent leaves behind for people to read: reports, journals, curves; no weights.
 WORKSPACE_CAPS = Caps(bytes=200 * MB, files=5_000, file_bytes=8 * MB)
 
@@ -143,7 +152,7 @@ def _unpack(pieces: Iterator[bytes], target: Path, caps: Caps, left_out: list[st
                 path = _checked_path(member)
                 if member.isdir():
                     if path:
-                        (target / path).mkdir(parents=True, exist_ok=True)
+                        _make_folder(target / path, path)
                     continue
                 if path in seen:
                     raise SubmissionRefused(f"{path!r} occurs twice", hint="hand in a plain directory", code="duplicate")
@@ -162,7 +171,12 @@ def _unpack(pieces: Iterator[bytes], target: Path, caps: Caps, left_out: list[st
                 continue
             seen.add(path)
             files, total = files + 1, total + member.size
-            _write(tar, member, target / path)
+            try:
+                _write(tar, member, target / path)
+            except SubmissionRefused as exc:
+                if left_out is None:
+                    raise
+                left_out.append(exc.message)
 
 
 def _checked_path(member: tarfile.TarInfo) -> str:
@@ -184,11 +198,25 @@ def _checked_path(member: tarfile.TarInfo) -> str:
     return "/".join(pure.parts)
 
 
+def _make_folder(path: Path, name: str) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise SubmissionRefused(
+            f"{name[:120]!r} lies below a file, or is one", hint="hand in a plain directory", code="duplicate"
+        ) from None
+
+
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent, member.name)
     source = tar.extractfile(member)
     assert source is not None  # a regular file
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    except (FileExistsError, IsADirectoryError):
+        raise SubmissionRefused(
+            f"{member.name[:120]!r} is there as a directory", hint="hand in a plain directory", code="duplicate"
+        ) from None
     with os.fdopen(descriptor, "wb") as out:
         shutil.copyfileobj(source, out, MB)
         out.flush()

@@ -59,9 +59,11 @@ def make() -> list[str]:
     full("header", weights, config)
     with open("header/model.safetensors", "r+b") as out:
         out.write((1 << 60).to_bytes(8, "little"))
+    full("holes", weights, config)
+    os.truncate("holes/model.safetensors", 3 << 30)  # far more than the disk of this sandbox
     os.makedirs("empty")
     return ["stranger", "mixture", "architecture", "remote", "nan", "pickled", "code", "linked", "hard", "pipe", "many", "header",
-            "empty", "absent", "../../etc", "/proc/1/root"]  # fmt: skip
+            "holes", "empty", "absent", "../../etc", "/proc/1/root"]  # fmt: skip
 
 
 def main() -> None:
