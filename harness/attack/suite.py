@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from harness.attack.artefact_answers import ATTACKS as ARTEFACT_ANSWERS
 from harness.attack.artefact_archives import ATTACKS as ARTEFACT_ARCHIVES
 from harness.attack.artefact_submissions import ATTACKS as ARTEFACT_SUBMISSIONS
 from harness.attack.artefact_tasks import ATTACKS as ARTEFACT_TASKS
@@ -31,7 +32,7 @@ ATTACKS: tuple[Attack, ...] = tuple(
     sorted(
         (
             *LIVE_SECRETS, *LIVE_WALLS, *LIVE_LIMITS, *LIVE_API, *LIVE_SERVER,
-            *ARTEFACT_ARCHIVES, *ARTEFACT_SUBMISSIONS, *ARTEFACT_TASKS, *ARTEFACT_TEXT, *ARTEFACT_VERDICTS,
+            *ARTEFACT_ANSWERS, *ARTEFACT_ARCHIVES, *ARTEFACT_SUBMISSIONS, *ARTEFACT_TASKS, *ARTEFACT_TEXT, *ARTEFACT_VERDICTS,
             *PLAYED_RUNS,
         ),
         key=lambda attack: attack.row,

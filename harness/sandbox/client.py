@@ -23,6 +23,9 @@ AFTER_DEADLINE_S = 45.0
 # Idle connections kept for each channel; each costs a process inside, and calls beyond it only pay for a new one.
 _KEPT = 4
 _NO_SIGNAL_EXIT = 126
+# An answer is kept whole in the harness's memory. What a command printed, both streams, is the largest that is asked for; a
+# caller who asks for more than its cap of 2 MiB a stream is not met so far.
+_MAX_ANSWER = 64 * 1024 * 1024
 
 
 class Place(Protocol):
@@ -71,6 +74,8 @@ class _Channel:
             raise self._unavailable(f"no answer within {timeout_s:.0f} s") from exc
         except WireClosed as exc:
             raise self._unavailable("the connection broke") from exc
+        except (ValueError, KeyError, TypeError) as exc:  # it lives with the agent: whatever answers is believed in nothing
+            raise self._unavailable(f"its answer makes no sense ({exc!r:.200})") from exc
         except SandboxAnswer as exc:
             kept = True
             raise exc.error from None
@@ -102,7 +107,7 @@ class _Channel:
 
     def _open(self) -> Wire:
         try:
-            return Wire(self._place.connect(self._channel))
+            return Wire(self._place.connect(self._channel), _MAX_ANSWER)
         except OSError as exc:
             raise self._unavailable(exc.strerror or str(exc)) from exc
 
@@ -142,6 +147,39 @@ def _raise_error(head: Head) -> None:
     raise SandboxAnswer(SandboxError(error["message"], code=error["code"]))
 
 
+class Cancellation:
+    """Ends a running `ExecdSandbox.exec` from another thread: its command's tree is killed, as when a client hangs up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """End the call, now or when it begins; fine when it has ended."""
+        with self._lock:
+            self._cancelled = True
+            self._hang_up()
+
+    @contextlib.contextmanager
+    def watching(self, sock: socket.socket) -> Iterator[None]:
+        """For the length of a call on ``sock``."""
+        with self._lock:
+            self._sock = sock
+            if self._cancelled:
+                self._hang_up()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sock = None
+
+    def _hang_up(self) -> None:
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+
 class ExecdSandbox:
     """A `Sandbox` whose inside is an execd, wherever that runs. Safe for several threads at once."""
 
@@ -162,8 +200,9 @@ class ExecdSandbox:
         user: User = "agent",
         timeout_s: float | None = None,
         output_cap: int = OUTPUT_CAP,
+        cancellation: Cancellation | None = None,
     ) -> ExecResult:
-        """Run a command to its end or its deadline; see `Sandbox.exec`."""
+        """Run a command to its end or its deadline; see `Sandbox.exec`. A cancelled one has exit code 137."""
         head = {
             "op": "exec",
             "argv": _checked(argv),
@@ -175,28 +214,20 @@ class ExecdSandbox:
         }
         wait = None if timeout_s is None else timeout_s + AFTER_DEADLINE_S
         try:
-            with self._commands.call(wait) as wire:
+            with self._commands.call(wait) as wire, (cancellation or Cancellation()).watching(wire.sock):
                 wire.send(head, stdin)
                 answer, body = wire.receive()
                 _raise_error(answer)
+                result = _exec_result(answer["ok"], body)
         except BlockingIOError as exc:  # no process could be made for the call
             return ExecResult(_NO_SIGNAL_EXIT, b"", f"{exc.strerror}\n".encode())
         except SandboxUnavailable as exc:
             if isinstance(exc.__cause__, WireClosed):
                 return self._lost()
             raise
-        ok = answer["ok"]
-        if ok.get("oom_killed"):
+        if result.oom_killed:
             self._kills_seen = self._place.measured()[2]
-        return ExecResult(
-            exit_code=ok["exit_code"],
-            stdout=body[: ok["stdout"]],
-            stderr=body[ok["stdout"] :],
-            timed_out=ok.get("timed_out", False),
-            truncated=ok.get("truncated", False),
-            oom_killed=ok.get("oom_killed", False),
-            duration_s=ok["duration_s"],
-        )
+        return result
 
     def _lost(self) -> ExecResult:
         """Return what is known of a command whose worker is gone though the sandbox lives.
@@ -236,7 +267,8 @@ class ExecdSandbox:
                 _raise_error(answer)
         except BlockingIOError as exc:
             raise SandboxError(str(exc.strerror), hint="the sandbox's process limit is reached", code="process_limit") from exc
-        return str(answer["ok"]["process"])
+        with self._making_sense():
+            return str(answer["ok"]["process"])
 
     def poll(self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0) -> ProcessStatus:
         """Return state and output from the offsets; see `Sandbox.poll`.
@@ -247,15 +279,16 @@ class ExecdSandbox:
         """
         head = {"op": "poll", "process": process, "stdout_offset": stdout_offset, "stderr_offset": stderr_offset}
         ok, body = self._simple("poll", {**head, "wait_s": wait_s}, timeout_s=SILENCE_S + wait_s)
-        return ProcessStatus(
-            running=ok["running"],
-            exit_code=ok["exit_code"],
-            stdout=body[: ok["stdout"]],
-            stderr=body[ok["stdout"] :],
-            stdout_offset=ok["stdout_offset"],
-            stderr_offset=ok["stderr_offset"],
-            oom_killed=ok["oom_killed"],
-        )
+        with self._making_sense():
+            return ProcessStatus(
+                running=bool(ok["running"]),
+                exit_code=None if ok["exit_code"] is None else int(ok["exit_code"]),
+                stdout=body[: int(ok["stdout"])],
+                stderr=body[int(ok["stdout"]) :],
+                stdout_offset=int(ok["stdout_offset"]),
+                stderr_offset=int(ok["stderr_offset"]),
+                oom_killed=bool(ok["oom_killed"]),
+            )
 
     def kill(self, process: str) -> None:
         """Kill a detached process with its tree; returns when it is dead. Fine if it has ended.
@@ -267,13 +300,21 @@ class ExecdSandbox:
 
     def kill_all(self) -> int:
         """Kill every process of the agent's user; return how many survived."""
-        return int(self._simple("kill_all")[0]["survivors"])
+        answer, _ = self._simple("kill_all")
+        with self._making_sense():
+            return int(answer["survivors"])
 
     def read_file(self, path: str, *, max_bytes: int = 64 * 1024 * 1024, user: User = "agent") -> bytes:
         """Return a file's bytes; see `Sandbox.read_file`. What is no regular file is a SandboxError (code ``not_regular``)."""
         with self._control.call(SILENCE_S) as wire:
             wire.send({"op": "read", "path": _path(path), "max_bytes": max_bytes, "user": user})
-            return b"".join(self._stream(wire))
+            pieces, size = [], 0
+            for piece in self._stream(wire):
+                pieces.append(piece)
+                size += len(piece)
+                if size > max_bytes:
+                    raise ValueError(f"more than the {max_bytes} bytes asked for")
+            return b"".join(pieces)
 
     def write_file(self, path: str, data: bytes, *, user: User = "agent", mode: int = 0o644) -> None:
         """Write a file, making its parents; see `Sandbox.write_file`."""
@@ -289,7 +330,7 @@ class ExecdSandbox:
                 yield from self._stream(wire)
             except SandboxAnswer as exc:
                 raise exc.error from None
-            except (TimeoutError, WireClosed) as exc:
+            except (TimeoutError, WireClosed, ValueError, KeyError, TypeError) as exc:
                 raise SandboxUnavailable(f"the archive of {path} broke off; {self._place.cause_of_death()}") from exc
 
     def extract(self, path: str, tar: BinaryIO, *, user: User = "agent") -> None:
@@ -311,13 +352,14 @@ class ExecdSandbox:
         """Return what has been used so far; CPU and memory are counted outside where the host can."""
         inside, _ = self._simple("usage")
         cpu_s, memory_mb, oom_kills = self._place.measured()
-        return SandboxUsage(
-            cpu_s=inside["cpu_s"] if cpu_s is None else cpu_s,
-            memory_peak_mb=inside["memory_bytes"] / 1048576 if memory_mb is None else memory_mb,
-            disk_mb=inside["disk_bytes"] / 1048576,
-            oom_kills=oom_kills,
-            processes=inside["processes"],
-        )
+        with self._making_sense():
+            return SandboxUsage(
+                cpu_s=float(inside["cpu_s"]) if cpu_s is None else cpu_s,
+                memory_peak_mb=float(inside["memory_bytes"]) / 1048576 if memory_mb is None else memory_mb,
+                disk_mb=float(inside["disk_bytes"]) / 1048576,
+                oom_kills=oom_kills,
+                processes=int(inside["processes"]),
+            )
 
     def alive(self) -> bool:
         """Whether it still answers."""
@@ -332,6 +374,18 @@ class ExecdSandbox:
         self._control.close()
         self._commands.close()
         self._place.destroy()
+
+    @contextlib.contextmanager
+    def _making_sense(self) -> Iterator[None]:
+        """Read an answer.
+
+        Raises:
+            SandboxUnavailable: it is not what execd answers.
+        """
+        try:
+            yield
+        except (ValueError, KeyError, TypeError) as exc:
+            raise SandboxUnavailable(f"what answers for the sandbox {self.spec.id!r} is not execd ({exc!r:.200})") from exc
 
     def _simple(
         self, operation: str, fields: Head | None = None, body: bytes = b"", timeout_s: float = SILENCE_S
@@ -350,6 +404,18 @@ class ExecdSandbox:
             if "end" in head:
                 return
             yield data
+
+
+def _exec_result(ok: Mapping[str, Any], body: bytes) -> ExecResult:
+    return ExecResult(
+        exit_code=int(ok["exit_code"]),
+        stdout=body[: int(ok["stdout"])],
+        stderr=body[int(ok["stdout"]) :],
+        timed_out=bool(ok.get("timed_out", False)),
+        truncated=bool(ok.get("truncated", False)),
+        oom_killed=bool(ok.get("oom_killed", False)),
+        duration_s=float(ok["duration_s"]),
+    )
 
 
 def _checked(argv: Sequence[str]) -> list[str]:

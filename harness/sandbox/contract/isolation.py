@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, promise, python, sh, text
+from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, promise, python, sh, text, wait_until
 
 # Calls into the kernel's rarer doors, on x86_64 and aarch64: number of the call, then its arguments.
 _DOORS = """
@@ -166,7 +166,7 @@ def other_processes_are_not_seen(stage: Stage) -> None:
     look = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"
     with stage.new() as other, subprocess.Popen(["sh", "-c", f"read x; : {marker}"], stdin=subprocess.PIPE):
         other.start(["sh", "-c", f": {marker}; sleep 600; true"])
-        expect(marker in text(other, look), "the other's own")
+        wait_until(lambda: marker in text(other, look), "the other's own process is seen there")
         expect(marker not in text(stage.sandbox, look), "another sandbox's or the host's")
     expect(not sh(stage.sandbox, f"kill -0 {os.getpid()}").ok or os.getpid() < 10, "the harness's pid can be signalled")
 

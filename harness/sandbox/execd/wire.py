@@ -15,6 +15,8 @@ _SIZES = struct.Struct("!IQ")
 # argv and environment of one exec travel in the head; Linux itself takes at most a quarter of an 8 MiB stack for them.
 MAX_HEAD = 8 * 1024 * 1024
 CHUNK = 256 * 1024
+# A body that is kept whole: what a command printed, up to its cap, or what it reads. Files and archives are streams.
+MAX_BODY = 1024 * 1024 * 1024
 
 Head = dict[str, Any]
 
@@ -26,8 +28,8 @@ class WireClosed(Exception):
 class Wire:
     """One end of a connection. Not safe for several threads at once."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, sock: socket.socket, max_body: int = MAX_BODY) -> None:
+        self.sock, self.max_body = sock, max_body
 
     def send(self, head: Head, *bodies: bytes | bytearray | memoryview) -> None:
         """Send one frame whose body is the ``bodies`` one after the other.
@@ -63,8 +65,15 @@ class Wire:
         return head, body_size
 
     def receive(self) -> tuple[Head, bytes]:
-        """Return the next frame's head and body."""
+        """Return the next frame's head and body.
+
+        Raises:
+            WireClosed: the other end is gone.
+            ValueError: what came is no frame, or one that nobody sends.
+        """
         head, size = self.receive_head()
+        if size > self.max_body:
+            raise ValueError(f"a frame's body of {size} bytes")
         return head, self.read(size)
 
     def read(self, size: int) -> bytes:
