@@ -6,7 +6,7 @@ DEMO    ?= --parallel 2
 SANDBOX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo test test-fast lint bench clean
+.PHONY: help install setup demo test test-fast lint bench contract clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1	/' | expand -t 14
@@ -28,6 +28,10 @@ test-fast: setup  ## the tests that train and score no model (about a minute or 
 
 lint: install  ## ruff, mypy --strict, import direction
 	@scripts/lint.sh
+
+contract: install  ## what each sandbox backend promises and keeps, with Inspect's own checks, as one table
+	@scripts/inspect.sh
+	@.venv/bin/python scripts/contract.py
 
 bench: setup  ## the benchmarks; each prints a ratio and writes JSON under build/benchmarks
 	@scripts/bench.sh

@@ -33,7 +33,7 @@ def test_nothing_remains_of_all_that(stage: Stage) -> None:
 def stage_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The backend on a host without loop devices or mkfs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.sandbox.namespace._disk_kind", lambda: ("tmpfs", "as if there were no loop devices"))
+        patch.setattr("harness.sandbox.namespace.disk_kind", lambda: ("tmpfs", "as if there were no loop devices"))
         with Stage(NamespaceBackend(), tmp_path_factory.mktemp("contract")) as stage:
             yield stage
 
