@@ -23,8 +23,6 @@ from harness.spec.errors import MissingError
 
 Way = Literal["registry", "offline"]
 _NO_WHEELS = "dojo/wheels:none"
-_SUITE = "bookworm"
-_DEBIAN = f"dojo/debian:{_SUITE}"
 _CUDA_CHECK = Path("scripts") / "wants_cuda.py"
 
 
@@ -154,12 +152,13 @@ def _foundation(image: Image, way: Way, cache: Path, say: Say) -> str:
         raise MissingError(
             "mmdebstrap is not installed, which makes a base without a registry", hint="apt-get install mmdebstrap"
         )
-    say(f"making {_DEBIAN} from Debian's packages")
+    suite = image.definition.suite
+    say(f"making dojo/debian:{suite} from Debian's packages")
     packages = [*image.definition.debian, *image.packages()]
     with tempfile.TemporaryDirectory(prefix="debian-", dir=cache / "images") as name:
         tar = Path(name) / "root.tar"
         command = [made, "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
-        command += [*DEBIAN_OPTIONS, _SUITE, str(tar)]
+        command += [*DEBIAN_OPTIONS, suite, str(tar)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MissingError(
@@ -167,8 +166,8 @@ def _foundation(image: Image, way: Way, cache: Path, say: Say) -> str:
                 hint="can this machine reach Debian's packages, and is this root?",
             )
         with open(tar, "rb") as file:
-            program.import_tar(lambda target: shutil.copyfileobj(file, target), _DEBIAN)
-    return _DEBIAN
+            program.import_tar(lambda target: shutil.copyfileobj(file, target), f"dojo/debian:{suite}")
+    return f"dojo/debian:{suite}"
 
 
 def _pull_hint(image: Image) -> str:

@@ -36,7 +36,9 @@ class Definition(Spec):
     variants: tuple[str, ...] = Field(min_length=1)
     on: str | None = Field(None, description="the image it is built on")
     from_: str | None = Field(None, alias="from", description="or the one of a registry")
-    debian: tuple[str, ...] = Field((), description="Debian packages that stand in for `from` where there is no registry")
+    python: str = Field("3.11", description="the Python in it, for which wheels are fetched")
+    suite: str = Field("bookworm", description="the Debian that stands in for `from` where there is no registry")
+    debian: tuple[str, ...] = Field((), description="the packages of that Debian; none: a registry is needed")
     packages: tuple[str, ...] = Field((), description="Debian packages that it has beside what it stands on")
     cuda_packages: tuple[str, ...] = Field((), description="the same for the variant cuda alone")
     extras: tuple[str, ...] = Field((), description="lists of pyproject.toml; empty text: its own dependencies")
@@ -168,7 +170,7 @@ def inputs_digest(image: Image) -> str:
     found = hashlib.sha256()
     parent, definition = image.parent, image.definition
     parts = [
-        inputs_digest(parent) if parent else f"{definition.from_} {definition.debian} {DEBIAN_OPTIONS}",
+        inputs_digest(parent) if parent else f"{definition.from_} {definition.suite} {definition.debian} {DEBIAN_OPTIONS}",
         (image.folder / "Dockerfile").read_text(encoding="utf-8"),
         "\n".join(image.packages()),
         "\n".join(image.requirements()),

@@ -86,6 +86,9 @@ def resolve(image: Image) -> Pins:
 
 
 def _report(image: Image, report: Path, *arguments: str) -> None:
+    python = image.definition.python
+    if python != f"{sys.version_info.major}.{sys.version_info.minor}":  # pip builds nothing for another Python than its own
+        arguments = ("--python-version", python, "--only-binary=:all:", "--target", str(report.parent / "nowhere"), *arguments)
     failed = run_pip("install", "--dry-run", "--ignore-installed", "--report", str(report), *arguments)
     if failed:
         raise MissingError(
@@ -105,8 +108,8 @@ def _pin(package: dict[str, Any]) -> Pin:
 
 
 def main(names: Sequence[str]) -> int:
-    """Write the pins of the images named, or of all; those of the variants for CPUs, which any machine can ask for."""
-    lockable = [image for image in all_images() if image.variant == "cpu" and image.pinned and image.requirements()]
+    """Write the pins of the images named, or of all, but for CUDA: only a machine with its index can ask for that."""
+    lockable = [image for image in all_images() if image.variant != "cuda" and image.pinned and image.requirements()]
     if unknown := set(names) - {image.name for image in lockable}:
         print(f"error: no pinned image {sorted(unknown)}\nhint: {[image.name for image in lockable]}", file=sys.stderr)
         return 2

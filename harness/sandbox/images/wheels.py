@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,8 +15,6 @@ from harness.sandbox.images.resolve import refuse_wrong_torch, resolve, run_pip,
 from harness.spec.errors import MissingError
 
 Say = Callable[[str], None]
-# the Python of a base made without a registry
-_PYTHON = "3.11"
 
 
 def pins_for(image: Image, say: Say) -> Pins:
@@ -28,7 +27,7 @@ def pins_for(image: Image, say: Say) -> Pins:
     if pins and pins.hashed:
         refuse_wrong_torch(image)
         return pins
-    if image.pinned and image.definition.extras:
+    if image.pinned:
         why = (
             f"its packages are recorded for {pins.machine} only"
             if pins
@@ -41,7 +40,7 @@ def pins_for(image: Image, say: Say) -> Pins:
 def fetch_wheels(image: Image, cache: Path, say: Say) -> Path:
     """Return a folder with a wheel of everything the image wants, each checked against its hash.
 
-    What is there already is not fetched again.
+    What is there already is not fetched again, be it for earlier versions of the project, whose folders then go.
 
     Raises:
         MissingError: pip cannot get them, gets other files than recorded, or would take the wrong build of torch.
@@ -55,11 +54,15 @@ def fetch_wheels(image: Image, cache: Path, say: Say) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     torch = [pin for pin in pins.packages if pin.name == "torch"]
     ready = [pin for pin in pins.packages if pin.name != "torch" and not pin.source]
-    binary = ("download", "--only-binary=:all:", "--python-version", _PYTHON, "--dest", str(folder))
+    earlier = [path for path in folder.parent.glob(f"{image.name}-{image.variant}-*") if path != folder]
+    known = [word for path in earlier for word in ("--find-links", str(path))]
+    binary = ("download", "--only-binary=:all:", "--python-version", image.definition.python, "--dest", str(folder), *known)
     _fetch(image, folder, torch, *binary, *torch_arguments())
     _fetch(image, folder, ready, *binary)
     _fetch(image, folder, [pin for pin in pins.packages if pin.source], "wheel", "--wheel-dir", str(folder))
     (folder / "complete").touch()
+    for path in earlier:
+        shutil.rmtree(path)
     return folder
 
 

@@ -67,6 +67,18 @@ def test_a_fetch_that_broke_off_goes_on_with_what_it_has(image: Image, local_ind
     assert len(list(folder.glob("*.whl"))) == 2
 
 
+def test_wheels_of_earlier_requirements_are_used_again_and_then_go(image: Image, local_index: Path, tmp_path: Path) -> None:
+    earlier = fetch_wheels(image, tmp_path / "cache", lambda text: None)
+    make_wheel(local_index, "dojo_more", "1.0")
+    pyproject = image.root / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('"dojo_small"', '"dojo_small", "dojo_more"'))
+    record(image)
+    next(local_index.glob("dojo_small*")).unlink()
+    folder = fetch_wheels(image, tmp_path / "cache", lambda text: None)
+    assert {p.name.split("-")[0] for p in folder.glob("*.whl")} == {"dojo_more", "dojo_small", "pip"}
+    assert folder != earlier and not earlier.exists()
+
+
 def test_another_file_than_the_recorded_one_is_refused(image: Image, local_index: Path, tmp_path: Path) -> None:
     record(image)
     make_wheel(local_index, "dojo_small", "1.0", body="VALUE = 'not what was recorded'\n")
