@@ -87,13 +87,16 @@ def build_image(arguments: Sequence[str], log: Path, say: Say) -> None:
 
 
 def import_tar(write: Callable[[IO[bytes]], None], tag: str) -> None:
-    """Make an image of a tar that ``write`` writes; nothing lies on disk in between.
+    """Make an image of a tar that ``write`` writes, in place of an earlier one; nothing lies on disk in between.
 
     Raises:
         MissingError: the engine does not take it.
     """
+    docker = find_docker()
+    asked = [docker, "image", "inspect", "--format", "{{.Id}}", tag]
+    earlier = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     with subprocess.Popen(
-        [find_docker(), "import", "-", tag], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [docker, "import", "-", tag], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin is not None and process.stderr is not None
         try:
@@ -104,6 +107,8 @@ def import_tar(write: Callable[[IO[bytes]], None], tag: str) -> None:
         said = process.stderr.read().decode(errors="replace").strip()
     if process.returncode:
         raise MissingError(f"{tag} cannot be imported: {said[-300:]}", hint="is the engine's disk full? `docker system df`")
+    if earlier:
+        remove_image(earlier)
 
 
 def remove_image(tag: str) -> None:
