@@ -11,12 +11,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from harness.spec.base import Spec
 from harness.spec.errors import SpecError, UsageError
+from harness.spec.task import ProfileName
 from harness.spec.toml import describe
 
 FILE_NAME = "dojo.toml"
@@ -32,7 +33,7 @@ class Settings(Spec):
     tasks: tuple[Path, ...] | None = Field(None, description="directories to look for tasks in; default the project's")
     agents: tuple[Path, ...] | None = Field(None, description="directories to look for agents in; default the project's")
     database: str | None = Field(None, description="SQLAlchemy URL; default SQLite in home")
-    profile: Literal["full", "mini"] = Field("mini", description="profile that `submit` uses")
+    profile: ProfileName = Field("mini", description="profile that `submit` uses")
     sandbox: str = Field("namespace", description="sandbox backend that runs use")
     executor: str = Field("local", description="executor that `submit` uses")
     backbone: str | None = Field(None, description="language model that agents think with")

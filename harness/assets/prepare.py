@@ -46,7 +46,7 @@ class PreparedTask:
 
     Attributes:
         task: the task.
-        profile: ``full`` or ``mini``.
+        profile: ``full``, ``strict`` or ``mini``.
         dir: the folder with everything below.
         digest: SHA-256 over the data files.
         sources: training sources, as agents see them.
@@ -250,7 +250,7 @@ def _input_key(task: Task, profile: str) -> str:
     parts = [_LAYOUT, task.digest, profile]
     parts += [sha256_file(path) for path in imported_code(sorted(task.path.glob("*.py"))) if path.name not in _NOT_DATA]
     mirror = os.environ.get(MIRROR_VARIABLE)
-    if mirror and profile == "full":
+    if mirror and profile != "mini":
         stats = [(path, path.stat()) for path in tree_files(Path(mirror) / "datasets")]
         parts += [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]

@@ -10,6 +10,8 @@ from typing import Any
 
 from harness.assets.hub import FetchedData, HubData, fetch_data
 from harness.assets.package import PackageFile, Progress, fetch_package
+from harness.assets.splits import PAPER_CAP, SEED, STRICT_HIDDEN_CAP, split_by_paper, split_strictly
+from harness.assets.splits import paper_split as paper_split
 
 
 @dataclass(frozen=True)
@@ -119,19 +121,26 @@ class BuildContext:
         self.fetched[data.repo] = {"revision": found.revision, "sha256": found.sha256, "licence": data.licence}
         return found
 
+    @property
+    def strict(self) -> bool:
+        """Whether dev and hidden may share nothing (profile ``strict``), where ``full`` keeps the paper's rule."""
+        return self.profile == "strict"
+
+    def split(self, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+        """Split a public test set into (dev, hidden), by the rule of this profile (`harness.assets.splits`)."""
+        return split_strictly(items) if self.strict else split_by_paper(items)
+
+    def split_rule(self) -> str:
+        """The sentence of the data card that says how dev and hidden were made."""
+        if self.strict:
+            return (
+                f"Strict split, seed {SEED}: of each sub-set up to {PAPER_CAP} items (at most half) are dev,"
+                f" up to {STRICT_HIDDEN_CAP:,} of the rest hidden,"
+                " every question type in proportion; what shares a question or a key is in one of them only."
+            )
+        return f"Paper's split: each sub-set shuffled with seed {SEED}, first half dev, last half hidden, up to {PAPER_CAP} each."
+
     def log(self, line: str) -> None:
         """Tell the person waiting what is being done."""
         if self.progress:
             self.progress(line)
-
-
-def paper_split(count: int, *, shuffled: bool = True, seed: int = 42, cap: int = 100) -> tuple[list[int], list[int]]:
-    """Split a sub-set of a public test set as the FT-Dojo paper does: (dev, hidden) as positions of rows.
-
-    The first and the last ``min(cap, ⌊count/2⌋)`` of the rows; shuffled with ``seed`` where the order means something.
-    """
-    order = list(range(count))
-    if shuffled:
-        random.Random(seed).shuffle(order)
-    size = min(cap, count // 2)
-    return order[:size], order[count - size :]

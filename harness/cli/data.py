@@ -27,7 +27,7 @@ def list_data(invocation: Invocation) -> None:
 
 @click.command("prepare", cls=Command)
 @click.argument("task", shell_complete=complete_tasks)
-@click.option("--profile", type=click.Choice(["full", "mini"]), help="Which profile (default: the settings').")
+@click.option("--profile", type=click.Choice(["full", "mini", "strict"]), help="Which profile (default: the settings').")
 @pass_invocation
 def prepare_data(invocation: Invocation, task: str, profile: str | None) -> None:
     """Prepare a task's data and base model, so that a submit can start at once and offline."""

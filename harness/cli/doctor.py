@@ -14,7 +14,7 @@ from harness.cli.sanitise import one_line
 @click.command("doctor", cls=Command)
 @click.argument("area", required=False)
 @click.argument("task", required=False)
-@click.option("--profile", type=click.Choice(["full", "mini"]), help="With `task T`: the profile to check.")
+@click.option("--profile", type=click.Choice(["full", "mini", "strict"]), help="With `task T`: the profile to check.")
 @pass_invocation
 def doctor(invocation: Invocation, area: str | None, task: str | None, profile: str | None) -> int:
     """Check this machine; exit code 3 where something needed is missing.

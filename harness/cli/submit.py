@@ -32,7 +32,11 @@ UNSAFE = "unsafe-local"
 @click.option("--tasks", "patterns", multiple=True, metavar="GLOB", help="all, or a glob over task ids; repeatable.")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N-1 (default 1).")
 @click.option("--seed", "seed_list", type=click.IntRange(min=0), multiple=True, metavar="K", help="This seed; repeatable.")
-@click.option("--profile", type=click.Choice(["full", "mini"]), help="Data and base model: the paper's, or small ones.")
+@click.option(
+    "--profile",
+    type=click.Choice(["full", "mini", "strict"]),
+    help="Data and base model: the paper's, small ones, or the paper's with a larger hidden split.",
+)
 @click.option("--budget", metavar="LIMITS", help="Over the task's own, as wall=2h,evaluations=5.")
 @click.option("--sandbox", metavar="NAME", help="Sandbox backend.")
 @click.option("--unsafe-local", is_flag=True, help="The sandbox backend that isolates nothing; says what is lost.")

@@ -43,7 +43,7 @@ def show_task(invocation: Invocation, task: str) -> None:
 @click.command("check", cls=Command)
 @click.argument("task", required=False, shell_complete=complete_tasks)
 @click.option("--all", "every", is_flag=True, help="Check every task that has the profile; ends with a table of them.")
-@click.option("--profile", type=click.Choice(["full", "mini"]), help="The profile to check (default: the settings').")
+@click.option("--profile", type=click.Choice(["full", "mini", "strict"]), help="The profile to check (default: the settings').")
 @click.option("--record", is_flag=True, help="Measure base and few-shot base where nobody has; write the admission record.")
 @pass_invocation
 def check_task(invocation: Invocation, task: str | None, every: bool, profile: str | None, record: bool) -> int:

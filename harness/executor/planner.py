@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
-from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -19,7 +18,7 @@ from harness.spec.agent import AgentConfig
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef
-from harness.spec.task import ProfileSpec
+from harness.spec.task import ProfileName, ProfileSpec
 from harness.spec.toml import describe
 from harness.store.database import Store
 from harness.store.ids import new_id
@@ -40,7 +39,7 @@ class BatchPlan(Spec):
     settings: dict[str, str] = Field(default_factory=dict)
 
 
-def profile_of(profiles: Mapping[Literal["full", "mini"], ProfileSpec], task: str, profile: str) -> ProfileSpec:
+def profile_of(profiles: Mapping[ProfileName, ProfileSpec], task: str, profile: str) -> ProfileSpec:
     """Return the task's profile.
 
     Raises:

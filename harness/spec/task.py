@@ -11,7 +11,8 @@ from harness.spec.base import Spec
 from harness.spec.budget import Budget
 from harness.spec.toml import read_toml
 
-PROFILES = ("full", "mini")
+ProfileName = Literal["full", "mini", "strict"]
+"""Which data and base model: the paper's, small ones, or the paper's with a larger hidden split that shares nothing."""
 
 
 class Limits(Spec):
@@ -76,7 +77,7 @@ class DojoTask(Spec):
     known_issues: dict[str, str] = Field(
         default_factory=dict, description="rule of `dojo tasks check` that this task breaks → why; shown beside its record"
     )
-    profiles: dict[Literal["full", "mini"], ProfileSpec] = Field(min_length=1)
+    profiles: dict[ProfileName, ProfileSpec] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _subsets_unique(self) -> Self:

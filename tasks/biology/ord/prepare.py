@@ -1,0 +1,69 @@
+"""Data of biology/ord. ``mini``: shuffled steps of generated protocols. ``full`` and ``strict``: BioProBench's ORD."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.assets.bioprobench import ProtocolTask, build_from_hub, steps_key
+from harness.assets.bioprobench_mini import Recipe, build_mini
+from harness.assets.grader import load_grader
+from harness.assets.task_data import BuildContext, TaskData
+from harness.spec.errors import UsageError
+
+# What the right order of a row is, the grader says.
+GRADER = load_grader(Path(__file__).parent).module
+KINDS = {"three steps": 3, "four steps": 4}
+
+
+def prompt(row: Mapping[str, Any]) -> str:
+    """The whole question, the same in all profiles."""
+    shuffled, _ = GRADER.steps_of(row)
+    steps = [f"{place}: {step}" for place, step in enumerate(shuffled)]
+    return "\n".join(
+        [str(row["question"]), *steps, 'Reply as {"order": [...]} with the numbers of the steps in the right order.']
+    )
+
+
+def answer_of(row: Mapping[str, Any]) -> str:
+    """The right order in the asked form."""
+    return f'{{"order": {GRADER.right_order(row)}}}'
+
+
+def draw(kind: str, recipe: Recipe, rng: random.Random) -> dict[str, Any]:
+    """Some steps of the recipe in any order."""
+    places = sorted(rng.sample(range(len(recipe.steps)), KINDS[kind]))
+    ordered = [recipe.steps[place] for place in places]
+    shuffled = rng.sample(ordered, len(ordered))
+    question = f"Please sort these steps of “{recipe.purpose}”."
+    return {"question": question, "wrong_steps": shuffled, "correct_steps": ordered, "type": kind}
+
+
+def spoil(row: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
+    """Two steps that follow each other, exchanged."""
+    ordered = list(row["correct_steps"])
+    place = rng.randrange(1, len(ordered))
+    ordered[place - 1], ordered[place] = ordered[place], ordered[place - 1]
+    return {"correct_steps": ordered}
+
+
+TASK = ProtocolTask(
+    subset="ord",
+    prompt=prompt,
+    gold_of=GRADER.right_order,
+    answer_of=answer_of,
+    text_of=lambda row: f"{row['question']} {' '.join(map(str, row['correct_steps']))}",
+    keys_of=lambda row: steps_key(row["correct_steps"]),
+    check=GRADER.steps_of,
+)
+
+
+def build(profile: str, context: BuildContext) -> TaskData:
+    """Build the data of one profile."""
+    if profile in ("full", "strict"):
+        return build_from_hub(context, TASK)
+    if profile == "mini":
+        return build_mini(context, TASK, list(KINDS), draw, spoil, "correct_steps")
+    raise UsageError(f"biology/ord has no profile {profile!r}", hint="mini, full or strict")

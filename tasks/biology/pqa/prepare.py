@@ -1,0 +1,80 @@
+"""Data of biology/pqa. ``mini``: questions about generated protocols. ``full`` and ``strict``: BioProBench's PQA."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.assets.bioprobench import ProtocolTask, build_from_hub
+from harness.assets.bioprobench_mini import REAGENTS, SOLVENTS, Recipe, build_mini
+from harness.assets.grader import load_grader
+from harness.assets.task_data import BuildContext, TaskData
+from harness.spec.errors import UsageError
+
+# What the right option of a row is, the grader says.
+GRADER = load_grader(Path(__file__).parent).module
+KINDS = ("parameter", "reagent", "operation")
+
+
+def prompt(row: Mapping[str, Any]) -> str:
+    """The whole question, the same in all profiles."""
+    options = [f"{letter}: {choice}" for letter, choice in zip(GRADER.LETTERS, GRADER.choices_of(row), strict=False)]
+    return "\n".join([str(row["question"]), *options, 'Reply as {"answer": [letter, confidence in percent]}.'])
+
+
+def answer_of(row: Mapping[str, Any]) -> str:
+    """The right option in the asked form, sure of it."""
+    return f'{{"answer": ["{GRADER.gold_of(row)}", 100]}}'
+
+
+def draw(kind: str, recipe: Recipe, rng: random.Random) -> dict[str, Any]:
+    """A question about a value, a substance or the order of the recipe, with four options."""
+    if kind == "parameter":
+        asked, answer, others = rng.choice(
+            [
+                ("What is the volume?", f"{recipe.millilitres} mL", [f"{10 * n} mL" for n in range(1, 10)]),
+                ("What is the temperature?", f"{recipe.celsius} °C", [f"{5 * n} °C" for n in range(6, 19)]),
+                ("How long is it stirred?", f"{recipe.minutes} min", [f"{n} min" for n in range(2, 31)]),
+            ]
+        )
+    elif kind == "reagent":
+        asked, answer, others = rng.choice(
+            [
+                ("What is weighed?", recipe.reagent, list(REAGENTS)),
+                ("What is added?", recipe.solvent, list(SOLVENTS)),
+            ]
+        )
+    else:
+        verbs = [step.split()[0] for step in recipe.steps]
+        place = rng.randrange(1, len(verbs))
+        asked, answer, others = f"What is done right after “{recipe.steps[place - 1]}”?", verbs[place], verbs
+    choices = [answer, *rng.sample([other for other in others if other != answer], 3)]
+    rng.shuffle(choices)
+    return {"question": f"Protocol: {' '.join(recipe.steps)}\n{asked}", "choices": choices, "answer": answer, "type": kind}
+
+
+def spoil(row: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
+    """Another option as the answer."""
+    return {"answer": rng.choice([choice for choice in row["choices"] if choice != row["answer"]])}
+
+
+TASK = ProtocolTask(
+    subset="pqa",
+    prompt=prompt,
+    gold_of=GRADER.gold_of,
+    answer_of=answer_of,
+    text_of=lambda row: str(row["question"]),
+    keys_of=lambda row: (),
+    check=GRADER.gold_of,
+)
+
+
+def build(profile: str, context: BuildContext) -> TaskData:
+    """Build the data of one profile."""
+    if profile in ("full", "strict"):
+        return build_from_hub(context, TASK)
+    if profile == "mini":
+        return build_mini(context, TASK, KINDS, draw, spoil, "answer")
+    raise UsageError(f"biology/pqa has no profile {profile!r}", hint="mini, full or strict")
