@@ -142,7 +142,11 @@ class SandboxFolder:
                 time.sleep(0.003)
             # a launcher that only now gets the lock finds no folder and ends
             shutil.rmtree(self.path, ignore_errors=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        while self.path.exists():  # one that was just born may have left a file in the folder while it was being emptied
+            shutil.rmtree(self.path, ignore_errors=True)
+            if time.monotonic() > deadline:
+                raise SandboxError(f"the folder of the sandbox {self.id!r} cannot be removed", hint="try again later")
+            time.sleep(0.003)
 
     def _recorded(self, name: str) -> int | None:
         try:
