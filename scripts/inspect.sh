@@ -5,12 +5,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=${INSPECT_VERSION:-0.3.285}
 venv=build/inspect
-stamp="$version $(sha256sum pyproject.toml | cut -d' ' -f1)"
+mkdir -p build
+exec 9>build/inspect.lock
+flock 9
+stamp="$version $(grep -m1 '^dependencies' pyproject.toml | sha256sum | cut -d' ' -f1)"
 [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ] && exit 0
 python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || { echo "inspect: $python is not there" >&2; echo "  run make install first" >&2; exit 3; }
 rm -rf "$venv"
-mkdir -p build
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --upgrade pip >&2
 "$venv/bin/python" -m pip install --quiet "inspect-ai==$version" pytest pytest-asyncio -e . >&2
