@@ -87,7 +87,9 @@ def split_strictly(
     sizes = Counter(item.subset for item in items)
     half = {name: min(dev_cap, size // 2) for name, size in sizes.items()}
     dev_room = {s: count * half[s[0]] // sizes[s[0]] for s, count in strata.items()}
-    hidden_room = {s: _share(count, hidden_cap, sizes[s[0]], sizes[s[0]] - half[s[0]]) for s, count in strata.items()}
+    left = {s: count - dev_room[s] for s, count in strata.items()}
+    left_of = {name: sum(count for s, count in left.items() if s[0] == name) for name in sizes}
+    hidden_room = {s: count * min(hidden_cap, left_of[s[0]]) // left_of[s[0]] for s, count in left.items()}
     dev: list[U] = []
     hidden: list[U] = []
     for group in groups:
@@ -101,11 +103,6 @@ def split_strictly(
     for split in (dev, hidden):
         random.Random(seed).shuffle(split)
     return dev, hidden
-
-
-def _share(count: int, cap: int, size: int, rest: int) -> int:
-    """How many of a stratum's ``count`` items may go into hidden: all, or its part of ``cap`` where the sub-set has more."""
-    return count if rest <= cap else count * cap // size
 
 
 def _stratum(item: Unit) -> tuple[str, str]:

@@ -35,7 +35,7 @@ def prompt(row: Mapping[str, Any]) -> str:
     """The whole question, the same in all profiles."""
     context = context_of(row)
     lines = [f"{title}: {context[name]}" for name, title in _CONTEXT.items() if context.get(name)]
-    return "\n".join([*lines, f"Step: {shown(row)}", 'Is the step correct? Reply as {"correct": true} or {"correct": false}.'])
+    return "\n".join([*lines, f"Step: {shown(row)}", 'Is the step correct? Reply as {"correct": ...} with true or false.'])
 
 
 _CONTEXT = {"purpose": "Purpose", "prior_step": "Step before", "next_step": "Step after"}

@@ -321,6 +321,7 @@ def test_prose_without_an_answer_is_never_taken_for_one(name: str, prose: str) -
         ("err", {**step(True), "is_correct": "perhaps"}),
         ("err", {**step(True), "is_correct": None}),
         ("gen", {**PROTOCOL, "output": []}),
+        ("gen", {**PROTOCOL, "output": None}),
         ("gen", {**PROTOCOL, "output": ["…"]}),
     ],
 )

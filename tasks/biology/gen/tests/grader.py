@@ -32,6 +32,8 @@ def gold_of(row: Mapping[str, Any]) -> list[str]:
         ValueError: there is no step with a word.
     """
     output = row["output"]
+    if not isinstance(output, list | str):
+        raise ValueError(f"the reference is a {type(output).__name__}, no text and no list of steps")
     steps = [plain(str(step)) for step in (output if isinstance(output, list) else str(output).splitlines())]
     if not words(" ".join(steps)):
         raise ValueError("the reference has no step")
