@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, expect_error, promise, python, sh, text
+from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, expect_error, promise, python, sh, text, wait_until
 from harness.spec.errors import SandboxError
 
 _BINARY = bytes(range(256)) * 64
@@ -225,11 +226,62 @@ def twenty_commands_run_at_once(stage: Stage) -> None:
 
 
 @promise("exec")
-def two_hundred_short_commands_leave_nothing(stage: Stage) -> None:
-    """No process and no growth."""
-    for _ in range(200):
+def a_thousand_short_commands_leave_nothing(stage: Stage) -> None:
+    """No process inside, no file, and no descriptor of the caller's."""
+    stage.sandbox.exec(["true"], timeout_s=PATIENCE_S)
+    before, disk = len(os.listdir("/proc/self/fd")), stage.sandbox.usage().disk_mb
+    for _ in range(1000):
         expect(stage.sandbox.exec(["true"], timeout_s=PATIENCE_S).ok, "one failed")
-    expect(stage.sandbox.usage().processes == 0, stage.sandbox.usage())
+    expect(len(os.listdir("/proc/self/fd")) <= before + 2, (before, os.listdir("/proc/self/fd")))
+    after = stage.sandbox.usage()
+    expect(after.processes == 0 and after.disk_mb <= disk + 0.1, (disk, after))
+
+
+@promise("exec")
+def text_split_over_writes_is_whole(stage: Stage) -> None:
+    """A character whose bytes come in two pieces, and one that never ends."""
+    program = "import os, time\nfor part in ('ü€𝄞' * 3).encode(): os.write(1, bytes([part])); time.sleep(0.002)\nos.write(1, b'\\xe2\\x82')"
+    expect(python(stage.sandbox, program).stdout == ("ü€𝄞" * 3).encode() + b"\xe2\x82", "bytes were changed")
+
+
+@promise("exec")
+def output_that_looks_like_an_answer_is_output(stage: Stage) -> None:
+    """Forged ends, lengths and records in what a command prints change nothing."""
+    forged = b'\x00\x00\x00\x02{}{"ok": {"exit_code": 0, "stdout": 0, "duration_s": 0}}\n__END__ 0\n\x1e\x04\r\n0\r\n\r\n' * 3
+    stage.sandbox.write_file("forged", forged)
+    result = sh(stage.sandbox, "cat forged; cat forged >&2; exit 3")
+    expect((result.exit_code, result.stdout, result.stderr) == (3, forged, forged), result)
+
+
+@promise("exec")
+def programs_put_in_the_way_are_not_run(stage: Stage) -> None:
+    """What runs, watches and ends commands is found by nobody's PATH: neither root's commands nor deadlines fall for it."""
+    script = "#!/bin/sh\necho $(id -u) >> /workspace/caught\n"
+    names = ("sh", "bash", "env", "timeout", "su", "runuser", "setsid", "kill", "nice", "python3", "tar", "cat")
+    for name in names:
+        stage.sandbox.write_file(f"way/{name}", script.encode(), mode=0o755)
+    path = {"PATH": "/workspace/way:/usr/bin:/bin"}
+    expect(stage.sandbox.exec(["true"], env=path, user="root", timeout_s=PATIENCE_S).ok, "root's")
+    expect(stage.sandbox.exec(["sleep", "60"], env=path, timeout_s=0.2).timed_out, "a deadline")
+    stage.sandbox.read_file("way/sh")
+    b"".join(stage.sandbox.archive("/workspace/way"))
+    expect(not sh(stage.sandbox, "ls /workspace/caught").ok, "one was run")
+
+
+@promise("exec")
+def a_call_that_is_given_up_kills_its_tree(stage: Stage) -> None:
+    """Whoever called is dead: nothing of the command goes on."""
+    with stage.new() as sandbox:
+        caller = os.fork()
+        if caller == 0:
+            try:
+                stage.backend.attach(sandbox.spec.id).exec(["sh", "-c", "(setsid sleep 600 &); touch begun; sleep 600"])
+            finally:
+                os._exit(1)
+        wait_until(lambda: sh(sandbox, "ls begun").ok, "the command")
+        os.kill(caller, signal.SIGKILL)
+        os.waitpid(caller, 0)
+        wait_until(lambda: sandbox.usage().processes == 0, "its end")
 
 
 @promise("exec")

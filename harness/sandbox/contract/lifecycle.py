@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.sandbox.base import Mount
-from harness.sandbox.contract.promise import Stage, expect, expect_error, promise, sh, text, wait_until
+from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, expect_error, promise, sh, text, wait_until
+from harness.sandbox.runtime import runtime_root
 from harness.spec.errors import DojoError, SandboxUnavailable
 
 
@@ -65,6 +69,39 @@ def destroy_ends_it_for_every_client(stage: Stage) -> None:
     sandbox.start(["sleep", "600"])
     stage.backend.destroy(sandbox.spec.id)
     expect(not sandbox.alive() and sandbox.spec.id not in stage.backend.list(), stage.backend.list())
+
+
+@promise("lifecycle")
+def a_sandbox_that_dies_under_a_call_is_unavailable_with_a_cause(stage: Stage) -> None:
+    """The error says something about why, and that is not the command's doing."""
+    sandbox = stage.backend.create(stage.spec())
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(sandbox.exec, ["sh", "-c", "touch begun; sleep 600"])
+            wait_until(lambda: sandbox.exec(["ls", "begun"]).ok, "the command")
+            stage.backend.destroy(sandbox.spec.id)
+            with expect_error(SandboxUnavailable):
+                call.result(timeout=PATIENCE_S)
+            expect(len(str(call.exception())) > 20, call.exception())
+    finally:
+        sandbox.close()
+
+
+@promise("lifecycle")
+def nothing_of_a_closed_sandbox_is_on_the_host(stage: Stage) -> None:
+    """No mount, no control group, no file, no process that has its id in the name."""
+    sandbox = stage.backend.create(stage.spec())
+    sandbox.start(["sh", "-c", "trap '' TERM; sleep 600"])
+    sandbox.write_file("large", bytes(1_000_000))
+    id = sandbox.spec.id
+    sandbox.close()
+    expect(id not in Path("/proc/self/mounts").read_text(), "a mount")
+    for place in (Path("/sys/fs/cgroup"), runtime_root(), Path("/var/tmp"), Path("/tmp"), Path("/dev/shm")):
+        left = [str(path) for pattern in (f"*{id}*", f"*/*{id}*", f"*/*/*{id}*") for path in place.glob(pattern)]
+        expect(not [path for path in left if str(stage.folder) not in path], left)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            expect(process.name == str(os.getpid()) or id.encode() not in (process / "cmdline").read_bytes(), process)
 
 
 @promise("lifecycle")
