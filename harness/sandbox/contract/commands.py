@@ -240,8 +240,14 @@ def a_thousand_short_commands_leave_nothing(stage: Stage) -> None:
 @promise("exec")
 def text_split_over_writes_is_whole(stage: Stage) -> None:
     """A character whose bytes come in two pieces, and one that never ends."""
-    program = "import os, time\nfor part in ('ü€𝄞' * 3).encode(): os.write(1, bytes([part])); time.sleep(0.002)\nos.write(1, b'\\xe2\\x82')"
-    expect(python(stage.sandbox, program).stdout == ("ü€𝄞" * 3).encode() + b"\xe2\x82", "bytes were changed")
+    program = """
+import os, time
+for part in ("ü€𝄞" * 3).encode():
+    os.write(1, bytes([part]))
+    time.sleep(0.002)
+os.write(1, bytes([0xE2, 0x82]))
+"""
+    expect(python(stage.sandbox, program).stdout == ("ü€𝄞" * 3).encode() + bytes([0xE2, 0x82]), "bytes were changed")
 
 
 @promise("exec")
