@@ -80,6 +80,7 @@ def score_without_model(prepared: PreparedTask) -> WithoutModel:
 def rules(found: WithoutModel, known_issues: Mapping[str, str]) -> list[Check]:
     """Hold what was scored against the rules; a declared exception is ok and says why."""
     scores = {reference.name: reference.scores.primary.value for reference in found.degenerate}
+    by_chance = next(reference for reference in found.degenerate if reference.name == "random")
     majority, oracle = found.majority.scores.primary.value, found.oracle.scores.primary.value
     checks = [
         _rule("empty", scores["empty"] <= FLOOR, f"empty answers score {scores['empty']:.3f} (at most {FLOOR})", known_issues),
@@ -91,8 +92,8 @@ def rules(found: WithoutModel, known_issues: Mapping[str, str]) -> list[Check]:
         ),
         _rule(
             "random",
-            scores["random"] <= max(FLOOR, found.majority.ci_high, found.chance),
-            f"answers drawn by chance score {scores['random']:.3f} (at most the majority's {found.majority.ci_high:.3f}, or "
+            by_chance.ci_low <= max(FLOOR, found.majority.ci_high, found.chance),
+            f"answers drawn by chance score {scores['random']:.3f} (within its interval at most the majority's {found.majority.ci_high:.3f}, or "
             f"{found.chance:.3f}, one in as many as there are to draw from)",
             known_issues,
         ),

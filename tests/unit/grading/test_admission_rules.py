@@ -29,7 +29,7 @@ def reference(name: str, value: float, high: float | None = None) -> Reference:
     scores = Scores(
         primary=Metric(name="score", value=value, higher_is_better=True), metrics={}, subsets={}, parse_rate=1.0, items=10
     )
-    return Reference(name=name, scores=scores, ci_low=0.0, ci_high=value if high is None else high)
+    return Reference(name=name, scores=scores, ci_low=value - 0.02, ci_high=value if high is None else high)
 
 
 def found(empty=0.0, echo=0.0, constant=0.2, random=0.1, majority=0.2, oracle=1.0, chance=0.1) -> WithoutModel:
