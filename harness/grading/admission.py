@@ -93,8 +93,8 @@ def rules(found: WithoutModel, known_issues: Mapping[str, str]) -> list[Check]:
         _rule(
             "random",
             by_chance.ci_low <= max(FLOOR, found.majority.ci_high, found.chance),
-            f"answers drawn by chance score {scores['random']:.3f} (within its interval at most the majority's {found.majority.ci_high:.3f}, or "
-            f"{found.chance:.3f}, one in as many as there are to draw from)",
+            f"answers drawn by chance score {scores['random']:.3f} (within its interval at most the majority's "
+            f"{found.majority.ci_high:.3f}, or {found.chance:.3f}, one in as many as there are to draw from)",
             known_issues,
         ),
         _rule(
