@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.assets.hub import HubData, read_rows
 from harness.assets.overlap import normalised
-from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData, paper_split
+from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData
 from harness.spec.errors import SpecError
 from harness.spec.panorama import claim_of, object_in
 
@@ -55,7 +55,7 @@ def panorama(folder: str) -> HubData:
 
 
 def build_full(context: BuildContext, task: PatentTask) -> TaskData:
-    """Build the ``full`` profile of a patent task: dev and hidden from the test file, the source from the training file.
+    """Build ``full`` or ``strict`` of a patent task: dev and hidden from the test file, the source from the training file.
 
     Raises:
         MissingError: a file cannot be had.
@@ -66,9 +66,7 @@ def build_full(context: BuildContext, task: PatentTask) -> TaskData:
     fetched = context.hub(data)
     decided, training = (read_rows(fetched.path(file)) for file in data.files)
     tests = [row for row in decided if task.gold_of(row)]
-    dev, hidden = (
-        [task.item(f"{task.subset}-{n:04d}", tests[n], keys_of(tests[n])) for n in split] for split in paper_split(len(tests))
-    )
+    dev, hidden = context.split([task.item(f"{task.subset}-{n:04d}", row, keys_of(row)) for n, row in enumerate(tests)])
     protected = {key for item in (*dev, *hidden) for key in item.keys} | {normalised(item.text) for item in (*dev, *hidden)}
     return TaskData(
         dev=dev,
@@ -83,13 +81,14 @@ def build_full(context: BuildContext, task: PatentTask) -> TaskData:
             )
         ],
         origin=[
-            f"Benchmark: PANORAMA {folder}, split test, shuffled with seed 42; first half dev, last half hidden, up to 100 each.",
+            f"Benchmark: PANORAMA {folder}, split test, {len(tests)} rows.",
+            context.split_rule(),
             f"Left out before the split: {len(decided) - len(tests)} rows without a gold answer.",
             "Training source: its training split, minus applications of dev and hidden and claims that repeat theirs.",
             f"Documents are cut evenly where a prompt would exceed {MAX_PROMPT_CHARS:,} characters; a cut is marked with […].",
         ],
         licences={REPOSITORY: LICENCE},
-        fixed_split=True,
+        fixed_split=not context.strict,
     )
 
 

@@ -93,8 +93,8 @@ RULE = "102: one document has all parts of the claim; 103: only the documents to
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Build the data of one profile."""
-    if profile == "full":
+    if profile in ("full", "strict"):
         return build_full(context, TASK)
     if profile == "mini":
         return build_mini(context, TASK, list(KINDS), draw, spoil, ("answer",), RULE)
-    raise UsageError(f"patent/noc4pc has no profile {profile!r}", hint="mini or full")
+    raise UsageError(f"patent/noc4pc has no profile {profile!r}", hint="mini, full or strict")

@@ -83,8 +83,8 @@ RULE = "A document that discloses all parts of the claim is gold, some silver, n
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Build the data of one profile."""
-    if profile == "full":
+    if profile in ("full", "strict"):
         return build_full(context, TASK)
     if profile == "mini":
         return build_mini(context, TASK, list(KINDS), draw, spoil, ANSWERS, RULE)
-    raise UsageError(f"patent/par4pc has no profile {profile!r}", hint="mini or full")
+    raise UsageError(f"patent/par4pc has no profile {profile!r}", hint="mini, full or strict")

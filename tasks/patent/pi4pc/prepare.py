@@ -81,8 +81,8 @@ RULE = "The one paragraph of five that discloses all parts of the claim is gold.
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Build the data of one profile."""
-    if profile == "full":
+    if profile in ("full", "strict"):
         return build_full(context, TASK)
     if profile == "mini":
         return build_mini(context, TASK, list(KINDS), draw, spoil, ANSWERS, RULE)
-    raise UsageError(f"patent/pi4pc has no profile {profile!r}", hint="mini or full")
+    raise UsageError(f"patent/pi4pc has no profile {profile!r}", hint="mini, full or strict")
