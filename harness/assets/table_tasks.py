@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.assets.hub import HubData, read_rows
 from harness.assets.packaged_tables import VEGA, PackagedTables
-from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData, paper_split
+from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData
 from harness.spec.errors import SpecError, UsageError
 from harness.spec.table import Table
 
@@ -89,9 +89,9 @@ class TableTask:
         """
         if profile == "mini":
             return self._mini(context)
-        if profile == "full":
+        if profile in ("full", "strict"):
             return self._full(context)
-        raise UsageError(f"there is no profile {profile!r}", hint="mini or full")
+        raise UsageError(f"there is no profile {profile!r}", hint="mini, full or strict")
 
     # -- mini -------------------------------------------------------------------------------------------------------
 
@@ -195,13 +195,8 @@ class TableTask:
     def _full(self, context: BuildContext) -> TaskData:
         bench = context.hub(BENCH)
         rows = [row for file in BENCH.files for row in read_rows(bench.path(file)) if row.get("qtype") == self.qtype]
-        dev: list[Item] = []
-        hidden: list[Item] = []
-        for subset in self.kinds:
-            group = [row for row in rows if self.subset_of(row) == subset]
-            first, last = paper_split(len(group))
-            dev += [self._bench_item(subset, n, group[n]) for n in first]
-            hidden += [self._bench_item(subset, n, group[n]) for n in last]
+        groups = {subset: [row for row in rows if self.subset_of(row) == subset] for subset in self.kinds}
+        dev, hidden = context.split([self._bench_item(s, n, row) for s, group in groups.items() for n, row in enumerate(group)])
         if not hidden:
             raise SpecError(f"{BENCH.repo}: no two rows of {self.qtype} in a sub-set", hint="check the mirror's file")
         instruct = context.hub(INSTRUCT)
@@ -224,12 +219,12 @@ class TableTask:
                 )
             ],
             origin=[
-                f"Benchmark: TableBench, {self.qtype}; each sub-set shuffled with seed 42; dev its first half, hidden its last,"
-                " at most 100 each.",
+                f"Benchmark: TableBench, {self.qtype}.",
+                context.split_rule(),
                 "Training source: TableInstruct, minus rows with a table or a question of dev or hidden.",
             ],
             licences=licences,
-            fixed_split=True,
+            fixed_split=not context.strict,
         )
 
     def _bench_item(self, subset: str, number: int, row: Mapping[str, Any]) -> Item:
