@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from harness.analysis.compare import Comparison
     from harness.analysis.leaderboard import Leaderboard
     from harness.analysis.plan import Plan
+    from harness.assets.dry_run import Fetch
     from harness.executor.checks import TaskCheck
 
 
@@ -445,6 +446,18 @@ class Dojo:
         from harness.assets.catalogue import list_cache
 
         return list_cache(self.cache)
+
+    def planned_fetches(self, name: str, profile: str) -> list[Fetch]:
+        """Return what `prepare_data` would fetch, without fetching anything.
+
+        Raises:
+            NotFoundError: no such task, or it has no such profile.
+            SpecError: the task does not declare what it fetches.
+        """
+        from harness.assets.dry_run import planned_fetches
+
+        task = self.task(name)
+        return planned_fetches(task, profile, profile_of(task.dojo.profiles, task.id, profile).base_model, self.cache)
 
     def verify_data(self, name: str | None = None) -> list[Check]:
         """Compare the cache's files (all, or those of one task or model) with their checksums.

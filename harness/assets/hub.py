@@ -179,6 +179,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 _HUB_HINT = f"check the network, or copy the files into a mirror and set {MIRROR_VARIABLE}"
 
 
+def is_mirrored(kind: str, repo: str) -> bool:
+    """Whether the local mirror, where there is one, has this repository of ``kind`` "datasets" or "models"."""
+    root = os.environ.get(MIRROR_VARIABLE)
+    return bool(root) and (Path(str(root)) / kind / repo).is_dir()
+
+
 def _mirrored(kind: str, repo: str) -> Path | None:
     root = os.environ.get(MIRROR_VARIABLE)
     if not root:

@@ -15,9 +15,9 @@ from typing import Any
 
 from harness.assets.card import data_card
 from harness.assets.check_data import Removal, check_items, decontaminate
-from harness.assets.hub import MIRROR_VARIABLE
+from harness.assets.hub import MIRROR_VARIABLE, HubData
 from harness.assets.imported_code import imported_code
-from harness.assets.package import Progress
+from harness.assets.package import PackageFile, Progress
 from harness.assets.render import instruction_values, render_instruction
 from harness.assets.task_data import BuildContext, Item, Source, TaskData
 from harness.assets.task_dir import Task
@@ -149,6 +149,33 @@ def load_build(task: Task) -> ModuleType:
     return module
 
 
+def declared_fetches(task: Task, profile: str) -> tuple[PackageFile | HubData, ...]:
+    """Return what a task's ``prepare.py`` says it fetches for ``profile``, in ``FETCHES = {"mini": (…,), "full": (…,)}``.
+
+    ``strict`` is made from what ``full`` is made from, where it is not named.
+
+    Raises:
+        SpecError: it says nothing.
+    """
+    found = _declared(load_build(task), profile)
+    if found is None:
+        raise SpecError(
+            f"{task.path / 'prepare.py'} does not declare what {profile} fetches",
+            hint='add FETCHES = {"mini": (…,), "full": (…,)} with its PackageFile and HubData objects',
+        )
+    return found
+
+
+def _declared(module: ModuleType, profile: str) -> tuple[PackageFile | HubData, ...] | None:
+    declared = getattr(module, "FETCHES", {})
+    found = declared.get(profile, declared.get("full") if profile == "strict" else None)
+    return None if found is None else tuple(found)
+
+
+def _name(source: PackageFile | HubData) -> str:
+    return source.pin if isinstance(source, PackageFile) else source.repo
+
+
 def _build(task: Task, profile: str, cache: Path, folder: Path, progress: Progress | None) -> None:
     context = BuildContext(task.id, profile, cache, progress)
     module = load_build(task)
@@ -158,6 +185,12 @@ def _build(task: Task, profile: str, cache: Path, folder: Path, progress: Progre
         raise
     except Exception as exc:
         raise SpecError(f"{task.path / 'prepare.py'}: build({profile!r}) failed: {exc!r}", hint="mend the task") from exc
+    declared = {_name(source) for source in _declared(module, profile) or ()}
+    if hasattr(module, "FETCHES") and declared != context.fetched.keys():
+        raise SpecError(
+            f"{task.path / 'prepare.py'}: FETCHES names {sorted(declared)} for {profile}, fetched was {sorted(context.fetched)}",
+            hint="declare what build() fetches",
+        )
     if not isinstance(data, TaskData):
         raise SpecError(f"{task.path / 'prepare.py'}: build() gave a {type(data).__name__}", hint="return a TaskData")
     own = check_items(data, [subset.name for subset in task.dojo.subsets])

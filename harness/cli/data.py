@@ -28,11 +28,16 @@ def list_data(invocation: Invocation) -> None:
 @click.command("prepare", cls=Command)
 @click.argument("task", shell_complete=complete_tasks)
 @click.option("--profile", type=click.Choice(["full", "mini", "strict"]), help="Which profile (default: the settings').")
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched, how large, under which licence; fetch nothing.")
 @pass_invocation
-def prepare_data(invocation: Invocation, task: str, profile: str | None) -> None:
+def prepare_data(invocation: Invocation, task: str, profile: str | None, dry_run: bool) -> None:
     """Prepare a task's data and base model, so that a submit can start at once and offline."""
     chosen = invocation.config(profile=profile).settings.profile
     output = invocation.output
+    if dry_run:
+        fetches = invocation.dojo().planned_fetches(task, chosen)
+        output.result({"task": task, "profile": chosen, "fetches": plain(fetches)}, _render_fetches)
+        return
     prepared = invocation.dojo().prepare_data(task, chosen, lambda text: output.say(one_line(text)))
     output.result({"task": prepared.task.id, "profile": chosen, "digest": prepared.digest, "path": prepared.dir}, _render_one)
 
@@ -53,6 +58,21 @@ def _render_list(found: Any, output: Output) -> None:
         return
     columns = list(found["data"][0])
     output.table(columns, [[plain(row.get(column)) for column in columns] for row in found["data"]])
+
+
+def _render_fetches(found: Any, output: Output) -> None:
+    for fetch in found["fetches"]:
+        output.pairs(
+            [
+                ("fetches", f"{fetch['what']} ({fetch['kind']})"),
+                ("files", ", ".join(fetch["files"]) or "the whole repository's weights, configuration and tokenizer"),
+                ("licence", fetch["licence"]),
+                ("revision", fetch["revision"]),
+                ("size", fetch["size"]),
+                ("state", fetch["state"]),
+            ]
+        )
+        output.line("")
 
 
 def _render_one(found: Any, output: Output) -> None:

@@ -109,3 +109,7 @@ def build(profile: str, context: BuildContext) -> TaskData:
     if profile == "mini":
         return build_mini(context, TASK, KINDS, draw, spoil, "is_correct")
     raise UsageError(f"biology/err has no profile {profile!r}", hint="mini, full or strict")
+
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (), "full": (TASK.data,)}

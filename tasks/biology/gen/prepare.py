@@ -66,3 +66,7 @@ def build(profile: str, context: BuildContext) -> TaskData:
     if profile == "mini":
         return build_mini(context, TASK, list(KINDS), draw, spoil, "output")
     raise UsageError(f"biology/gen has no profile {profile!r}", hint="mini, full or strict")
+
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (), "full": (TASK.data,)}

@@ -78,3 +78,7 @@ def build(profile: str, context: BuildContext) -> TaskData:
     if profile == "mini":
         return build_mini(context, TASK, KINDS, draw, spoil, "answer")
     raise UsageError(f"biology/pqa has no profile {profile!r}", hint="mini, full or strict")
+
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (), "full": (TASK.data,)}

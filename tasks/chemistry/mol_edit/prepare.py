@@ -88,3 +88,6 @@ TASK = ChemCotTask(
     gold_of=lambda row: str(field_object(row, "meta").get("reference", "")),
     right_answer=_right_answer,
 )
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (CHEMICALS,), "full": (TASK.bench, TASK.cot)}

@@ -82,3 +82,6 @@ TASK = ChemCotTask(
     gold_of=lambda row: source_molecule(str(row["query"])),
     right_answer=_right_answer,
 )
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (CHEMICALS,), "full": (TASK.bench, TASK.cot)}

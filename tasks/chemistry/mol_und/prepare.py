@@ -149,3 +149,7 @@ def _shot(subset: str, raw: list[dict[str, Any]], protected: set[str]) -> Item:
         keys=molecules_in(row),
         answer=f'{{"output": {shown}}}',
     )
+
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (CHEMICALS,), "full": (BENCH, COT)}

@@ -91,3 +91,6 @@ TASK = ChemCotTask(
     gold_of=_gold,
     right_answer=_right_answer,
 )
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (CHEMICALS,), "full": (TASK.bench, TASK.cot)}

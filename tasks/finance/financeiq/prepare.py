@@ -162,3 +162,7 @@ def _upstream_item(name: str, row: dict[str, str], shots: Sequence[Mapping[str, 
 
 def _text(row: Mapping[str, Any]) -> str:
     return " ".join(row[column] for column in ("Question", *LETTERS))
+
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (), "full": (FINANCEIQ,)}

@@ -131,3 +131,7 @@ def gold_integer(answer: Any) -> int:
     if match is None:
         raise SpecError(f"gold answer {answer!r} is no integer 0–999", hint="check the benchmark's file")
     return int(match.group(1))
+
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (), "full": (AIME, DEEPSCALER)}

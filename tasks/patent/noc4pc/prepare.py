@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.patents import MAX_PROMPT_CHARS, PatentTask, build_full, document, head
+from harness.assets.patents import MAX_PROMPT_CHARS, PatentTask, build_full, document, head, panorama
 from harness.assets.patents_mini import Case, Claim, build_mini, draw_claim, parts_with
 from harness.assets.task_data import BuildContext, TaskData
 from harness.spec.errors import UsageError
@@ -98,3 +98,7 @@ def build(profile: str, context: BuildContext) -> TaskData:
     if profile == "mini":
         return build_mini(context, TASK, list(KINDS), draw, spoil, ("answer",), RULE)
     raise UsageError(f"patent/noc4pc has no profile {profile!r}", hint="mini, full or strict")
+
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (), "full": (panorama("NOC4PC"),)}

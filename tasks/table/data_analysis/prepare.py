@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.table_tasks import TableTask, wrong_final
+from harness.assets.packaged_tables import VEGA
+from harness.assets.table_tasks import BENCH, INSTRUCT, TableTask, wrong_final
 from harness.assets.task_data import BuildContext, TaskData
 
 from .questions import anomaly, correlation, impact, mean, median, summary, trend
@@ -45,3 +46,6 @@ TASK = TableTask(
     counts={"dev": 12, "hidden": 36, "few_shot": 2},
     wrong=wrong_final,
 )
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (VEGA,), "full": (BENCH, INSTRUCT)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from harness.assets.packaged_tables import PackagedTables, Sample
-from harness.assets.table_tasks import Asked, TableTask, final, number_text, wrong_final
+from harness.assets.packaged_tables import VEGA, PackagedTables, Sample
+from harness.assets.table_tasks import BENCH, INSTRUCT, Asked, TableTask, final, number_text, wrong_final
 from harness.assets.task_data import BuildContext, TaskData
 
 
@@ -73,3 +73,6 @@ TASK = TableTask(
     counts={"dev": 60, "hidden": 200, "few_shot": 5},
     wrong=wrong_final,
 )
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (VEGA,), "full": (BENCH, INSTRUCT)}

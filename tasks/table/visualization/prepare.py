@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 
-from harness.assets.packaged_tables import PackagedTables, Sample
-from harness.assets.table_tasks import Asked, TableTask
+from harness.assets.packaged_tables import VEGA, PackagedTables, Sample
+from harness.assets.table_tasks import BENCH, INSTRUCT, Asked, TableTask
 from harness.assets.task_data import BuildContext, TaskData
 
 _HEAD = "import pandas as pd\nimport matplotlib.pyplot as plt\ndf = pd.read_csv('table.csv')\n"
@@ -73,3 +73,6 @@ TASK = TableTask(
     wrong=_wrong,
     few_shot_from="packaged",
 )
+
+# what each profile is made from, for `dojo data prepare --dry-run`
+FETCHES = {"mini": (VEGA,), "full": (BENCH, INSTRUCT)}
