@@ -358,6 +358,30 @@ class Dojo:
         base_models.prepare_base_model(wanted.base_model, self.cache, progress)
         return prepare_task(found, profile, self.cache, progress)
 
+    def new_task(self, name: str, root: Path) -> task_dir.Task:
+        """Start the task ``domain/name`` in ``root`` from a working example.
+
+        Raises:
+            UsageError: the name is no task name, or the directory exists.
+        """
+        from harness.assets.new_task import new_task
+
+        return new_task(name, root)
+
+    def export_task(self, task: str, target: Path, profile: str, progress: Progress | None = None) -> Path:
+        """Write a task with its data and base model into the new folder ``target``, as Harbor runs it.
+
+        Raises:
+            NotFoundError: no such task, or it has no such profile.
+            UsageError: ``target`` exists.
+        """
+        from harness.assets.export import export_harbor
+
+        found = self.task(task)
+        wanted = profile_of(found.dojo.profiles, found.id, profile)
+        model = base_models.prepare_base_model(wanted.base_model, self.cache, progress)
+        return export_harbor(prepare_task(found, profile, self.cache, progress), model, target)
+
     def check_task(self, task: str, profile: str, progress: Progress | None = None, record: bool = False) -> TaskCheck:
         """Check a task's directory, data and grader; with ``record`` measure its references and write its admission record.
 

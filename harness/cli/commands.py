@@ -29,6 +29,8 @@ TASKS = {
     "list": ("harness.cli.tasks:list_tasks", "List tasks with their profiles."),
     "show": ("harness.cli.tasks:show_task", "Show one task: goal, metric, budget, data."),
     "check": ("harness.cli.tasks:check_task", "Check a task's directory and data."),
+    "new": ("harness.cli.tasks_make:new_task", "Start a task from a working example."),
+    "export": ("harness.cli.tasks_make:export_task", "Write a task out for Harbor."),
     "score": ("harness.cli.tasks_score:score_task", "Score given answers to given items, without a model."),
 }
 AGENTS = {
