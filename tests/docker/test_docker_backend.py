@@ -62,7 +62,8 @@ def test_a_harness_killed_by_force_leaves_a_sandbox_that_the_next_one_takes_over
     first.wait()
     again = backend.attach(id)
     assert again.read_file("left") == b"by the first harness"
-    assert again.poll(process).stdout == b"begun\n" and again.poll(process).running
+    begun = again.poll(process, wait_s=30)
+    assert begun.stdout == b"begun\n" and begun.running
     again.write_file("go", b"")
     status = again.poll(process, stdout_offset=6, wait_s=30)
     while status.running:
