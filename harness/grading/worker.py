@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.assets.grader import load_grader
 from harness.grading.lm_task import import_lm_eval, read_items, score_items
-from harness.grading.protocol import write_json
+from harness.grading.protocol import SUBMISSION, write_json
 from harness.grading.scores import aggregate
 from harness.grading.submission import Submission, read_submission
 from harness.spec.errors import DojoError, GraderFailure
@@ -159,8 +159,10 @@ def prepare_process() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the worker until it is told to stop."""
     parser = argparse.ArgumentParser(prog="python -m harness.grading.worker", description=__doc__)
-    for name in ("dir", "model", "items", "few-shot", "task", "generation", "split", "primary", "submission"):
+    for name in ("dir", "model", "items", "few-shot", "task", "generation", "split", "primary"):
         parser.add_argument(f"--{name}", required=True)
+    # where a request without a path looks; Harbor's test.sh names the path in its request
+    parser.add_argument("--submission", default=SUBMISSION)
     options = parser.parse_args(argv)
     try:
         prepare_process()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from harness.assets.base_models import find_base_model
 from harness.assets.export import export_harbor
 from harness.assets.prepare import prepare_task
-from harness.assets.task_dir import find_task
+from harness.assets.task_dir import Task, find_task, list_tasks
 from harness.spec.errors import UsageError
 
 TASKS = Path(__file__).resolve().parents[3] / "tasks"
@@ -65,6 +66,36 @@ print(load_grader(Path({str(exported)!r})).score({{"question": "?", "answer": "7
     )
     where, score = done.stdout.split()
     assert where == str(exported / "tests" / "harness" / "__init__.py") and score == "1.0", done.stderr
+
+
+def test_the_oracle_finds_its_task_and_every_source_on_the_agent_s_side(exported: Path) -> None:
+    code = "import json, dojo_tool, rows; print(json.dumps([dojo_tool.Client().task(), dojo_tool.__file__]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=exported / "solution", env={}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    task, where = json.loads(done.stdout)
+    assert where == str(exported / "solution" / "dojo_tool.py") and task["examples"] and task["max_train_samples"] == 2000
+    sources = [source["path"] for source in task["data"]["sources"]]
+    assert sources and all((exported / "environment" / path.lstrip("/")).is_file() for path in sources)
+    assert json.loads((exported / "solution" / "params.json").read_text())["learning_rate"] > 0
+    assert "/workspace/submission" in (exported / "instruction.md").read_text().partition("## Under Harbor")[2]
+
+
+@pytest.fixture(scope="module")
+def usage() -> str:
+    done = subprocess.run([sys.executable, "-m", "harness.grading.worker", "--help"], capture_output=True, text=True, check=True)
+    return done.stdout.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("task", list_tasks([TASKS]), ids=lambda task: task.id)
+def test_every_verifier_calls_the_worker_with_the_options_it_has(task: Task, usage: str) -> None:
+    """A missing one would only show in a container, as a trial without a reward."""
+    call = (task.path / "tests" / "test.sh").read_text().partition("harness.grading.worker")[2].partition("\npython -")[0]
+    given = {f"--{name}" for name in re.findall(r" --([a-z-]+) ", call)}
+    optional = set(re.findall(r"\[(?:-h, )?(--[a-z-]+)", usage)) | {"--help"}
+    known = set(re.findall(r"--[a-z-]+", usage))
+    assert known - optional <= given <= known
 
 
 def test_nothing_is_overwritten(exported: Path) -> None:
