@@ -91,7 +91,8 @@ def page(rows: Sequence[tuple[Task, Row]], today: str) -> str:
         "`base` and `few-shot` are SmolLM2-135M-Instruct without and with worked examples; `majority` is the commonest answer of "
         "each question type, chosen on dev; `best without a model` the best of empty, echoed, constant and random answers; "
         "`oracle` the right answers in the asked format. `grade` is one grading of the hidden split by the model, in seconds of "
-        "the machine that measured it. A dash: not measured yet. What a fixed fine-tuning recipe gains: [mini-runs.md](mini-runs.md).",
+        "the machine that measured it. A dash: not measured yet. "
+        "What a fixed fine-tuning recipe gains: [mini-runs.md](mini-runs.md).",
         "",
         f"| {' | '.join(_COLUMNS)} |",
         f"|{'---|' * len(_COLUMNS)}",
