@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.executor.slots import Slots
 from harness.spec.errors import DojoError
 from harness.spec.outcome import RunState
 from harness.spec.run import RunSpec
+
+_WAKE_S = 0.3
 
 Drive = Callable[[RunSpec], RunState]
 
@@ -43,6 +46,10 @@ class LocalExecutor:
 
         workers = min(len(specs), self._parallel or max(1, int(self._slots.cpus)))
         with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="run") as pool:
-            for future in [pool.submit(one, spec) for spec in specs]:
-                future.result()
+            left = {pool.submit(one, spec) for spec in specs}
+            while left:
+                # never for ever: a signal that the kernel hands to another thread is seen only when this one wakes
+                done, left = futures.wait(left, timeout=_WAKE_S, return_when=futures.FIRST_COMPLETED)
+                for future in done:
+                    future.result()
         return results
