@@ -25,6 +25,8 @@ done
 )
 [ $# -gt 0 ] || exit 0
 
+# without it the model client asks the network for prices at every start
+export LITELLM_LOCAL_MODEL_COST_MAP=True
 task=$1 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 .venv/bin/dojo tasks export "$task" "$work/task" --profile mini
