@@ -74,5 +74,5 @@ TASK = TableTask(
     few_shot_from="packaged",
 )
 
-# what each profile is made from, for `dojo data prepare --dry-run`
-FETCHES = {"mini": (VEGA,), "full": (BENCH, INSTRUCT)}
+# what each profile is made from, for `dojo data prepare --dry-run`; full takes its worked examples from the packaged tables
+FETCHES = {"mini": (VEGA,), "full": (BENCH, INSTRUCT, VEGA)}
