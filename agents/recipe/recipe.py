@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dojo_tool
+from layout import learn_layout
 from rows import Row, is_number, learn_answer_form, learn_prompt_form, normal, parse_source, read_jsonl
 
 WORK = Path.cwd()  # /workspace
@@ -38,9 +39,10 @@ def build_dataset(task: dict[str, Any], seed: int) -> list[dict[str, Any]]:
     few = read_jsonl(Path(task["data"]["path"]) / "few_shot.jsonl") or list(task["examples"])
     form, prompts = learn_answer_form(few, task["answer_format"]), learn_prompt_form(few)
     golds = [str(e["gold"]) for e in few if "gold" in e]
+    layout = learn_layout(few, [form.read(str(e["answer"])) for e in few])
     rows: list[Row] = []
     for source in task["data"]["sources"]:
-        rows += parse_source(Path(source["path"]), key=form.key, subsets=[s["name"] for s in task["subsets"]])
+        rows += parse_source(Path(source["path"]), key=form.key, subsets=[s["name"] for s in task["subsets"]], layout=layout)
     kept = clean(rows, golds, {normal(str(e["prompt"])) for e in few})
     random.Random(seed).shuffle(kept)
     print(f"recipe: {len(rows)} rows read, {len(kept)} kept; answers are {form}", flush=True)

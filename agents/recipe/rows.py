@@ -1,8 +1,8 @@
 """From raw source rows to training examples in the task's own form.
 
 Nothing here knows a task: field names are found by what they are called and hold, the prompt's wording and the answer's form are
-learned from the worked examples (``few_shot.jsonl``). The agents `recipe`, `search` and `ft_agent` carry the same copy of
-this file, because an agent's directory travels alone; a test keeps the copies equal.
+learned from the worked examples (``few_shot.jsonl``); where those show their rows, `layout.py` learns more. The agents `recipe`,
+`search` and `ft_agent` carry the same copy of this file, because an agent's directory travels alone; a test keeps them equal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 # Names that data sets use for the same thing, the most telling first.
 PROMPT_FIELDS = ("prompt", "problem", "question", "query", "instruction", "input", "text")
@@ -37,22 +37,47 @@ class Row:
     index: int
 
 
+class Reader(Protocol):
+    """What is known of the rows' layout (`layout.Layout`)."""
+
+    def adapt(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give the fields of a source's rows their names."""
+
+    def prompt(self, row: Any) -> str | None:
+        """Word the prompt of an adapted row."""
+
+    def value(self, row: Any) -> Any:
+        """Return the answer of an adapted row as JSON has it."""
+
+
 @dataclass(frozen=True)
 class AnswerForm:
-    """How an answer is written. ``kind``: boxed, json, marker or plain; ``lead`` is the fixed text before it."""
+    """How an answer is written.
+
+    ``kind``: boxed, json, marker or plain; ``lead`` is the fixed text before it; ``types``: the JSON types of answers seen.
+    """
 
     kind: str
     key: str = "output"
     lead: str = ""
     fenced: bool = False
     reasons: bool = False
+    types: frozenset[str] = frozenset()
+
+    def read(self, answer: str) -> Any:
+        """Return the value in an answer of this form, as JSON has it."""
+        if self.kind == "json":
+            return next((o[self.key] for o in reversed(list(json_objects(answer))) if self.key in o), None)
+        if self.kind == "boxed":
+            return last_boxed(answer)
+        return answer.strip().rsplit(self.lead, 1)[-1].strip() if self.kind == "marker" else answer.strip()
 
     def write(self, value: str, rationale: str = "") -> str:
         """Write a bare value as an answer, after its rationale where one is given."""
         if self.kind == "boxed":
             text = f"\\boxed{{{value}}}"
         elif self.kind == "json":
-            text = json.dumps({self.key: _json_value(value)}, ensure_ascii=False)
+            text = json.dumps({self.key: _json_value(value, self.types)}, ensure_ascii=False)
             text = f"```json\n{text}\n```" if self.fenced else text
         elif self.kind == "marker":
             text = f"{self.lead} {value}".strip()
@@ -135,6 +160,8 @@ def bare_value(answer: Any, key: str = "output") -> str:
     objects = list(json_objects(text)) if "{" in text else []
     if objects:
         return _from_object(objects[-1], key)
+    if text.startswith("```"):
+        return text  # a block of code is an answer as it stands
     match = _TAIL.search(text)
     if match:
         text = match.group(1).strip()
@@ -157,13 +184,20 @@ def rationale_value(rationale: str, key: str = "output") -> str:
 def _from_object(value: Mapping[str, Any], key: str) -> str:
     if not value:
         return ""
-    item = value[key] if key in value else list(value.values())[-1]
-    if isinstance(item, bool):
-        return "Yes" if item else "No"
-    return item.strip() if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    return _text(value[key] if key in value else list(value.values())[-1]).strip()
 
 
-def _json_value(value: str) -> Any:
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _json_value(value: str, types: frozenset[str]) -> Any:
+    if types == {"bool"}:
+        return value.lower() in ("yes", "true")
+    if value[:1] not in "[{" and types and not types & {"int", "float"}:
+        return value
     if re.fullmatch(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", value):
         return float(value) if "." in value else int(value)
     if value[:1] in "[{":
@@ -195,7 +229,10 @@ def learn_answer_form(examples: Sequence[Mapping[str, Any]], description: str = 
         named = re.search(r'\{\s*"(\w+)"\s*:', description)
         key = next(iter(objects[0][1])) if objects else (named.group(1) if named else "output")
         fenced = bool(objects) and all("```" in t for t, _ in objects)
-        return AnswerForm("json", key, fenced=fenced, reasons=any(len(t) > len(json.dumps(o)) + 20 for t, o in objects))
+        types = frozenset(type(o[key]).__name__ for _, o in objects if key in o)
+        return AnswerForm(
+            "json", key, fenced=fenced, reasons=any(len(t) > len(json.dumps(o)) + 20 for t, o in objects), types=types
+        )
     marked = [m for t in texts if (m := re.search(r"^(.*?[:：])\s*\S[^\n]*$", t.strip().rsplit("\n", 1)[-1]))]
     if texts and len(marked) * 2 >= len(texts):
         return AnswerForm("marker", lead=marked[0].group(1), reasons=any("\n" in t.strip() for t in texts))
@@ -235,36 +272,39 @@ def _shared(prompts: Sequence[str], from_end: bool) -> str:
     return shared if len(shared.strip()) >= 12 else ""
 
 
-def parse_source(path: Path, *, key: str = "output", subsets: Sequence[str] = ()) -> list[Row]:
+def parse_source(path: Path, *, key: str = "output", subsets: Sequence[str] = (), layout: Reader | None = None) -> list[Row]:
     """Read one source file into rows, whatever its layout.
 
     Args:
         path: a JSONL file.
         key: the answer key where answers are JSON objects.
         subsets: the task's sub-sets; the slice field is the one that names them.
+        layout: what the worked examples teach about rows; it comes first where it fits this file.
 
     Raises:
         ValueError: no field of the file looks like a question; names the fields there are.
     """
     raw = [_flatten(r) for r in read_jsonl(path)]
-    prompt_field = pick_field(raw, PROMPT_FIELDS)
-    if prompt_field is None:
+    adapted = layout.adapt(raw) if layout else []
+    prompts = [layout.prompt(r) for r in adapted] if layout else []
+    values = [layout.value(r) for r in adapted] if layout else []
+    named = _by_names(raw, key)
+    if named is None and not any(prompts):
         raise ValueError(f"{path.name}: no field looks like a question among {sorted({k for r in raw[:50] for k in r})}")
-    extra = pick_field(raw, ("input",)) if prompt_field.lower() == "instruction" else None
-    answer_field = pick_field(raw, (n for n in ANSWER_FIELDS if n != (extra or prompt_field).lower()))
+    questions, answers = named or ([""] * len(raw), [""] * len(raw))
+    if any(prompts):
+        questions = [p or "" for p in prompts]
+    if any(v is not None for v in values):
+        answers = ["" if v is None else bare_value(_text(v), key) for v in values]
     rationale_field = pick_field(raw, RATIONALE_FIELDS)
     slice_field = _slice_field(raw, subsets)
     rows = []
     for i, r in enumerate(raw):
-        question = str(r.get(prompt_field) or "").strip()
-        if extra and r.get(extra):
-            question = f"{question}\n{r[extra]}".strip()
         rationale = str(r.get(rationale_field) or "").strip() if rationale_field else ""
-        value = bare_value(r.get(answer_field), key) if answer_field else ""
         rows.append(
             Row(
-                prompt=question,
-                value=value or rationale_value(rationale, key),
+                prompt=questions[i],
+                value=answers[i] or rationale_value(rationale, key),
                 rationale=rationale,
                 slice=str(r.get(slice_field, "")) if slice_field else "",
                 source=path.stem,
@@ -272,6 +312,17 @@ def parse_source(path: Path, *, key: str = "output", subsets: Sequence[str] = ()
             )
         )
     return rows
+
+
+def _by_names(raw: Sequence[Mapping[str, Any]], key: str) -> tuple[list[str], list[str]] | None:
+    """Questions and bare answers by what fields are called; None where none is called like a question."""
+    prompt_field = pick_field(raw, PROMPT_FIELDS)
+    if prompt_field is None:
+        return None
+    extra = pick_field(raw, ("input",)) if prompt_field.lower() == "instruction" else None
+    answer_field = pick_field(raw, (n for n in ANSWER_FIELDS if n != (extra or prompt_field).lower()))
+    questions = ["\n".join(str(r[f]).strip() for f in (prompt_field, extra) if f and r.get(f)).strip() for r in raw]
+    return questions, [bare_value(r.get(answer_field), key) if answer_field else "" for r in raw]
 
 
 def _flatten(row: dict[str, Any]) -> dict[str, Any]:

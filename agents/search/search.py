@@ -14,6 +14,7 @@ from typing import Any
 
 import dojo_tool
 import optuna
+from layout import learn_layout
 from rows import AnswerForm, PromptForm, Row, is_number, learn_answer_form, learn_prompt_form, normal, parse_source, read_jsonl
 from training import train_adapter, warm_model
 
@@ -36,7 +37,8 @@ class Search:
         self.leaks = {normal(str(e["prompt"])) for e in few}
         names = [s["name"] for s in self.task["subsets"]]
         paths = [Path(s["path"]) for s in self.task["data"]["sources"]]
-        self.sources = {p.stem: parse_source(p, key=self.form.key, subsets=names) for p in paths}
+        layout = learn_layout(few, [self.form.read(str(e["answer"])) for e in few])
+        self.sources = {p.stem: parse_source(p, key=self.form.key, subsets=names, layout=layout) for p in paths}
         self.evaluate_s = 25.0  # until one was measured
 
     def left(self) -> float:

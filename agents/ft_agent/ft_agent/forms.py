@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,10 +67,12 @@ def learn_forms(examples: Sequence[Mapping[str, Any]], answer_format: str) -> Fo
     """Learn the forms from worked examples (``prompt``, ``answer`` and, where given, ``gold`` and ``subset``)."""
     by_slice: dict[str, set[str]] = {}
     kinds: set[str] = set()
+    answers = learn_answer_form(examples, answer_format)
     for example in examples:
-        if "gold" not in example:
+        value = answers.read(str(example["answer"])) if example.get("answer") else None
+        if value is None and "gold" not in example:
             continue
-        kind = value_kind(_gold_text(example["gold"]))
+        kind = value_kind(_gold_text(example["gold"] if value is None else value))
         kinds.add(kind)
         if example.get("subset"):
             by_slice.setdefault(str(example["subset"]).lower(), set()).add(kind)
@@ -78,7 +81,7 @@ def learn_forms(examples: Sequence[Mapping[str, Any]], answer_format: str) -> Fo
     leaks |= {normal(inner) for e in examples if (inner := strip_form(str(e["prompt"]), prompts))}
     return Forms(
         prompts=prompts,
-        answers=learn_answer_form(examples, answer_format),
+        answers=answers,
         kinds=frozenset(kinds),
         kinds_by_slice={k: frozenset(v) for k, v in by_slice.items()},
         leaks=frozenset(leaks),
@@ -100,4 +103,4 @@ def _gold_text(gold: Any) -> str:
         return "Yes" if gold else "No"
     if isinstance(gold, float) and gold.is_integer():
         return str(int(gold))
-    return str(gold)
+    return json.dumps(gold) if isinstance(gold, (list, dict)) else str(gold)

@@ -11,6 +11,7 @@ from ft_agent.cards import Card, describe_source, hold_out
 from ft_agent.data import Context, Example, clean, kind, repair
 from ft_agent.evidence import error_rates
 from ft_agent.forms import learn_forms
+from ft_agent.layout import learn_layout
 from ft_agent.rows import Row, normal, parse_source, read_jsonl
 from ft_agent.slices import name_slices
 
@@ -36,11 +37,12 @@ def read_material(task: dict[str, Any], seed: int, wall_limit: float, say: Calla
     """
     few = read_jsonl(Path(task["data"]["path"]) / "few_shot.jsonl") or list(task["examples"])
     forms = learn_forms(few, str(task["answer_format"]))
+    layout = learn_layout(few, [forms.answers.read(str(e["answer"])) for e in few])
     names = [s["name"] for s in task["subsets"]]
     raw: list[Row] = []
     for source in task["data"]["sources"]:
         try:
-            raw += parse_source(Path(source["path"]), key=forms.answers.key, subsets=names)
+            raw += parse_source(Path(source["path"]), key=forms.answers.key, subsets=names, layout=layout)
         except (ValueError, OSError) as exc:
             say(f"    source {source['name']} is left out: {exc}")
     rows = name_slices(raw)

@@ -16,8 +16,9 @@ from ft_agent.rows import (
 from where import AGENTS
 
 
-def test_agents_that_read_rows_carry_the_same_copy() -> None:
-    copies = [AGENTS / "recipe/rows.py", AGENTS / "search/rows.py", AGENTS / "ft_agent/ft_agent/rows.py"]
+@pytest.mark.parametrize("name", ["rows.py", "layout.py"])
+def test_agents_that_read_rows_carry_the_same_copy(name: str) -> None:
+    copies = [AGENTS / "recipe" / name, AGENTS / "search" / name, AGENTS / "ft_agent/ft_agent" / name]
     assert len({c.read_bytes() for c in copies}) == 1
 
 
@@ -40,6 +41,7 @@ def test_agents_that_read_rows_carry_the_same_copy() -> None:
         (None, ""),
         ("", ""),
         ("{broken", "{broken"),
+        ("```python\nprint(1)\n```", "```python\nprint(1)\n```"),
     ],
 )
 def test_bare_values_are_taken_out_of_whatever_they_are_written_in(written: Any, value: str) -> None:
@@ -64,8 +66,11 @@ def test_a_solution_that_names_no_answer_gives_none() -> None:
     [
         ([{"answer": "\\boxed{5}"}], AnswerForm("boxed")),
         ([{"answer": "First we add, then we carry. \\boxed{5}"}], AnswerForm("boxed", reasons=True)),
-        ([{"answer": '{"output": 2}'}, {"answer": '{"output": "Yes"}'}], AnswerForm("json", "output")),
-        ([{"answer": '```json\n{"code": "ALLOW"}\n```'}], AnswerForm("json", "code", fenced=True)),
+        (
+            [{"answer": '{"output": 2}'}, {"answer": '{"output": "Yes"}'}],
+            AnswerForm("json", "output", types=frozenset({"int", "str"})),
+        ),
+        ([{"answer": '```json\n{"code": "ALLOW"}\n```'}], AnswerForm("json", "code", fenced=True, types=frozenset({"str"}))),
         ([{"answer": "Final Answer: 12"}, {"answer": "Final Answer: up"}], AnswerForm("marker", lead="Final Answer:")),
         ([{"answer": "B"}, {"answer": "A"}], AnswerForm("plain")),
     ],
@@ -83,8 +88,25 @@ def test_answers_are_written_as_the_form_says() -> None:
     assert AnswerForm("json").write("3") == '{"output": 3}'
     assert AnswerForm("json").write("C\\C=C/C") == '{"output": "C\\\\C=C/C"}'
     assert AnswerForm("json").write("007") == '{"output": "007"}'
+    assert AnswerForm("json", types=frozenset({"str"})).write("102") == '{"output": "102"}'
+    assert AnswerForm("json", types=frozenset({"bool"})).write("Yes") == '{"output": true}'
+    assert AnswerForm("json", types=frozenset({"str", "list"})).write('["A", "B"]') == '{"output": ["A", "B"]}'
     assert AnswerForm("boxed").write("3", "One and two.") == "One and two.\n\\boxed{3}"
     assert AnswerForm("marker", lead="Final Answer:").write("3") == "Final Answer: 3"
+
+
+@pytest.mark.parametrize(
+    ("form", "answer", "value"),
+    [
+        (AnswerForm("json", "a"), 'I think {"b": 1} {"a": [1, 2]}', [1, 2]),
+        (AnswerForm("json", "a"), "none", None),
+        (AnswerForm("boxed"), "So \\boxed{3}", "3"),
+        (AnswerForm("marker", lead="答案是:"), "答案是: B", "B"),
+        (AnswerForm("plain"), " B ", "B"),
+    ],
+)
+def test_the_value_is_read_from_an_answer_of_each_form(form: AnswerForm, answer: str, value: Any) -> None:
+    assert form.read(answer) == value
 
 
 def test_the_tasks_words_around_a_question_are_learned_and_put_once() -> None:
