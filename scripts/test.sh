@@ -22,7 +22,10 @@ if [ "$slow" = 1 ] && [ "${DOJO_TEST_DOCKER:-}" != 0 ]; then
   fi
 fi
 
-if [ "$slow" = 1 ]; then scripts/inspect.sh || echo "Inspect cannot be installed (see above): its checks are skipped" >&2; fi
+if [ "$slow" = 1 ]; then
+  scripts/inspect.sh || echo "Inspect cannot be installed (see above): its checks are skipped" >&2
+  scripts/harbor.sh || echo "Harbor cannot be installed (see above): its checks are skipped" >&2
+fi
 
 # pytest's 5 says that the selection was empty; with a half left out by arguments that is no failure.
 run() { .venv/bin/python -m pytest --durations=10 "$@" && return 0 || { local code=$?; [ "$code" = 5 ] && [ "$extra" != 0 ] && return 0; return "$code"; }; }

@@ -18,6 +18,8 @@ Path = tuple[Any, ...]
 # What an element of a list may be called in the text: its key, its number from 0 or from 1, its letter.
 KEY, FROM_0, FROM_1, LETTER = (("@key",), ("@0",), ("@1",), ("@A",))
 SEPARATORS = (" | ", ", ", "; ", " ", ",", "\n")
+# Rows of more values (whole documents) are not looked through: the ways to try grow with their square.
+MOST_VALUES = 1000
 
 
 @dataclass(frozen=True)
@@ -343,10 +345,12 @@ def learn_layout(examples: Sequence[Mapping[str, Any]], values: Sequence[Any]) -
         values: the value in each example's answer, as JSON has it.
 
     Returns:
-        The layout; empty where fewer than two examples show their row.
+        The layout; empty where fewer than two examples show a row of at most `MOST_VALUES` values.
     """
     shown = [
-        (str(e["prompt"]), unfold(e["row"]), v) for e, v in zip(examples, values, strict=True) if isinstance(e.get("row"), dict)
+        (str(e["prompt"]), row, value)
+        for e, value in zip(examples, values, strict=True)
+        if isinstance(row := unfold(e.get("row")), dict) and sum(1 for _ in nodes(row)) <= MOST_VALUES
     ]
     if len(shown) < 2:
         return Layout()

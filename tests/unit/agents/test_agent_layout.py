@@ -136,6 +136,11 @@ def test_broken_rows_have_no_prompt_and_no_answer() -> None:
         assert read_again(layout, [row]) == [(None, None)]
 
 
+def test_rows_of_whole_documents_are_left_alone() -> None:
+    documents = {"paragraphs": [{"key": i, "content": "so it is"} for i in range(400)], "answer": "B"}
+    assert learn_layout([example("Who?", documents), example("Why?", documents)], ["B", "B"]) == Layout()
+
+
 @pytest.mark.parametrize("task", list_tasks(), ids=lambda t: t.id)
 def test_the_sources_of_every_task_are_read_into_its_own_form(task: Task) -> None:
     folder = prepare_task(task, "mini", Dojo().cache).dir
