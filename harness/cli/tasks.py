@@ -25,7 +25,7 @@ def tasks() -> None:
 @click.command("list", cls=Command)
 @pass_invocation
 def list_tasks(invocation: Invocation) -> None:
-    """List tasks with their profiles and metrics."""
+    """List tasks with their metric, sizes, licence and profiles."""
     invocation.output.result({"tasks": [_summary(task) for task in invocation.dojo().tasks()]}, _render_list)
 
 
@@ -76,18 +76,26 @@ def _summary(task: Task) -> dict[str, Any]:
     config = task.dojo
     return {
         "id": task.id,
+        "domain": task.id.split("/")[0],
         "title": config.title,
         "summary": config.summary,
         "metric": plain(config.metric),
         "subsets": [subset.name for subset in config.subsets],
         "profiles": sorted(config.profiles),
+        "sizes": {name: plain(profile.sizes) for name, profile in sorted(config.profiles.items())},
+        "licence": config.licence,
         "digest": task.digest,
     }
 
 
 def _render_list(data: Any, output: Output) -> None:
-    rows = [(t["id"], ", ".join(t["profiles"]), t["metric"]["name"], t["title"]) for t in data["tasks"]]
-    output.table(("task", "profiles", "metric", "title"), rows)
+    rows = [(t["id"], t["metric"]["name"], _sizes(t), ", ".join(t["profiles"]), t["licence"] or "–") for t in data["tasks"]]
+    output.table(("task", "metric", "dev/hidden/source rows", "profiles", "licence"), rows)
+
+
+def _sizes(task: Any) -> str:
+    known = {name: sizes for name, sizes in task["sizes"].items() if sizes}
+    return ", ".join(f"{name} {s['dev']}/{s['hidden']}/{s['sources']}" for name, s in known.items()) or "–"
 
 
 def _render_task(data: Any, output: Output) -> None:

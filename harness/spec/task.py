@@ -51,6 +51,14 @@ class Generation(Spec):
     batch_size: int = Field(32, gt=0)
 
 
+class Sizes(Spec):
+    """How many rows a profile's data has; ``sources`` before decontamination."""
+
+    dev: int = Field(gt=0)
+    hidden: int = Field(gt=0)
+    sources: int = Field(gt=0)
+
+
 class ProfileSpec(Spec):
     """Data, base model, budget and limits for one profile of a task."""
 
@@ -59,6 +67,7 @@ class ProfileSpec(Spec):
     limits: Limits = Limits()
     generation: Generation = Generation()
     description: str = ""
+    sizes: Sizes | None = Field(None, description="rows of the data, told before it is prepared; `dojo tasks check` compares")
 
 
 class DojoTask(Spec):
