@@ -20,7 +20,7 @@ from harness.spec.errors import MissingError, SpecError
 
 MIRROR_VARIABLE = "DOJO_HUB_MIRROR"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def fetch_data(data: HubData, cache: Path, progress: Progress | None = None) -> 
     Raises:
         MissingError: a file cannot be had, or differs from its checksum.
     """
-    mirror = _mirrored("datasets", data.repo)
+    mirror = mirror_folder("datasets", data.repo)
     revision = "mirror" if mirror else data.revision()
     if mirror:
         # A mirror's files may change under the same name, so its copy is not cached: it is local already.
@@ -123,19 +123,19 @@ def fetch_model(model: HubModel, target: Path, progress: Progress | None = None)
     Raises:
         MissingError: the hub cannot be reached and there is no mirror.
     """
-    mirror = _mirrored("models", model.repo)
+    mirror = mirror_folder("models", model.repo)
     target.mkdir(parents=True, exist_ok=True)
     if progress:
         progress(f"fetching {model.repo} at {model.commit[:12]}" + (" from the mirror" if mirror else ""))
     if mirror:
-        for pattern in _MODEL_FILES:
+        for pattern in MODEL_FILES:
             for file in mirror.glob(pattern):
                 shutil.copyfile(file, target / file.name)
     else:
         from huggingface_hub import snapshot_download
 
         try:
-            snapshot_download(model.repo, revision=model.commit, local_dir=target, allow_patterns=list(_MODEL_FILES))
+            snapshot_download(model.repo, revision=model.commit, local_dir=target, allow_patterns=list(MODEL_FILES))
         except Exception as exc:  # the hub client raises from several libraries
             raise MissingError(f"{model.repo} could not be fetched: {exc!r:.200}", hint=_HUB_HINT) from exc
         shutil.rmtree(target / ".cache", ignore_errors=True)
@@ -185,7 +185,12 @@ def is_mirrored(kind: str, repo: str) -> bool:
     return bool(root) and (Path(str(root)) / kind / repo).is_dir()
 
 
-def _mirrored(kind: str, repo: str) -> Path | None:
+def mirror_folder(kind: str, repo: str) -> Path | None:
+    """Return the local mirror's folder of a repository of ``kind`` "datasets" or "models"; None where there is no mirror.
+
+    Raises:
+        MissingError: there is a mirror, and it does not have the repository.
+    """
     root = os.environ.get(MIRROR_VARIABLE)
     if not root:
         return None
