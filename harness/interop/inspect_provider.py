@@ -16,6 +16,7 @@ import functools
 import os
 import uuid
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any, Literal, TypeVar
 
 import anyio
@@ -184,7 +185,8 @@ def _config(config: SandboxEnvironmentConfigType | None) -> DojoSandboxConfig:
     if config is None:
         return DojoSandboxConfig()
     if isinstance(config, str):
-        return DojoSandboxConfig(backend=config)
+        # Inspect takes a text for a file's name and gives it with the task's folder before it
+        return DojoSandboxConfig(backend=PurePath(config).name)
     if isinstance(config, DojoSandboxConfig):
         return config
     raise DojoError(f"{type(config).__name__} is no configuration of a dojo sandbox", hint="give a DojoSandboxConfig")
