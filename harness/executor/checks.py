@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 from harness.assets.agent_dir import Agent, find_agent
 from harness.assets.base_models import BaseModel
 from harness.assets.grader import load_grader
+from harness.assets.leak_scan import scan_leaks
 from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
 from harness.grading.admission import Row, read_items, row_of, rules, score_without_model
 from harness.grading.references import Admission, measure_references, stored_admission, write_admission
 from harness.sandbox.base import Backend, Check
-from harness.spec.errors import DojoError, UsageError
+from harness.spec.errors import DojoError, SpecError, UsageError
+from harness.spec.task import Sizes
 from harness.store.files import sha256_file
 
 _HARBOR_FILES = ("task.toml", "instruction.md", "environment/Dockerfile", "tests/test.sh", "solution/solve.sh")
@@ -77,7 +80,9 @@ def check_task(
                 f"{_count(prepared.dev_path)} dev, {_count(prepared.hidden_path)} hidden items, digest {prepared.digest[:12]}"
             ),
         ),
+        ("sizes", lambda: _sizes(prepared)),
         ("checksums", lambda: _checksums(prepared)),
+        ("leaks", lambda: _leaks(prepared)),
         ("worked answers", lambda: _worked(prepared)),
     ]
     for name, step in steps:
@@ -94,6 +99,44 @@ def check_task(
         return TaskCheck((*checks, Check("scoring", False, exc.message, exc.hint)), None)
     checks.append(_admission_check(prepared, admission))
     return TaskCheck(tuple(checks), row_of(prepared, found, checks, admission))
+
+
+def _sizes(prepared: PreparedTask) -> str:
+    """Compare the sizes that the task declares with those of its data."""
+    profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
+    removed = prepared.manifest.get("removed", {})
+    found = Sizes(
+        dev=_count(prepared.dev_path),
+        hidden=_count(prepared.hidden_path),
+        sources=sum(s["before"] for s in removed.values()) or sum(s.rows for s in prepared.sources),
+    )
+    shown = f"sizes = {{ dev = {found.dev}, hidden = {found.hidden}, sources = {found.sources} }}"
+    if profile.sizes not in (None, found):
+        raise SpecError(f"task.toml declares others than {shown}", hint="correct them there")
+    return "as task.toml declares" if profile.sizes else f"not declared; task.toml may say {shown}"
+
+
+def _leaks(prepared: PreparedTask) -> str:
+    report = scan_leaks(prepared)
+    counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
+    if report.found:
+        first = "; ".join(f"{hit.item} in {hit.place} ({hit.detector})" for hit in report.hits[:5])
+        raise SpecError(
+            f"{report.found} places repeat a dev or hidden item ({counts}): {first}",
+            hint="mend prepare.py: give items and source rows the `text` or `keys` that they share",
+        )
+    removed = Counter[str]()
+    for source in prepared.manifest.get("removed", {}).values():
+        removed.update({reason: n for reason, n in source.items() if reason not in ("before", "removed")})
+    before = ", ".join(f"{n} {reason}" for reason, n in removed.items()) or "nothing"
+    own = len(prepared.manifest.get("shared_by_dev_and_hidden", ()))
+    parts = [
+        f"nothing of {report.items} items found again in {report.rows:,} source rows ({counts})",
+        f"taken out before: {before}",
+    ]
+    parts += [f"{name} not run: {why}" for name, why in report.not_run.items()]
+    parts += [f"dev and hidden share {own} by the benchmark's own rule"] if own else []
+    return "; ".join(parts)
 
 
 def _admission_check(prepared: PreparedTask, admission: Admission | None) -> Check:
