@@ -13,6 +13,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness.assets.package import Progress
 from harness.assets.tree import build_folder, make_readable, sha256_file
@@ -20,6 +21,7 @@ from harness.spec.errors import MissingError, SpecError
 
 MIRROR_VARIABLE = "DOJO_HUB_MIRROR"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
 
 
@@ -90,7 +92,7 @@ class FetchedData:
 
 
 def fetch_data(data: HubData, cache: Path, progress: Progress | None = None) -> FetchedData:
-    """Return a data set's files, copying them from the mirror or fetching them from the hub once.
+    """Return a data set's files, from the mirror or fetched from the hub once; a download that was cut off is continued.
 
     Raises:
         MissingError: a file cannot be had, or differs from its checksum.
@@ -102,13 +104,16 @@ def fetch_data(data: HubData, cache: Path, progress: Progress | None = None) -> 
         found = {file: _checked(data, mirror / file, file) for file in data.files}
         return FetchedData(mirror, revision, found)
     target = cache / "hub" / "datasets" / data.repo.replace("/", "--") / revision
-    with build_folder(target) as part:
+    with build_folder(target, keep=True) as part:
         if part is not None:
+            found = {}
             for file in data.files:
-                if progress:
-                    progress(f"fetching {data.repo}/{file} at {revision[:12]}")
-                _download_file(data.repo, file, revision, part)
-            found = {file: _checked(data, part / file, file) for file in data.files}
+                _download_file(data.repo, file, revision, part, progress)
+                try:
+                    found[file] = _checked(data, part / file, file)
+                except MissingError:
+                    (part / file).unlink(missing_ok=True)  # it would be kept, and refused for ever
+                    raise
             (part / "dojo-manifest.json").write_text(json.dumps({"sha256": found}, indent=1), encoding="utf-8")
     noted = json.loads((target / "dojo-manifest.json").read_text(encoding="utf-8"))["sha256"]
     for file in data.files:
@@ -118,7 +123,7 @@ def fetch_data(data: HubData, cache: Path, progress: Progress | None = None) -> 
 
 
 def fetch_model(model: HubModel, target: Path, progress: Progress | None = None) -> None:
-    """Fill ``target`` with a model's configuration, tokenizer and safetensors weights. A cut-off download is continued.
+    """Fill ``target`` with a model's configuration, tokenizer and safetensors weights; whole files are not fetched again.
 
     Raises:
         MissingError: the hub cannot be reached and there is no mirror.
@@ -210,11 +215,35 @@ def _checked(data: HubData, path: Path, file: str) -> str:
     return found
 
 
-def _download_file(repo: str, file: str, revision: str, folder: Path) -> None:
-    from huggingface_hub import hf_hub_download
+def _download_file(repo: str, file: str, revision: str, folder: Path, progress: Progress | None) -> None:
+    """Fetch one file into ``folder``; one that was cut off is continued, one that is whole is left alone.
 
+    The hub client itself begins every download again in a new process, so only its single steps are used here.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    target, begun = folder / file, folder / f"{file}.incomplete"
+    if target.is_file():
+        return
+    begun.parent.mkdir(parents=True, exist_ok=True)
     try:
-        hf_hub_download(repo, file, repo_type="dataset", revision=revision, local_dir=folder)
+        url, headers = hf_hub_url(repo, file, repo_type="dataset", revision=revision), build_hf_headers()
+        found = get_hf_file_metadata(url, headers=headers)
+        with begun.open("ab") as stream:
+            if found.size is None or stream.tell() > found.size:  # of another file, or of a server that cannot continue
+                stream.truncate(0)
+            held, size = stream.tell(), found.size or 0
+            if progress:
+                more = f", continuing after {held / 1e6:.1f} MB" if held else ""
+                progress(f"fetching {repo}/{file} at {revision[:12]}: {size / 1e6:.1f} MB{more}")
+            if urlsplit(found.location).netloc != urlsplit(url).netloc:
+                headers.pop("authorization", None)  # a token is for the hub alone
+            http_get(found.location, stream, resume_size=held, headers=headers, expected_size=found.size)
     except Exception as exc:  # the hub client raises from several libraries
         raise MissingError(f"{repo}/{file} could not be fetched: {exc!r:.200}", hint=_HUB_HINT) from exc
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    if _SHA256.fullmatch(found.etag or "") and sha256_file(begun) != found.etag:
+        begun.unlink()
+        raise MissingError(f"{repo}/{file} did not arrive as the hub has it", hint="try again; it begins anew")
+    begun.replace(target)

@@ -42,11 +42,15 @@ def tree_digest(root: Path, skip: Iterable[str] = ()) -> str:
 
 
 @contextmanager
-def build_folder(target: Path) -> Iterator[Path | None]:
+def build_folder(target: Path, *, keep: bool = False) -> Iterator[Path | None]:
     """Hold a lock on ``target`` and yield a folder to fill, which becomes ``target`` when the block ends well.
 
     Yields ``None`` when ``target`` is there (another process may have made it while this one waited). After an error, or
     ``kill -9``, ``target`` is as it was; remains of dead builders are removed by the next one.
+
+    Args:
+        target: the folder to make.
+        keep: give the next builder what a dead one had filled, for work that can be continued, such as downloads.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{target.name}.lock"
@@ -55,15 +59,20 @@ def build_folder(target: Path) -> Iterator[Path | None]:
         if target.exists():
             yield None
             return
-        for remains in target.parent.glob(f".{target.name}.part-*"):
-            shutil.rmtree(remains, ignore_errors=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+        if keep:
+            part = target.parent / f".{target.name}.part-kept"
+            part.mkdir(exist_ok=True)
+        else:
+            for remains in target.parent.glob(f".{target.name}.part-*"):
+                shutil.rmtree(remains, ignore_errors=True)
+            part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
         try:
             yield part
             make_readable(part)
             os.rename(part, target)
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def make_readable(root: Path) -> None:

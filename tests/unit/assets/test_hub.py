@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -88,3 +95,113 @@ def test_rows_that_do_not_parse_name_file_and_line(tmp_path: Path) -> None:
         read_rows(tmp_path / "a.json")
     with pytest.raises(SpecError, match="xlsx"):
         read_rows(tmp_path / "a.xlsx")
+
+
+# The hub client writes to disk in pieces of 10 MiB.
+PIECE = 10 * 2**20
+SMALL = b'{"a": 1}\n'
+LARGE = b'{"a": "' + bytes([120]) * (2 * PIECE) + b'"}\n'
+
+
+class HubServer(ThreadingHTTPServer):
+    """The hub's way of giving files away; it stalls in the first download of the large one."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str | None]] = []
+        self.stalled, self.go_on = threading.Event(), threading.Event()
+        super().__init__(("127.0.0.1", 0), HubFiles)
+
+
+class HubFiles(BaseHTTPRequestHandler):
+    server: HubServer
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        if "/resolve/" in self.path:
+            self.answer(with_body=True)
+        else:
+            self.send_error(404)
+
+    def answer(self, *, with_body: bool) -> None:
+        name = self.path.rsplit("/", 1)[-1]
+        content = {"small.jsonl": SMALL, "large.jsonl": LARGE}[name]
+        wanted = self.headers.get("Range")
+        start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        if not with_body:
+            return
+        self.server.asked.append((name, wanted))
+        if name == "large.jsonl" and not self.server.stalled.is_set():
+            self.wfile.write(content[: PIECE + PIECE // 2])
+            self.wfile.flush()
+            self.server.stalled.set()
+            self.server.go_on.wait(60)
+            return
+        self.wfile.write(content[start:])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[HubServer]:
+    with HubServer() as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield found
+        found.go_on.set()
+        found.shutdown()
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from harness.assets.hub import HubData, fetch_data
+data = HubData("org/name", ("small.jsonl", "large.jsonl"), "MIT", sys.argv[2])
+print(fetch_data(data, Path(sys.argv[1]), lambda text: print(text, flush=True)).sha256)
+"""
+
+
+def fetching(cache: Path, server: HubServer) -> subprocess.Popen[str]:
+    left_out = ("HF_HUB_OFFLINE", "DOJO_HUB_MIRROR")
+    environment = {k: v for k, v in os.environ.items() if k not in left_out}
+    environment |= {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-c", FETCH, str(cache), COMMIT]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_download_that_was_killed_is_continued_by_the_next_process(server: HubServer, tmp_path: Path) -> None:
+    first = fetching(tmp_path, server)
+    assert server.stalled.wait(60)
+    deadline = threading.Event()
+    while not (begun := [p for p in tmp_path.rglob("*.incomplete") if p.stat().st_size >= PIECE]):
+        assert first.poll() is None and not deadline.wait(0.05)
+    first.kill()
+    first.communicate()
+    held = begun[0].stat().st_size
+    server.asked.clear()
+    out, err = fetching(tmp_path, server).communicate(timeout=60)
+    assert hashlib.sha256(LARGE).hexdigest() in out, err
+    # the small file, whole already, is not asked for again
+    assert server.asked == [("large.jsonl", f"bytes={held}-")]
+    assert f"continuing after {held / 1e6:.1f} MB" in out
+    assert [p.name for p in (tmp_path / "hub/datasets/org--name").iterdir() if "part" in p.name] == []
+
+
+def test_what_arrives_otherwise_than_the_hub_has_it_is_not_kept(server: HubServer, tmp_path: Path) -> None:
+    server.stalled.set()
+    begun = tmp_path / "hub/datasets/org--name" / f".{COMMIT}.part-kept" / "large.jsonl.incomplete"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(b"something else")
+    out, err = fetching(tmp_path, server).communicate(timeout=60)
+    assert out.count("fetching") == 2 and "did not arrive as the hub has it" in err
+    out, err = fetching(tmp_path, server).communicate(timeout=60)
+    assert hashlib.sha256(LARGE).hexdigest() in out, err
