@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ft_agent.rows import Row, is_number, normal, rationale_value
 
+# A share estimated from fewer rows says nothing about a source.
+FEWEST_CHECKED = 10
+
 
 def answer_votes(rows: Sequence[Row], source_errors: Mapping[str, float] | None = None) -> dict[str, dict[str, float]]:
     """Weigh, for each question, the answers given: each row counts with its source's share of right answers."""
@@ -23,7 +26,7 @@ def error_rates(rows: Sequence[Row], rounds: int = 4) -> dict[str, float]:
     """Estimate each source's share of wrong answers from its checkable rows: those repeated somewhere or with a worked solution.
 
     Votes and error rates are worked out in turn (the idea of Dawid and Skene, 1979), so that a reliable source is not blamed for
-    disagreeing with an unreliable one.
+    disagreeing with an unreliable one. A source with fewer than `FEWEST_CHECKED` such rows is not blamed for anything.
     """
     errors: dict[str, float] = {}
     for _ in range(rounds):
@@ -39,7 +42,7 @@ def error_rates(rows: Sequence[Row], rounds: int = 4) -> dict[str, float]:
             top, weight = max(said.values()), said[normal(r.value)]
             tied = sum(1 for w in said.values() if w > top - 1e-9)
             wrong[r.source] += 1.0 if contradicts_itself(r) or weight < top - 1e-9 else 1.0 - 1.0 / tied
-        errors = {s: min(0.9, wrong[s] / checked[s]) if checked[s] else 0.0 for s in {r.source for r in rows}}
+        errors = {s: min(0.9, wrong[s] / checked[s]) if checked[s] >= FEWEST_CHECKED else 0.0 for s in {r.source for r in rows}}
     return errors
 
 

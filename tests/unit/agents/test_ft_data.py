@@ -68,6 +68,12 @@ def test_a_repeat_in_the_same_doubtful_source_confirms_nothing_but_another_sourc
     assert answers == ["\\boxed{2}", "\\boxed{2}"]
 
 
+def test_a_source_is_not_blamed_for_one_row_that_another_outvotes() -> None:
+    careless = [Row(f"Q{i}?", str(i if i % 2 else 0), "", "", "careless", i) for i in range(60) for _ in range(2)]
+    careful = [Row("Q3?", "4", "", "", "careful", 0)]
+    assert error_rates(careless + careful)["careful"] == 0.0
+
+
 def test_error_rates_blame_the_careless_source_and_not_the_one_it_disagrees_with(tmp_path: Path) -> None:
     boxed_sources(tmp_path / "data", rows=300)
     rows = [r for p in (tmp_path / "data/sources").glob("*.jsonl") for r in parse_source(p)]
