@@ -15,6 +15,7 @@ from harness.cli.sanitise import one_line
 
 if TYPE_CHECKING:
     from harness.assets.task_dir import Task
+    from harness.spec.task import DojoTask
 
 
 @click.group(cls=LazyGroup, table=TASKS, default="list")
@@ -72,6 +73,11 @@ def check_task(invocation: Invocation, task: str | None, every: bool, profile: s
     return report_all(output, found, render_all)
 
 
+def sizes_of(config: DojoTask) -> dict[str, Any]:
+    """Return profile → declared sizes, None where a task declares none."""
+    return {name: plain(profile.sizes) for name, profile in sorted(config.profiles.items())}
+
+
 def _summary(task: Task) -> dict[str, Any]:
     config = task.dojo
     return {
@@ -82,19 +88,23 @@ def _summary(task: Task) -> dict[str, Any]:
         "metric": plain(config.metric),
         "subsets": [subset.name for subset in config.subsets],
         "profiles": sorted(config.profiles),
-        "sizes": {name: plain(profile.sizes) for name, profile in sorted(config.profiles.items())},
+        "sizes": sizes_of(config),
         "licence": config.licence,
         "digest": task.digest,
     }
 
 
 def _render_list(data: Any, output: Output) -> None:
-    rows = [(t["id"], t["metric"]["name"], _sizes(t), ", ".join(t["profiles"]), t["licence"] or "–") for t in data["tasks"]]
+    rows = [
+        (t["id"], t["metric"]["name"], shown_sizes(t["sizes"]), ", ".join(t["profiles"]), t["licence"] or "–")
+        for t in data["tasks"]
+    ]
     output.table(("task", "metric", "dev/hidden/source rows", "profiles", "licence"), rows)
 
 
-def _sizes(task: Any) -> str:
-    known = {name: sizes for name, sizes in task["sizes"].items() if sizes}
+def shown_sizes(sizes: Any) -> str:
+    """Write the declared sizes of a task's profiles as dev/hidden/source rows."""
+    known = {name: each for name, each in sizes.items() if each}
     return ", ".join(f"{name} {s['dev']}/{s['hidden']}/{s['sources']}" for name, s in known.items()) or "–"
 
 

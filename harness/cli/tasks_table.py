@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.output import Output, plain
+from harness.cli.tasks import shown_sizes, sizes_of
 
 if TYPE_CHECKING:
     from harness.assets.task_dir import Task
@@ -75,14 +76,17 @@ def page(rows: Sequence[tuple[Task, Row]], today: str) -> str:
         "",
         f"Made by `python -m harness.cli.tasks_table` (what `dojo tasks check --all --profile mini` checks), {today}, {machine}.",
         "",
-        "| task | about | metric | licence | profiles |",
-        "|---|---|---|---|---|",
+        "Rows as the tasks declare them and `check` compares: mini as it is made, full by the benchmark's published counts and "
+        "the split rule, where these are known; source rows before decontamination.",
+        "",
+        "| task | about | metric | dev/hidden/source rows | profiles | licence |",
+        "|---|---|---|---|---|---|",
     ]
     for task, _ in rows:
         licence = task.dojo.licence or "–"
         lines.append(
-            f"| [{task.id}](../tasks/{task.id}/README.md) | {task.dojo.title} | `{task.dojo.metric.name}` | {licence} "
-            f"| {', '.join(sorted(task.dojo.profiles))} |"
+            f"| [{task.id}](../tasks/{task.id}/README.md) | {task.dojo.title} | `{task.dojo.metric.name}` "
+            f"| {shown_sizes(sizes_of(task.dojo))} | {', '.join(sorted(task.dojo.profiles))} | {licence} |"
         )
     lines += [
         "",

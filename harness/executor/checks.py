@@ -170,6 +170,7 @@ def record_admission(
             "degenerate": without.degenerate,
             "oracle": without.oracle,
             "decontamination": prepared.manifest.get("removed", {}),
+            "leaks": dict(scan_leaks(prepared).counts),
         }
     )
     path = prepared.task.path / "admission" / f"{prepared.profile}.json"

@@ -63,6 +63,7 @@ class Admission(Spec):
     degenerate: tuple[Reference, ...] = Field(description="empty, echo and the like: answers without a model")
     oracle: Reference | None = Field(None, description="right answers in the asked format, where the task was checked")
     decontamination: dict[str, Any] = Field(default_factory=dict, description="source → rows before, removed, and why")
+    leaks: dict[str, int] = Field(default_factory=dict, description="detector → places where it still found an item")
     majority_answers: dict[str, str] = Field(description="question type → the constant answer that was best on dev")
     seconds: dict[str, float]
     measured: datetime
