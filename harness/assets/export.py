@@ -30,6 +30,9 @@ _UNDER_HARBOR = """
 There is no `dojo-tool` here and nothing is scored before the end: put the adapter or full weights into `/workspace/submission`.
 The verifier scores what lies there when the time is up.
 """
+# What Harbor's agent may take to start, and a day where the budget names no time; in seconds.
+_START_S, _NO_WALL_S = 120.0, 86400.0
+_IMAGE_MB = 4096
 _NOISE = shutil.ignore_patterns("__pycache__", "*.pyc", "admission")
 
 
@@ -48,12 +51,13 @@ def export_harbor(prepared: PreparedTask, base_model: BaseModel, target: Path) -
         raise UsageError(f"{target} is there already", hint="name a folder that does not exist yet")
     with build_folder(target) as part:
         assert part is not None
-        for name in ("task.toml", "README.md"):
-            if (prepared.task.path / name).is_file():
-                shutil.copyfile(prepared.task.path / name, part / name)
+        if (prepared.task.path / "README.md").is_file():
+            shutil.copyfile(prepared.task.path / "README.md", part / "README.md")
         for name in ("environment", "tests", "solution"):
             shutil.copytree(prepared.task.path / name, part / name, ignore=_NOISE)
         profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
+        config = (prepared.task.path / "task.toml").read_text(encoding="utf-8")
+        (part / "task.toml").write_text(with_limits(config, profile), encoding="utf-8")
         goal = prepared.instruction(base_model.name, profile.budget, profile.limits, profile.generation)
         (part / "instruction.md").write_text(goal + _UNDER_HARBOR, encoding="utf-8")
         _oracle(prepared, profile, part / "solution")
@@ -63,6 +67,28 @@ def export_harbor(prepared: PreparedTask, base_model: BaseModel, target: Path) -
     for script in (*target.glob("tests/*.sh"), *target.glob("solution/*.sh")):
         script.chmod(0o755)
     return target
+
+
+def with_limits(config: str, profile: ProfileSpec) -> str:
+    """Put a profile's budget and limits into the text of a ``task.toml``, where Harbor looks for them; the rest stays."""
+    limits = profile.limits
+    machine = {"cpus": f"{limits.cpus:g}", "memory_mb": str(limits.memory_mb)}
+    if limits.gpus:
+        machine["gpus"] = str(limits.gpus)
+    tables = {
+        "agent": {"timeout_sec": f"{(profile.budget.wall or _NO_WALL_S) + _START_S:.1f}"},
+        "verifier.environment": machine,
+        # Harbor counts the image, with the model in it, as the environment's storage
+        "environment": machine | ({"storage_mb": str(limits.disk_mb + _IMAGE_MB)} if limits.disk_mb else {}),
+    }
+    for table, values in tables.items():
+        head, mark, rest = config.partition(f"[{table}]\n")
+        body, end, after = rest.partition("\n[")
+        lines = [line for line in body.rstrip("\n").split("\n") if mark and line.split("=")[0].strip() not in values]
+        lines += [f"{key} = {value}" for key, value in values.items()]
+        separator = "" if mark else ("\n" if head.endswith("\n") else "\n\n")
+        config = f"{head}{separator}[{table}]\n" + "\n".join(lines) + ("\n\n[" + after if end else "\n")
+    return config
 
 
 def _agent_side(prepared: PreparedTask, base_model: BaseModel, folder: Path) -> None:

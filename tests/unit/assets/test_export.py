@@ -5,12 +5,13 @@ import re
 import struct
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness.assets.base_models import find_base_model
-from harness.assets.export import export_harbor
+from harness.assets.export import export_harbor, with_limits
 from harness.assets.prepare import prepare_task
 from harness.assets.task_dir import Task, find_task, list_tasks
 from harness.spec.errors import UsageError
@@ -36,6 +37,26 @@ def test_the_agent_s_side_holds_no_hidden_item_and_no_program_that_makes_them(ex
     assert not [item["id"] for item in hidden if item["prompt"] in agent or item["row"]["question"] in agent]
     assert not list(exported.rglob("prepare.py")) or all("harness" in p.parts for p in exported.rglob("prepare.py"))
     assert not list(exported.rglob("problems.py"))
+
+
+@pytest.mark.parametrize("task", list_tasks(), ids=lambda t: t.id)
+def test_harbor_is_told_the_limits_of_the_profile_that_is_exported(task: Task) -> None:
+    text = (task.path / "task.toml").read_text()
+    before = tomllib.loads(text)
+    for profile in task.dojo.profiles.values():
+        found = tomllib.loads(with_limits(text, profile))
+        assert found["agent"] == before["agent"] | {"timeout_sec": profile.budget.wall + 120}
+        machine = {"cpus": profile.limits.cpus, "memory_mb": profile.limits.memory_mb}
+        machine |= {"gpus": profile.limits.gpus} if profile.limits.gpus else {}
+        assert found["verifier"]["environment"] == before["verifier"]["environment"] | machine
+        assert found["environment"] == before["environment"] | machine | {"storage_mb": profile.limits.disk_mb + 4096}
+        assert found["metadata"] == before["metadata"] and found["task"] == before["task"]
+
+
+def test_limits_are_added_to_a_task_that_names_none() -> None:
+    profile = list_tasks()[0].dojo.profiles["mini"]
+    found = tomllib.loads(with_limits('[task]\nname = "a/b"', profile))
+    assert found["task"] == {"name": "a/b"} and found["environment"]["cpus"] == 1 and found["agent"] == {"timeout_sec": 720.0}
 
 
 def test_every_copied_file_of_the_dockerfiles_is_there(exported: Path) -> None:
