@@ -104,8 +104,11 @@ def _render_list(data: Any, output: Output) -> None:
 
 def shown_sizes(sizes: Any) -> str:
     """Write the declared sizes of a task's profiles as dev/hidden/source rows."""
-    known = {name: each for name, each in sizes.items() if each}
-    return ", ".join(f"{name} {s['dev']}/{s['hidden']}/{s['sources']}" for name, s in known.items()) or "–"
+    return ", ".join(f"{name} {_counts(each)}" for name, each in sizes.items() if each) or "–"
+
+
+def _counts(sizes: Any) -> str:
+    return f"{sizes['dev']}/{sizes['hidden']}/{sizes['sources']}" if sizes else "–"
 
 
 def _render_task(data: Any, output: Output) -> None:
@@ -127,6 +130,15 @@ def _render_task(data: Any, output: Output) -> None:
     for name, profile in sorted(data["profiles"].items()):
         limits, budget = profile["limits"], profile["budget"]
         machine = f"{limits['cpus']:g} CPUs, {limits['memory_mb']} MB" + (f", {limits['gpus']} GPUs" if limits["gpus"] else "")
-        rows.append((name, profile["base_model"], amount("wall", budget["wall"]), budget["evaluations"], machine))
-    output.table(("profile", "base model", "time>", "evals>", "machine"), rows)
+        rows.append(
+            (
+                name,
+                profile["base_model"],
+                _counts(profile["sizes"]),
+                amount("wall", budget["wall"]),
+                budget["evaluations"],
+                machine,
+            )
+        )
+    output.table(("profile", "base model", "dev/hidden/source rows", "time>", "evals>", "machine"), rows)
     output.text(data["instruction"].rstrip())

@@ -16,7 +16,9 @@ def test_tasks_are_listed_with_their_profiles(dojo_cli: Cli) -> None:
     tasks = {task["id"]: task for task in dojo_cli("tasks", "--json").data["tasks"]}
     assert {"math/aime25", "chemistry/mol_und"} <= set(tasks)
     assert tasks["math/aime25"]["profiles"] == ["full", "mini"]
-    assert "math/aime25" in dojo_cli("tasks", "list").out
+    listed = next(line for line in dojo_cli("tasks", "list").out.splitlines() if line.startswith("math/aime25"))
+    assert "full 15/15/40315, mini 60/156/3400" in listed and "DeepScaleR: MIT" in listed
+    assert "60/156/3400" in dojo_cli("tasks", "show", "math/aime25").out
 
 
 def test_a_task_shows_its_goal_metric_and_budget(dojo_cli: Cli) -> None:
