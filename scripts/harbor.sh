@@ -7,8 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=${HARBOR_VERSION:-0.26.0}
 venv=build/harbor
 mkdir -p build
-python=${PYTHON:-}
-for found in python3.13 python3.12 "$HOME"/.pyenv/versions/3.1[23]*/bin/python; do
+python=
+for found in "${PYTHON:-python3}" python3.13 python3.12 "$HOME"/.pyenv/versions/3.1[23]*/bin/python; do
   [ -n "$python" ] || ! "$found" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || python=$found
 done
 [ -n "$python" ] || { echo "harbor: no Python of 3.12 or newer" >&2; echo "  install one, or name it in PYTHON" >&2; exit 3; }
