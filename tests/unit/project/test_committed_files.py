@@ -82,3 +82,9 @@ def test_every_pinned_package_is_pinned_once_and_exactly() -> None:
     names = [re.split(r"==", line)[0].lower().replace("_", "-") for line in lines]
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", line)] == []
     assert sorted(set(names)) == sorted(names)
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    """Without packages pytest imports test files by their bare name: a second one of a name stops the whole collection."""
+    names = [path.name for path in tracked_files() if path.name.startswith("test_") and path.suffix == ".py"]
+    assert sorted(set(names)) == sorted(names)
