@@ -12,12 +12,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from harness.assets.check_data import leaks
 from harness.assets.compounds import load_rdkit
 from harness.assets.overlap import ngrams, words
 from harness.assets.prepare import PreparedTask
+from harness.assets.task_data import Item
 from harness.spec.errors import MissingError
 
 # A text of fewer words, and one word of fewer characters, is found in many places by chance.
@@ -30,6 +33,10 @@ _SMILES = re.compile(r"[A-Za-z0-9@+\-\[\]()=#$/\\.%:*]{3,}")
 _COVERED, _RUNS = 0.9, 5
 # A run that more items have tells none of them apart.
 _OWNERS = 3
+# Molecules of a text: canonical SMILES → heavy atoms.
+_Molecules = dict[str, int]
+# A prompt inside a longer text is looked for where this many of its tokens stand in a row.
+_ANCHOR = 5
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Hit:
     """An evaluation item found again: by which detector, which item, in which file and line.
 
     Detectors: ``prompt`` (the whole prompt), ``question`` (all that the prompt shows of the item's row), ``ngram`` (nearly all
-    its runs of 13 words in one text), ``molecule`` (chemistry: the molecule that the item is about, however it is written).
+    its runs of 13 words in one text), ``answers`` (an id or the order of the items gives golds away), ``molecule`` (chemistry:
+    a molecule that the item asks about, however it is written).
     """
 
     detector: str
@@ -78,19 +86,26 @@ class LeakReport:
 def scan_leaks(prepared: PreparedTask) -> LeakReport:
     """Search sources, worked examples, the data card and the task's visible files for dev and hidden items.
 
-    Time is linear in the data; sources are read line by line.
+    Dev is searched for hidden items too, but where the manifest says what the benchmark's own rule let them share. Time is
+    linear in the data; sources are read line by line.
     """
-    items = [*_lines(prepared.dev_path), *_lines(prepared.hidden_path)]
+    dev, secret = list(_lines(prepared.dev_path)), list(_lines(prepared.hidden_path))
+    items = [*dev, *secret]
     shots = list(_lines(prepared.few_shot_path))
-    report = LeakReport(len(items), counts=Counter({"prompt": 0, "question": 0, "ngram": 0}))
-    molecule_of = None
+    report = LeakReport(len(items), counts=Counter({"prompt": 0, "question": 0, "ngram": 0, "answers": 0}))
+    molecules_of = None
     if prepared.task.id.startswith("chemistry/"):
         try:
-            molecule_of = _molecule_reader()
+            molecules_of = _molecule_reader()
             report.counts["molecule"] = 0
         except MissingError as exc:
             report.not_run["molecule"] = exc.message
-    index = _Index(items, molecule_of)
+    for name, split in {"dev": dev, "hidden": secret}.items():
+        for problem in leaks(name, [_item(line) for line in split]):
+            report.add("answers", problem, f"{name}.jsonl")
+    index = _Index(items, molecules_of)
+    if not prepared.manifest.get("shared_by_dev_and_hidden"):
+        _search_dev(dev, _Index(secret, molecules_of), report)
     for source in prepared.sources:
         for number, row in enumerate(_lines(source.path), 1):
             report.rows += 1
@@ -107,9 +122,10 @@ def scan_leaks(prepared: PreparedTask) -> LeakReport:
 class _Index:
     """What items are known by: their prompts, what a prompt shows of their rows, runs of words in that, their molecule."""
 
-    def __init__(self, items: list[Any], molecule_of: Callable[[Any], str | None] | None) -> None:
-        self.molecule_of = molecule_of
-        self.prompts = {folded(str(item["prompt"])): str(item["id"]) for item in items}
+    def __init__(self, items: list[Any], molecules_of: Callable[[Any], _Molecules] | None) -> None:
+        self.molecules_of = molecules_of
+        self.prompts = {self.form(str(item["prompt"])): str(item["id"]) for item in items}
+        self.anchors = _anchors(self.prompts)
         self.contents: dict[str, list[tuple[frozenset[str], str]]] = defaultdict(list)
         owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for item in items:
@@ -123,31 +139,68 @@ class _Index:
         # runs that many items have are the task's own wording
         self.runs = {gram: ids for gram, ids in owners.items() if len(ids) <= _OWNERS}
         self.runs_of = Counter(id for ids in self.runs.values() for id in ids)
-        found = [(molecule_of(item.get("row")), str(item["id"])) for item in items] if molecule_of else []
-        self.molecules = {molecule: id for molecule, id in found if molecule}
+        self.molecules: dict[str, list[str]] = defaultdict(list)
+        for item in items if molecules_of else ():
+            for molecule in _subjects(molecules_of(item.get("row"))) if molecules_of else ():
+                self.molecules[molecule].append(str(item["id"]))
+
+    def form(self, text: str) -> str:
+        """The form in which prompts are compared: case means something in formulas only."""
+        return folded(text) if self.molecules_of else folded(text).casefold()
+
+    def prompts_in(self, text: str) -> set[str]:
+        """Items whose whole prompt stands in a text."""
+        whole = self.form(text)
+        found = {self.prompts[whole]} if whole in self.prompts else set()
+        tokens = whole.split()
+        for start in range(len(tokens) - _ANCHOR + 1):
+            for prompt in self.anchors.get(tuple(tokens[start : start + _ANCHOR]), ()):
+                if self.prompts[prompt] not in found and f" {prompt} " in f" {whole} ":
+                    found.add(self.prompts[prompt])
+        return found
+
+
+def _anchors(prompts: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
+    """Run of tokens → prompts told by it: of each prompt the run that the fewest prompts have."""
+    runs = {prompt: [run for run in ngrams(prompt.split(), _ANCHOR)] for prompt in prompts}
+    common = Counter(run for found in runs.values() for run in found)
+    anchors: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for prompt, found in runs.items():
+        if found:
+            anchors[min(found, key=lambda run: (common[run], run))].append(prompt)
+    return anchors
+
+
+def _search_dev(dev: list[Any], secret: _Index, report: LeakReport) -> None:
+    for item in dev:
+        place = f"dev.jsonl, {item['id']}"
+        if found := secret.prompts.get(secret.form(str(item["prompt"]))):
+            report.add("prompt", found, place)
+        for molecule in _subjects(secret.molecules_of(item.get("row"))) if secret.molecules_of else ():
+            for id in secret.molecules.get(molecule, ()):
+                report.add("molecule", id, place)
 
 
 def _search_row(row: Any, index: _Index, report: LeakReport, place: str) -> None:
     leaves = list(texts(row))
     here = {folded(leaf) for leaf in leaves}
+    for item in sorted(set().union(*(index.prompts_in(leaf) for leaf in leaves))):
+        report.add("prompt", item, place)
     for text in here:
-        if text in index.prompts:
-            report.add("prompt", index.prompts[text], place)
         for content, item in index.contents.get(text, ()):
             if content <= here:
                 report.add("question", item, place)
     for leaf in leaves:
         for item in _repeated(leaf, index):
             report.add("ngram", item, place)
-    if index.molecule_of and (molecule := index.molecule_of(row.get("row", row))) in index.molecules:
-        report.add("molecule", index.molecules[str(molecule)], place)
+    for molecule in index.molecules_of(row.get("row", row)) if index.molecules_of else ():
+        for id in index.molecules.get(molecule, ()):
+            report.add("molecule", id, place)
 
 
 def _search_text(text: str, index: _Index, report: LeakReport, place: str) -> None:
-    whole = folded(text)
-    for prompt, item in index.prompts.items():
-        if prompt in whole:
-            report.add("prompt", item, place)
+    for item in sorted(index.prompts_in(text)):
+        report.add("prompt", item, place)
     for item in _repeated(text, index):
         report.add("ngram", item, place)
 
@@ -161,7 +214,7 @@ def _repeated(text: str, index: _Index) -> list[str]:
 def texts(value: Any) -> Iterator[str]:
     """Yield every string in a JSON value; a string that is JSON text itself gives the strings inside."""
     if isinstance(value, str):
-        if value[:1] in ("{", "[", '"'):
+        if value.lstrip()[:1] in ("{", "[", '"'):
             try:
                 yield from texts(json.loads(value))
                 return
@@ -191,21 +244,39 @@ def folded(text: str) -> str:
     return " ".join(out)
 
 
-def _molecule_reader() -> Callable[[Any], str | None]:
-    """Return a function that gives a row's subject, the largest molecule in its longest text, as canonical SMILES.
+def _molecule_reader() -> Callable[[Any], _Molecules]:
+    """Return a function that gives the molecules a row asks about: canonical SMILES → heavy atoms.
+
+    They are those of the first text that has any: what follows are answers and reasoning, which may name other molecules.
 
     Raises:
         MissingError: RDKit is not installed.
     """
     chem = load_rdkit()
 
-    def read(row: Any) -> str | None:
-        longest = max(texts(row), key=len, default="")
-        found = [chem.MolFromSmiles(token.strip(".,:;")) for token in _SMILES.findall(longest) if not token.isdigit()]
-        largest = max((m for m in found if m is not None), key=lambda m: int(m.GetNumHeavyAtoms()), default=None)
-        return str(chem.MolToSmiles(largest)) if largest is not None and largest.GetNumHeavyAtoms() >= _ATOMS else None
+    @lru_cache(maxsize=100_000)
+    def read(token: str) -> tuple[str, int] | None:
+        molecule = None if token.isdigit() or len(token) < _ATOMS else chem.MolFromSmiles(token)
+        atoms = int(molecule.GetNumHeavyAtoms()) if molecule is not None else 0
+        return (str(chem.MolToSmiles(molecule)), atoms) if atoms >= _ATOMS else None
 
-    return read
+    def molecules_of(row: Any) -> _Molecules:
+        for text in texts(row):
+            parts = {part.strip(":") for token in _SMILES.findall(text) for part in token.split(".")}
+            if found := dict(molecule for part in parts if (molecule := read(part))):
+                return found
+        return {}
+
+    return molecules_of
+
+
+def _subjects(molecules: _Molecules) -> list[str]:
+    """The largest, all of them where several are: smaller ones are scaffolds and reagents that many questions name."""
+    return sorted(smiles for smiles, atoms in molecules.items() if atoms == max(molecules.values()))
+
+
+def _item(line: Any) -> Item:
+    return Item(**{key: line[key] for key in ("id", "subset", "type", "prompt", "gold", "row")})
 
 
 def _lines(path: Path) -> Iterable[Any]:

@@ -61,9 +61,19 @@ PLANTS: dict[str, tuple[str, Callable[[Row], Row]]] = {
     "question in capitals": ("biology/ord", lambda item: {k: shouted(v) for k, v in item["row"].items()}),
     "question under other names": ("table/fact_checking", lambda item: {"x": [item["row"]["question"], item["row"]["table"]]}),
     "question as JSON text": ("patent/par4pc", lambda item: {"raw": json.dumps(json.dumps(item["row"]))}),
+    "question as JSON text after a line break": ("patent/par4pc", lambda item: {"raw": "\n " + json.dumps(item["row"])}),
+    "prompt inside a longer text": ("table/visualization", lambda item: {"chat": f"User: {item['prompt']}\nAssistant: ?"}),
+    "prompt in capitals": ("math/aime25", lambda item: {"t": item["prompt"].upper()}),
+    "molecule beside longer reasoning": (
+        "chemistry/mol_und",
+        lambda item: {"query": f"Name a use of {respelled(item)}", "struct_cot": f"Its ester {LARGER} was looked at first."},
+    ),
     "ngram inside a longer text": ("biology/pqa", lambda item: {"text": f"It is known: {item['row']['question']} And so on."}),
     "molecule": ("chemistry/mol_und", lambda item: {"query": f"Name a use of {respelled(item)}", "gt": "none"}),
 }
+
+
+LARGER = "CC(C)Cc1ccc(cc1)C(C)C(=O)OCCOCCOC(=O)CCCCCCCCC"
 
 
 def respelled(item: Row) -> str:
@@ -79,7 +89,9 @@ def respelled(item: Row) -> str:
 def test_a_planted_leak_is_found_where_it_lies(name: str, tmp_path: Path) -> None:
     task, made = PLANTS[name]
     prepared = copy_of(task, tmp_path / "data")
-    wanted = (lambda item: "scaffold" in item["prompt"]) if name == "molecule" else (lambda item: len(item["prompt"]) > 60)
+    wanted = (
+        (lambda item: "scaffold" in item["prompt"]) if name.startswith("molecule") else (lambda item: len(item["prompt"]) > 60)
+    )
     item = next(found for n in range(40) if wanted(found := hidden(prepared, n)))
     place = plant(prepared, made(item))
     report = scan_leaks(prepared)
@@ -91,6 +103,40 @@ def test_a_prompt_in_the_data_card_is_found(tmp_path: Path) -> None:
     with (prepared.dir / "card.md").open("a", encoding="utf-8") as card:
         card.write(f"\n> {hidden(prepared, 3)['prompt']}\n")
     assert ("prompt", "card.md") in {(h.detector, h.place) for h in scan_leaks(prepared).hits}
+
+
+def rewrite(path: Path, rows: list[Row]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_a_hidden_item_in_dev_is_found_but_where_the_benchmark_put_it(tmp_path: Path) -> None:
+    prepared = copy_of("biology/pqa", tmp_path / "data")
+    item = hidden(prepared, 0)
+    dev = [json.loads(line) for line in prepared.dev_path.read_text(encoding="utf-8").splitlines()]
+    rewrite(prepared.dev_path, [*dev, {**item, "id": "dev-999"}])
+    assert ("prompt", item["id"], "dev.jsonl, dev-999") in {(h.detector, h.item, h.place) for h in scan_leaks(prepared).hits}
+    declared = replace(
+        prepared, manifest={**prepared.manifest, "shared_by_dev_and_hidden": ["dev-999 in dev has the same prompt"]}
+    )
+    assert scan_leaks(declared).found == 0
+
+
+def test_a_molecule_of_hidden_asked_about_in_dev_is_found(tmp_path: Path) -> None:
+    prepared = copy_of("chemistry/mol_und", tmp_path / "data")
+    item = next(found for n in range(40) if "scaffold" in (found := hidden(prepared, n))["prompt"])
+    query = f"Name a use of {respelled(item)}"
+    dev = [json.loads(line) for line in prepared.dev_path.read_text(encoding="utf-8").splitlines()]
+    rewrite(prepared.dev_path, [*dev, {**item, "id": "dev-999", "prompt": query, "row": {**item["row"], "query": query}}])
+    assert ("molecule", item["id"], "dev.jsonl, dev-999") in {(h.detector, h.item, h.place) for h in scan_leaks(prepared).hits}
+
+
+def test_an_id_with_the_answer_and_items_in_order_of_answers_are_found(tmp_path: Path) -> None:
+    prepared = copy_of("patent/noc4pc", tmp_path / "data")
+    rows = [json.loads(line) for line in prepared.hidden_path.read_text(encoding="utf-8").splitlines()]
+    rewrite(prepared.hidden_path, [{**rows[0], "id": f"hidden-{rows[0]['gold']}"}, *rows[1:]])
+    assert [h.place for h in scan_leaks(prepared).hits if h.detector == "answers"] == ["hidden.jsonl"]
+    rewrite(prepared.hidden_path, sorted(rows, key=lambda row: str(row["gold"])))
+    assert [h.item for h in scan_leaks(prepared).hits if "order of their answers" in h.item]
 
 
 def test_without_rdkit_the_detector_says_that_it_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
