@@ -124,8 +124,8 @@ class Dojo:
             wanted = profile_of(task.dojo.profiles, task.id, profile)
             Slots.of_this_machine().check(wanted.limits)
             name_of_model = base_model or wanted.base_model
-            model = base_models.prepare_base_model(name_of_model, self.cache, progress)
-            prepared.append((prepare_task(task, profile, self.cache, progress), name_of_model, model))
+            data = prepare_task(task, profile, self.cache, progress)
+            prepared.append((data, name_of_model, base_models.prepare_base_model(name_of_model, self.cache, progress)))
         return plan_batch(
             found_agents,
             prepared,
@@ -355,8 +355,10 @@ class Dojo:
         """Prepare a task's data and base model in the cache."""
         found = task_dir.find_task(task, self._task_roots)
         wanted = profile_of(found.dojo.profiles, found.id, profile)
+        # the small and the doubtful first: nobody wants to fetch a model to hear that the data cannot be had
+        prepared = prepare_task(found, profile, self.cache, progress)
         base_models.prepare_base_model(wanted.base_model, self.cache, progress)
-        return prepare_task(found, profile, self.cache, progress)
+        return prepared
 
     def new_task(self, name: str, root: Path) -> task_dir.Task:
         """Start the task ``domain/name`` in ``root`` from a working example.
