@@ -73,7 +73,7 @@ class HubData:
         if not _COMMIT.fullmatch(commit):
             raise MissingError(
                 f"no commit of the data set {self.repo} is pinned" + (f" ({commit!r} is none)" if commit else ""),
-                hint=f"set {self.revision_variable} to one (`dojo data prepare TASK --dry-run` names today's), or {MIRROR_VARIABLE}",
+                hint=f"set {self.revision_variable} to one (`dojo data prepare --dry-run` names today's), or {MIRROR_VARIABLE}",
             )
         return commit
 
