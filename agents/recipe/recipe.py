@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dojo_tool
-from layout import learn_layout
-from rows import Row, is_number, learn_answer_form, learn_prompt_form, normal, parse_source, read_jsonl
+from source_rows.rows import Row, is_number, layout_of, learn_answer_form, learn_prompt_form, normal, parse_source, read_jsonl
 
 WORK = Path.cwd()  # /workspace
 # Kept back from training for saving, checking and handing in.
@@ -39,7 +38,7 @@ def build_dataset(task: dict[str, Any], seed: int) -> list[dict[str, Any]]:
     few = read_jsonl(Path(task["data"]["path"]) / "few_shot.jsonl") or list(task["examples"])
     form, prompts = learn_answer_form(few, task["answer_format"]), learn_prompt_form(few)
     golds = [str(e["gold"]) for e in few if "gold" in e]
-    layout = learn_layout(few, [form.read(str(e["answer"])) for e in few])
+    layout = layout_of(few, form)
     rows: list[Row] = []
     for source in task["data"]["sources"]:
         rows += parse_source(Path(source["path"]), key=form.key, subsets=[s["name"] for s in task["subsets"]], layout=layout)

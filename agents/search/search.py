@@ -14,8 +14,18 @@ from typing import Any
 
 import dojo_tool
 import optuna
-from layout import learn_layout
-from rows import AnswerForm, PromptForm, Row, is_number, learn_answer_form, learn_prompt_form, normal, parse_source, read_jsonl
+from source_rows.rows import (
+    AnswerForm,
+    PromptForm,
+    Row,
+    is_number,
+    layout_of,
+    learn_answer_form,
+    learn_prompt_form,
+    normal,
+    parse_source,
+    read_jsonl,
+)
 from training import train_adapter, warm_model
 
 WORK = Path.cwd()  # /workspace
@@ -37,7 +47,7 @@ class Search:
         self.leaks = {normal(str(e["prompt"])) for e in few}
         names = [s["name"] for s in self.task["subsets"]]
         paths = [Path(s["path"]) for s in self.task["data"]["sources"]]
-        layout = learn_layout(few, [self.form.read(str(e["answer"])) for e in few])
+        layout = layout_of(few, self.form)
         self.sources = {p.stem: parse_source(p, key=self.form.key, subsets=names, layout=layout) for p in paths}
         self.evaluate_s = 25.0  # until one was measured
 

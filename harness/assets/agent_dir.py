@@ -1,15 +1,17 @@
-"""Agents: directories with an ``agent.toml``."""
+"""Agents: directories with an ``agent.toml``, and what they take along from beside them."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.assets.tree import tree_digest
+from harness.assets.tree import sha256_file, tree_digest
 from harness.spec.agent import AgentConfig, load_agent_config
-from harness.spec.errors import NotFoundError
+from harness.spec.errors import NotFoundError, SpecError
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -21,12 +23,14 @@ class Agent:
     Attributes:
         config: its ``agent.toml``.
         path: the directory.
-        digest: SHA-256 over its files.
+        digest: SHA-256 over its files and the included ones.
+        included: files and folders from beside it; in a run they lie in its directory, under their own names.
     """
 
     config: AgentConfig
     path: Path
     digest: str
+    included: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,10 +53,43 @@ def load_agent(path: Path) -> Agent:
     """Read an agent's directory.
 
     Raises:
-        SpecError: its ``agent.toml`` is missing or malformed.
+        SpecError: its ``agent.toml`` is missing or malformed, or includes what is not there or not beside it.
     """
     path = path.resolve()
-    return Agent(load_agent_config(path / "agent.toml"), path, tree_digest(path))
+    config = load_agent_config(path / "agent.toml")
+    included = tuple(_included(path, name) for name in config.include)
+    digest = tree_digest(path)
+    if included:
+        parts = [f"{tree_digest(p) if p.is_dir() else sha256_file(p)} {p.name}\n" for p in included]
+        digest = hashlib.sha256("".join([digest, *parts]).encode()).hexdigest()
+    return Agent(config, path, digest, included)
+
+
+def _included(agent: Path, name: str) -> Path:
+    found = (agent / name).resolve()
+    if not found.exists():
+        raise SpecError(f"{agent / 'agent.toml'}: include: there is no {name!r}", hint=f"looked at {found}")
+    if agent.parent not in found.parents or found == agent or agent in found.parents:
+        raise SpecError(
+            f"{agent / 'agent.toml'}: include: {name!r} is not beside {agent.name}/",
+            hint=f"only what lies in {agent.parent} and outside the agent can be included",
+        )
+    if (agent / found.name).exists():
+        raise SpecError(f"{agent / 'agent.toml'}: include: {agent.name}/ has a {found.name} already", hint="rename one of them")
+    return found
+
+
+def copy_agent(agent: Agent, target: Path) -> None:
+    """Copy an agent with what it includes, so that editing it later does not change a run that is planned or resumed."""
+    noise = shutil.ignore_patterns("__pycache__", ".git", ".venv")
+    shutil.copytree(agent.path, target, ignore=noise, dirs_exist_ok=True)
+    for source in agent.included:
+        if source.is_dir():
+            shutil.copytree(source, target / source.name, ignore=noise, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, target / source.name)
+    for path in [target, *target.rglob("*")]:  # the sandbox's agent user must be able to read it
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
 def list_agents(roots: Sequence[Path] | None = None) -> list[Agent]:

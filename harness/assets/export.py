@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import tomllib
 from pathlib import Path
 
+from harness.assets.agent_dir import copy_agent, load_agent
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.assets.tree import build_folder
@@ -110,12 +110,11 @@ def _verifier_side(prepared: PreparedTask, base_model: BaseModel, folder: Path) 
 def _oracle(prepared: PreparedTask, profile: ProfileSpec, folder: Path) -> None:
     if not _RECIPE.is_dir():
         raise MissingError(f"{_RECIPE} is not there, and it is every task's oracle", hint="run dojo from a checkout")
-    for program in _RECIPE.glob("*.py"):
-        shutil.copyfile(program, folder / program.name)
+    recipe = load_agent(_RECIPE)
+    copy_agent(recipe, folder)
     shutil.copyfile(_HARNESS / "interop" / "harbor_tool.py", folder / "dojo_tool.py")
     (folder / "solve.sh").write_text(_SOLVE, encoding="utf-8")
-    params = tomllib.loads((_RECIPE / "agent.toml").read_text(encoding="utf-8"))["params"]
-    (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
+    (folder / "params.json").write_text(json.dumps(recipe.config.params), encoding="utf-8")
     dojo = prepared.task.dojo
     examples = [json.loads(line) for line in prepared.few_shot_path.read_text(encoding="utf-8").splitlines()]
     task = {

@@ -233,7 +233,8 @@ def _download_file(repo: str, file: str, revision: str, folder: Path, progress: 
         found = get_hf_file_metadata(url, headers=headers)
         with begun.open("ab") as stream:
             if found.size is None or stream.tell() > found.size:  # of another file, or of a server that cannot continue
-                stream.truncate(0)
+                stream.seek(0)
+                stream.truncate()
             held, size = stream.tell(), found.size or 0
             if progress:
                 more = f", continuing after {held / 1e6:.1f} MB" if held else ""

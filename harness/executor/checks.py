@@ -104,11 +104,10 @@ def check_task(
 def _sizes(prepared: PreparedTask) -> str:
     """Compare the sizes that the task declares with those of its data."""
     profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
-    removed = prepared.manifest.get("removed", {})
     found = Sizes(
         dev=_count(prepared.dev_path),
         hidden=_count(prepared.hidden_path),
-        sources=sum(s["before"] for s in removed.values()) or sum(s.rows for s in prepared.sources),
+        sources=sum(source["before"] for source in prepared.manifest["removed"].values()),
     )
     shown = f"sizes = {{ dev = {found.dev}, hidden = {found.hidden}, sources = {found.sources} }}"
     if profile.sizes not in (None, found):
@@ -126,12 +125,12 @@ def _leaks(prepared: PreparedTask) -> str:
             hint="mend prepare.py: give items and source rows the `text` or `keys` that they share",
         )
     removed = Counter[str]()
-    for source in prepared.manifest.get("removed", {}).values():
+    for source in prepared.manifest["removed"].values():
         removed.update({reason: n for reason, n in source.items() if reason not in ("before", "removed")})
     before = ", ".join(f"{n} {reason}" for reason, n in removed.items()) or "nothing"
-    own = len(prepared.manifest.get("shared_by_dev_and_hidden", ()))
+    own = len(prepared.manifest["shared_by_dev_and_hidden"])
     parts = [
-        f"nothing of {report.items} items found again in {report.rows:,} source rows ({counts})",
+        f"none of {report.items} items found again in {report.rows:,} source rows ({counts})",
         f"taken out before: {before}",
     ]
     parts += [f"{name} not run: {why}" for name, why in report.not_run.items()]
@@ -169,7 +168,7 @@ def record_admission(
         update={
             "degenerate": without.degenerate,
             "oracle": without.oracle,
-            "decontamination": prepared.manifest.get("removed", {}),
+            "decontamination": prepared.manifest["removed"],
             "leaks": dict(scan_leaks(prepared).counts),
         }
     )

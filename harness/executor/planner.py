@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +10,7 @@ from platform import python_version
 from pydantic import Field, ValidationError
 
 import harness
-from harness.assets.agent_dir import Agent
+from harness.assets.agent_dir import Agent, copy_agent, load_agent
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.spec.agent import AgentConfig
@@ -113,18 +112,12 @@ def plan_batch(
 
 def record_plan(plan: BatchPlan, store: Store) -> None:
     """Write a plan down: run folders with a frozen copy of each agent, then the database rows."""
+    agents = {name: load_agent(Path(path)) for name, path in plan.agent_dirs.items()}
     for spec in plan.runs:
         run = store.run_dir(spec.batch, spec.id)
         RunDir.create(run.path, spec)
-        copy_agent(Path(plan.agent_dirs[spec.agent.name]), run.agent_dir)
+        copy_agent(agents[spec.agent.name], run.agent_dir)
     store.add_batch(plan.batch, plan.name, plan.runs, plan.settings)
-
-
-def copy_agent(source: Path, target: Path) -> None:
-    """Copy an agent's directory so that editing it later does not change a run that is planned or resumed."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".git", ".venv"), dirs_exist_ok=True)
-    for path in [target, *target.rglob("*")]:  # the sandbox's agent user must be able to read it
-        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
 def versions() -> dict[str, str]:

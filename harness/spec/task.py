@@ -56,7 +56,7 @@ class Sizes(Spec):
 
     dev: int = Field(gt=0)
     hidden: int = Field(gt=0)
-    sources: int = Field(gt=0)
+    sources: int = Field(ge=0)
 
 
 class ProfileSpec(Spec):

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from source_rows.rows import Row, normal, rationale_value
+
 from ft_agent.data import (
     Context,
     Example,
@@ -21,7 +23,6 @@ from ft_agent.data import (
     trust,
     verify,
 )
-from ft_agent.rows import Row, normal, rationale_value
 
 
 @dataclass(frozen=True)

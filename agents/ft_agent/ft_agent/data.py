@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from source_rows.rows import Row, bare_value, is_number, normal, rationale_value
+
 from ft_agent.evidence import answer_votes, contradicts_itself
 from ft_agent.forms import Forms
 from ft_agent.plan import Operation
-from ft_agent.rows import Row, bare_value, is_number, normal, rationale_value
 
 
 class RecipeError(ValueError):

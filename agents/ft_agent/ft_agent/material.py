@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from source_rows.rows import Row, layout_of, normal, parse_source, read_jsonl
+
 from ft_agent.cards import Card, describe_source, hold_out
 from ft_agent.data import Context, Example, clean, kind, repair
 from ft_agent.evidence import error_rates
 from ft_agent.forms import learn_forms
-from ft_agent.layout import learn_layout
-from ft_agent.rows import Row, normal, parse_source, read_jsonl
 from ft_agent.slices import name_slices
 
 # One validation item for so many seconds of budget: 40 for five minutes, the most from half an hour on.
@@ -37,7 +37,7 @@ def read_material(task: dict[str, Any], seed: int, wall_limit: float, say: Calla
     """
     few = read_jsonl(Path(task["data"]["path"]) / "few_shot.jsonl") or list(task["examples"])
     forms = learn_forms(few, str(task["answer_format"]))
-    layout = learn_layout(few, [forms.answers.read(str(e["answer"])) for e in few])
+    layout = layout_of(few, forms.answers)
     names = [s["name"] for s in task["subsets"]]
     raw: list[Row] = []
     for source in task["data"]["sources"]:

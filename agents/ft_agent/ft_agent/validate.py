@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from source_rows.rows import bare_value, normal
+
 from ft_agent.config import ModelFacts, Schema, check, estimate_memory_mb, lora_parameters
 from ft_agent.data import Context, Dataset, Example, RecipeError
 from ft_agent.plan import Plan
-from ft_agent.rows import bare_value, normal
 from ft_agent.timebook import DoesNotFit, TimeBook
 from ft_agent.train import TrainingFailed
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-for path in (HERE, HERE.parents[2] / "agents" / "ft_agent"):
+AGENTS = HERE.parents[2] / "agents"
+for path in (HERE, AGENTS / "ft_agent", AGENTS / "shared"):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))

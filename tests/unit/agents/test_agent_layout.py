@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from ft_agent.layout import Layout, Loop, Rule, Slot, learn_layout
-from ft_agent.rows import learn_answer_form, learn_prompt_form, parse_source, read_jsonl
+from source_rows.layout import Layout, learn_layout
+from source_rows.rows import layout_of, learn_answer_form, learn_prompt_form, parse_source, read_jsonl
+from source_rows.rules import Rule
+from source_rows.wordings import Loop, Slot
 
 from harness.assets.prepare import prepare_task
 from harness.assets.task_dir import Task, list_tasks
@@ -146,7 +148,7 @@ def test_the_sources_of_every_task_are_read_into_its_own_form(task: Task) -> Non
     folder = prepare_task(task, "mini", Dojo().cache).dir
     few = read_jsonl(folder / "few_shot.jsonl")
     form, prompts = learn_answer_form(few), learn_prompt_form(few)
-    layout = learn_layout(few, [form.read(e["answer"]) for e in few])
+    layout = layout_of(few, form)
     rows = [r for p in sorted((folder / "sources").glob("*.jsonl")) for r in parse_source(p, key=form.key, layout=layout)]
     usable = [r for r in rows if r.prompt and r.value]
     assert len(usable) >= 0.6 * len(rows)

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ft_agent.rows import (
+from source_rows.rows import (
     AnswerForm,
     bare_value,
     last_boxed,
@@ -13,13 +13,6 @@ from ft_agent.rows import (
     parse_source,
     rationale_value,
 )
-from where import AGENTS
-
-
-@pytest.mark.parametrize("name", ["rows.py", "layout.py"])
-def test_agents_that_read_rows_carry_the_same_copy(name: str) -> None:
-    copies = [AGENTS / "recipe" / name, AGENTS / "search" / name, AGENTS / "ft_agent/ft_agent" / name]
-    assert len({c.read_bytes() for c in copies}) == 1
 
 
 @pytest.mark.parametrize(

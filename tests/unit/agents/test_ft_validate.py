@@ -6,11 +6,11 @@ from ft_agent.config import ModelFacts, Schema, schema_of
 from ft_agent.data import Context, Dataset, Example, RecipeError
 from ft_agent.forms import Forms
 from ft_agent.plan import Plan
-from ft_agent.rows import AnswerForm, PromptForm, normal
 from ft_agent.timebook import TimeBook
 from ft_agent.train import TrainingFailed
 from ft_agent.validate import Catch, Machine, climb, data_problems, step_problems
 from ft_cases import a_plan
+from source_rows.rows import AnswerForm, PromptForm, normal
 
 FORMS = Forms(PromptForm(), AnswerForm("boxed"), frozenset({"integer"}))
 CONTEXT = Context(FORMS, 100)

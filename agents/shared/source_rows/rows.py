@@ -1,8 +1,7 @@
 """From raw source rows to training examples in the task's own form.
 
-Nothing here knows a task: field names are found by what they are called and hold, the prompt's wording and the answer's form are
-learned from the worked examples (``few_shot.jsonl``); where those show their rows, `layout.py` learns more. The agents `recipe`,
-`search` and `ft_agent` carry the same copy of this file, because an agent's directory travels alone; a test keeps them equal.
+Field names are found by what they are called and hold, the prompt's wording and the answer's form are learned from the worked
+examples (``few_shot.jsonl``); where those show their rows, `layout` learns more.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from source_rows.layout import Layout, learn_layout
 
 # Names that data sets use for the same thing, the most telling first.
 PROMPT_FIELDS = ("prompt", "problem", "question", "query", "instruction", "input", "text")
@@ -35,19 +36,6 @@ class Row:
     slice: str
     source: str
     index: int
-
-
-class Reader(Protocol):
-    """What is known of the rows' layout (`layout.Layout`)."""
-
-    def adapt(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Give the fields of a source's rows their names."""
-
-    def prompt(self, row: Any) -> str | None:
-        """Word the prompt of an adapted row."""
-
-    def value(self, row: Any) -> Any:
-        """Return the answer of an adapted row as JSON has it."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +229,12 @@ def learn_answer_form(examples: Sequence[Mapping[str, Any]], description: str = 
     return AnswerForm("plain")
 
 
+def layout_of(examples: Sequence[Mapping[str, Any]], form: AnswerForm) -> Layout:
+    """Learn the layout of the rows behind worked examples whose answers are of this form."""
+    answered = [e for e in examples if e.get("answer")]
+    return learn_layout(answered, [form.read(str(e["answer"])) for e in answered])
+
+
 def learn_prompt_form(examples: Sequence[Mapping[str, Any]]) -> PromptForm:
     """Learn the words the task puts around a question: from an example's own row, else from what all prompts share."""
     forms = []
@@ -272,7 +266,7 @@ def _shared(prompts: Sequence[str], from_end: bool) -> str:
     return shared if len(shared.strip()) >= 12 else ""
 
 
-def parse_source(path: Path, *, key: str = "output", subsets: Sequence[str] = (), layout: Reader | None = None) -> list[Row]:
+def parse_source(path: Path, *, key: str = "output", subsets: Sequence[str] = (), layout: Layout | None = None) -> list[Row]:
     """Read one source file into rows, whatever its layout.
 
     Args:
@@ -285,9 +279,9 @@ def parse_source(path: Path, *, key: str = "output", subsets: Sequence[str] = ()
         ValueError: no field of the file looks like a question; names the fields there are.
     """
     raw = [_flatten(r) for r in read_jsonl(path)]
-    adapted = layout.adapt(raw) if layout else []
-    prompts = [layout.prompt(r) for r in adapted] if layout else []
-    values = [layout.value(r) for r in adapted] if layout else []
+    layout = layout or Layout()
+    adapted = layout.adapt(raw)
+    prompts, values = [layout.prompt(r) for r in adapted], [layout.value(r) for r in adapted]
     named = _by_names(raw, key)
     if named is None and not any(prompts):
         raise ValueError(f"{path.name}: no field looks like a question among {sorted({k for r in raw[:50] for k in r})}")
