@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.assets.tree import sha256_file, tree_digest
+from harness.files import sha256_file, tree_digest
 from harness.spec.agent import AgentConfig, load_agent_config
 from harness.spec.errors import NotFoundError, SpecError
 

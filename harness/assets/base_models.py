@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.assets.hub import HubModel, fetch_model
 from harness.assets.package import PackageFile, Progress, fetch_package
-from harness.assets.tree import build_folder, make_readable, sha256_file, tree_files
+from harness.files import build_folder, make_readable, sha256_file, tree_files
 from harness.spec.errors import MissingError, NotFoundError, SpecError
 
 MANIFEST = "dojo-manifest.json"

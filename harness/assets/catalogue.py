@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.assets.tree import sha256_file
+from harness.files import sha256_file
 
 
 def list_cache(cache: Path) -> list[dict[str, Any]]:

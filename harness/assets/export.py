@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.assets.agent_dir import copy_agent, load_agent
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
-from harness.assets.tree import build_folder
+from harness.files import build_folder
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.task import ProfileSpec
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.assets.package import Progress
-from harness.assets.tree import build_folder, make_readable, sha256_file
+from harness.files import build_folder, make_readable, sha256_file
 from harness.spec.errors import MissingError, SpecError
 
 MIRROR_VARIABLE = "DOJO_HUB_MIRROR"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from harness.assets.tree import build_folder, sha256_file
+from harness.files import build_folder, sha256_file
 from harness.spec.errors import MissingError
 
 Progress = Callable[[str], None]

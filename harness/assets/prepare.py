@@ -21,7 +21,7 @@ from harness.assets.package import PackageFile, Progress
 from harness.assets.render import instruction_values, render_instruction
 from harness.assets.task_data import BuildContext, Item, Source, TaskData
 from harness.assets.task_dir import Task
-from harness.assets.tree import build_folder, sha256_file, tree_files
+from harness.files import build_folder, sha256_file, tree_files
 from harness.spec.budget import Budget
 from harness.spec.errors import DojoError, SpecError, UsageError
 from harness.spec.run import RunSpec

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.assets.agent_dir import roots_from
-from harness.assets.tree import tree_digest
+from harness.files import tree_digest
 from harness.spec.errors import NotFoundError
 from harness.spec.task import DojoTask, TaskConfig, load_task_config
 

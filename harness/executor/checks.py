@@ -16,12 +16,12 @@ from harness.assets.leak_scan import scan_leaks
 from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
+from harness.files import sha256_file
 from harness.grading.admission import Row, read_items, row_of, rules, score_without_model
 from harness.grading.references import Admission, measure_references, stored_admission, write_admission
 from harness.sandbox.base import Backend, Check
 from harness.spec.errors import DojoError, SpecError, UsageError
 from harness.spec.task import Sizes
-from harness.store.files import sha256_file
 
 _HARBOR_FILES = ("task.toml", "instruction.md", "environment/Dockerfile", "tests/test.sh", "solution/solve.sh")
 _OWN_FILES = ("README.md", "prepare.py", "tests/grader.py", "tests/task.yaml")

@@ -25,7 +25,7 @@ from harness.assets.base_models import BaseModel
 from harness.assets.grader import ScoredAnswer, TaskGrader, load_grader
 from harness.assets.imported_code import imported_code
 from harness.assets.prepare import PreparedTask
-from harness.assets.tree import tree_digest
+from harness.files import tree_digest, write_atomic
 from harness.grading import extraction
 from harness.grading.evaluator import Evaluator
 from harness.grading.generation import VERSION
@@ -37,7 +37,6 @@ from harness.spec.errors import GraderFailure
 from harness.spec.result import Reference
 from harness.spec.task import Generation, Limits
 from harness.spec.verdict import ItemScore
-from harness.store.files import write_atomic
 
 # Worked examples of the few-shot base: the usual number, and what fits the context of small models.
 SHOTS = 4

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from harness.files import sha256_file
 from harness.spec.errors import StoreError, SubmissionRefused
 from harness.spec.submission import Manifest, SealedFile
 from harness.spec.task import Limits
-from harness.store.files import sha256_file
 
 MB = 1024 * 1024
 # A file name longer than this is refused by common file systems (255 bytes a component, 4,096 a path).

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 
 from harness.assets.grader import ScoredAnswer, load_grader
+from harness.files import write_atomic
 from harness.grading.scores import interval, pseudo_values
 from harness.session.place import Place
 from harness.session.record import RunRecord
@@ -16,7 +17,6 @@ from harness.spec.result import GradeRecord, PhaseTime, Reference, RunResult
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.spec.verdict import ItemScore, Verdict
-from harness.store.files import write_atomic
 from harness.store.run_dir import RunDir
 
 

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
+from harness.files import write_atomic
 from harness.sandbox.base import Backend
 from harness.session.agent_phase import AgentPhase
 from harness.session.collect import collect_readable, manifest_of, seal, unseal_and_remove
@@ -24,7 +25,6 @@ from harness.spec.outcome import Cause, Outcome, RunState
 from harness.spec.result import Reference
 from harness.spec.run import RunSpec
 from harness.store.database import Store
-from harness.store.files import write_atomic
 from harness.store.run_dir import EventListener
 
 # Infrastructure failures are tried again by themselves; a third failure is no accident.

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
+from harness.files import write_atomic
 from harness.grading.evaluator import Evaluator
 from harness.sandbox.base import Backend, Mount, Relay, Sandbox, SandboxSpec
 from harness.sandbox.gpus import claim, gpu_numbers
@@ -22,7 +23,6 @@ from harness.session import dojo_tool
 from harness.spec.errors import GraderFailure, SandboxUnavailable
 from harness.spec.run import RunSpec
 from harness.spec.task import Limits
-from harness.store.files import write_atomic
 from harness.store.run_dir import RunDir
 
 API_PORT = 7788

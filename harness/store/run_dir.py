@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.files import write_atomic
 from harness.spec.errors import StoreError
 from harness.spec.event import Event, EventKind
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
-from harness.store.files import write_atomic
 
 
 class RunDir:

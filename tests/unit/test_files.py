@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.tree import build_folder, sha256_file, tree_digest
+from harness.files import build_folder, sha256_file, tree_digest
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
