@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.compare import Comparison, ComparisonRow, compare_all
 from harness.analysis.leaderboard import Leaderboard, LeaderboardRow, ReferenceLine, leaderboard
-from harness.spec.event import Event, EventKind
+from harness.spec.event import Evaluated, Event
 from harness.spec.outcome import Cause
 from harness.spec.result import RunResult
 
@@ -49,9 +49,7 @@ def write_plots(results: Sequence[RunResult], folder: Path, events: Callable[[st
 def dev_history(events: Iterable[Event]) -> list[tuple[float, float]]:
     """Return (minutes on the run's clock, dev score) for each metered evaluation."""
     return [
-        (event.elapsed_s / 60, float(event.data["feedback"]["scores"]["primary"]["value"]))
-        for event in events
-        if event.kind is EventKind.EVALUATE and "feedback" in event.data
+        (event.elapsed_s / 60, event.data.feedback.scores.primary.value) for event in events if isinstance(event.data, Evaluated)
     ]
 
 

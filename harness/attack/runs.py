@@ -58,7 +58,7 @@ class Story:
 
     def of_kind(self, kind: EventKind) -> list[dict[str, Any]]:
         """Return the data of the events of one kind."""
-        return [event.data for event in self.events if event.kind is kind]
+        return [event.data.model_dump(mode="json") for event in self.events if event.kind is kind]
 
 
 class WholeRuns:

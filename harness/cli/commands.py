@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ROOT = {
     "submit": ("harness.cli.submit:submit", "Run agents on tasks and end with the leaderboard."),
+    "run": ("harness.cli.run:run", "Drive one recorded run in this process (what a cluster job executes)."),
     "status": ("harness.cli.status:status", "Show what runs, how far it is and why it waits."),
     "logs": ("harness.cli.logs:logs", "Show a run's events and output, live if asked."),
     "show": ("harness.cli.show:show", "Show the whole result of a run."),

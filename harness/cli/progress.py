@@ -15,7 +15,8 @@ from harness.cli.humanise import duration
 from harness.cli.output import Output, colours
 from harness.cli.sanitise import one_line
 from harness.session.status import describe
-from harness.spec.event import Event, EventKind
+from harness.spec.event import Attached, ClockStarted, ClockStopped, Entered, Evaluated, Event, EventKind, Graded
+from harness.spec.outcome import RunState
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,24 +55,25 @@ class Row:
 
 def advance(row: Row, event: Event) -> Row:
     """Return the row after ``event``."""
-    data, kind = event.data, event.kind
     row = replace(row, elapsed=max(row.elapsed, event.elapsed_s), last=one_line(describe(event), 120))
-    if kind is EventKind.STATE and data["state"] == "queued":  # another attempt: everything of the agent starts anew
-        return Row(row.id, row.name, row.wall, last=row.last)
-    if kind is EventKind.STATE:
-        return replace(row, state=str(data["state"]))
-    if kind is EventKind.ATTACHED and row.state == "running":
-        return replace(row, started=event.time - timedelta(seconds=row.elapsed))
-    if kind is EventKind.CLOCK_STARTED:
-        return replace(row, started=event.time, elapsed=0.0)
-    if kind is EventKind.CLOCK_STOPPED:
-        return replace(row, started=None)
-    if kind is EventKind.EVALUATE:
-        value = float(data["feedback"]["scores"]["primary"]["value"])
-        return replace(row, dev=value if row.dev is None else max(row.dev, value), evaluations=row.evaluations + 1)
-    if kind is EventKind.GRADED:
-        return replace(row, score=float(data["scores"]["primary"]["value"]))
-    return row
+    match event.data:
+        case Entered(state=RunState.QUEUED):  # another attempt: everything of the agent starts anew
+            return Row(row.id, row.name, row.wall, last=row.last)
+        case Entered(state=state):
+            return replace(row, state=state.value)
+        case Attached() if row.state == "running":
+            return replace(row, started=event.time - timedelta(seconds=row.elapsed))
+        case ClockStarted():
+            return replace(row, started=event.time, elapsed=0.0)
+        case ClockStopped():
+            return replace(row, started=None)
+        case Evaluated(feedback=feedback):
+            value = feedback.scores.primary.value
+            return replace(row, dev=value if row.dev is None else max(row.dev, value), evaluations=row.evaluations + 1)
+        case Graded(scores=scores):
+            return replace(row, score=scores.primary.value)
+        case _:
+            return row
 
 
 def rows_of_plan(plan: BatchPlan) -> list[Row]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from platform import python_version
 
 from pydantic import Field, ValidationError
 
 import harness
-from harness.assets.agent_dir import Agent, copy_agent, load_agent
+from harness.assets.agent_dir import Agent, copy_agent
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.spec.agent import AgentConfig
 from harness.spec.base import Spec
+from harness.spec.budget import Budget
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef
 from harness.spec.task import ProfileName, ProfileSpec
 from harness.spec.toml import describe
-from harness.store.database import Store
+from harness.store.base import Store
 from harness.store.ids import new_id
 from harness.store.run_dir import RunDir
 
@@ -32,7 +34,8 @@ class BatchPlan(Spec):
     batch: str
     name: str
     runs: tuple[RunSpec, ...]
-    agent_dirs: dict[str, str] = Field(description="agent name → directory it is copied from at submit")
+    agents: dict[str, str] = Field(default_factory=dict, description="agent's name → what it was called at submit")
+    copies: dict[str, str] = Field(default_factory=dict, description="run → an earlier run whose copy of the agent it gets")
     warnings: tuple[str, ...] = ()
     max_wall_s: float = Field(description="the longest the runs can take one after the other, agent phases only, seconds")
     settings: dict[str, str] = Field(default_factory=dict)
@@ -51,10 +54,11 @@ def profile_of(profiles: Mapping[ProfileName, ProfileSpec], task: str, profile: 
 
 
 def plan_batch(
-    agents: Sequence[Agent],
+    agents: Sequence[tuple[str, Agent]],
     tasks: Sequence[tuple[PreparedTask, str, BaseModel]],
     seeds: Sequence[int],
     *,
+    limit: int | None = None,
     sandbox: str,
     budget: str | None = None,
     backbone: str | None = None,
@@ -63,19 +67,34 @@ def plan_batch(
 ) -> BatchPlan:
     """Plan one run for each agent, task and seed; nothing is written.
 
+    Args:
+        agents: what each was called, and the agent.
+        tasks: prepared data, name of the base model, the base model.
+        seeds: each seed once.
+        limit: a quick look at so many items.
+        sandbox: backend name.
+        budget: laid over the tasks' own, as ``wall=2h,evaluations=5``.
+        backbone: the language model agents think with.
+        name: of the batch.
+        agent_params: parameters for all agents.
+
     Raises:
-        UsageError: a budget, parameter or seed out of range.
+        UsageError: a budget, parameter or seed out of range, or named twice.
         MissingError: an agent needs what is not there (a backbone).
     """
     if not agents or not tasks or not seeds:
         raise UsageError("nothing to run", hint="name at least one --agent and one --task")
+    _refuse_doubles("agent", [agent.name for _, agent in agents])
+    _refuse_doubles("task", [prepared.task.id for prepared, _, _ in tasks])
+    _refuse_doubles("seed", [str(seed) for seed in seeds])
     batch = new_id("b")
     runs = []
     for prepared, model_name, base_model in tasks:
         config = prepared.task.dojo
         profile = profile_of(config.profiles, prepared.task.id, prepared.profile)
-        limit = profile.budget.override(budget) if budget else profile.budget
-        for agent in agents:
+        budget_of_run = profile.budget.override(budget) if budget else profile.budget
+        _refuse_unmetered(budget_of_run)
+        for _, agent in agents:
             _check_backbone(agent.config, backbone)
             configured = _with_params(agent.config, agent_params or {})
             for seed in seeds:
@@ -92,7 +111,8 @@ def plan_batch(
                         ),
                         base_model=BaseModelRef(name=model_name, digest=base_model.digest),
                         seed=seed,
-                        budget=limit,
+                        budget=budget_of_run,
+                        limit=limit,
                         limits=profile.limits,
                         generation=profile.generation,
                         sandbox=sandbox,
@@ -104,19 +124,55 @@ def plan_batch(
         batch=batch,
         name=name,
         runs=tuple(runs),
-        agent_dirs={agent.config.name: str(agent.path) for agent in agents},
+        agents={agent.name: called for called, agent in agents},
         warnings=tuple(_warnings(runs, len(seeds))),
         max_wall_s=sum(run.budget.wall for run in runs),
     )
 
 
-def record_plan(plan: BatchPlan, store: Store) -> None:
-    """Write a plan down: run folders with a frozen copy of each agent, then the database rows."""
-    agents = {name: load_agent(Path(path)) for name, path in plan.agent_dirs.items()}
+def plan_again(specs: Sequence[RunSpec], name: str = "") -> BatchPlan:
+    """Plan runs that were planned before once more, as they were: same agent, task, data, seed, budget, parameters.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not specs:
+        raise UsageError("nothing to run again", hint="`dojo status` shows how the runs ended")
+    batch = new_id("b")
+    runs = tuple(
+        spec.model_copy(update={"id": new_id("r"), "batch": batch, "versions": versions(), "created": datetime.now(UTC)})
+        for spec in specs
+    )
+    return BatchPlan(
+        batch=batch,
+        name=name,
+        runs=runs,
+        copies={run.id: spec.id for run, spec in zip(runs, specs, strict=True)},
+        max_wall_s=sum(run.budget.wall for run in runs),
+    )
+
+
+def record_plan(plan: BatchPlan, agents: Mapping[str, Agent], store: Store) -> None:
+    """Write a plan down: run folders with a frozen copy of each agent, then the batch and its index rows.
+
+    Args:
+        plan: what to write down.
+        agents: agent's name → its directory, for runs that are no copies of earlier ones.
+        store: where.
+
+    Raises:
+        UsageError: an agent's directory has changed since the plan was made.
+    """
+    for spec in plan.runs:
+        if spec.id not in plan.copies and agents[spec.agent.name].digest != spec.agent.digest:
+            raise UsageError(f"agent {spec.agent.name} has changed since the plan was made", hint="plan again")
     for spec in plan.runs:
         run = store.run_dir(spec.batch, spec.id)
         RunDir.create(run.path, spec)
-        copy_agent(agents[spec.agent.name], run.agent_dir)
+        if spec.id in plan.copies:
+            shutil.copytree(store.files(plan.copies[spec.id]).agent_dir, run.agent_dir)
+        else:
+            copy_agent(agents[spec.agent.name], run.agent_dir)
     store.add_batch(plan.batch, plan.name, plan.runs, plan.settings)
 
 
@@ -129,6 +185,21 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _refuse_doubles(kind: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"{kind} {twice[0]} is named twice", hint=f"name each {kind} once; --seeds N repeats runs")
+
+
+def _refuse_unmetered(budget: Budget) -> None:
+    """Refuse dimensions that nothing here measures: a limit that cannot be reached is no limit."""
+    unmetered = [name for name in ("tokens", "dollars") if getattr(budget, name) is not None]
+    if unmetered:
+        raise UsageError(
+            f"budget {unmetered[0]}: nothing is metered in {unmetered[0]} without an LLM gateway", hint="leave that dimension out"
+        )
 
 
 def _check_backbone(config: AgentConfig, backbone: str | None) -> None:

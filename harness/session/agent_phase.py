@@ -13,14 +13,13 @@ from typing import TypeVar
 
 from harness.grading.evaluator import Evaluator
 from harness.sandbox.base import ProcessStatus, Sandbox
-from harness.session.api import RunPlace, SessionApi
+from harness.session.api import ApiContext
 from harness.session.clock import BudgetClock, exhausted, new_warnings
 from harness.session.journal import Journal
-from harness.session.place import AGENT_PROCESS, Place
-from harness.session.server import ApiServer
+from harness.session.site import AGENT_PROCESS, RunSite
 from harness.spec.budget import Usage
 from harness.spec.errors import DojoError, GraderFailure, SandboxUnavailable
-from harness.spec.event import EventKind
+from harness.spec.event import AgentExited, AgentStarted, BudgetSpent, BudgetWarning, ClockStarted, ClockStopped, Failed
 from harness.spec.outcome import Cause, Outcome
 from harness.spec.submission import SubmissionReport
 from harness.spec.verdict import Verdict
@@ -32,16 +31,19 @@ _MEASURE_EVERY_S = 2.0
 # Output kept of an agent program, bytes a stream; a flood beyond is counted, not kept.
 _OUTPUT_CAP = 50 * 1024 * 1024
 
+# How errors of a service are headed in the events, where its name alone would say too little.
+_CALLS = {"api": "agent API"}
+
 T = TypeVar("T")
 
 
 class WarmEvaluator:
     """The run's dev evaluator; started anew once when it breaks, so that its failure is not the agent's."""
 
-    def __init__(self, place: Place, on_restart: Callable[[GraderFailure], None]) -> None:
-        self._place, self._on_restart = place, on_restart
+    def __init__(self, site: RunSite, on_restart: Callable[[GraderFailure], None]) -> None:
+        self._site, self._on_restart = site, on_restart
         self._abandoned = threading.Event()
-        self._evaluator = place.dev_evaluator()
+        self._evaluator = site.dev_evaluator()
 
     def check(self, folder: Path) -> SubmissionReport:
         """Say whether the submission in ``folder`` would load."""
@@ -66,18 +68,18 @@ class WarmEvaluator:
             if self._abandoned.is_set():
                 raise
             self._on_restart(exc)
-            self._evaluator = self._place.evaluator("dev")
+            self._evaluator = self._site.evaluator("dev")
             return call(self._evaluator)
 
 
 class AgentPhase:
     """Drives the agent phase of one attempt until it ends or this harness is asked to stop."""
 
-    def __init__(self, place: Place, journal: Journal, stop: threading.Event, cancelled: Callable[[], bool]) -> None:
-        self._place, self._journal, self._stop, self._cancelled = place, journal, stop, cancelled
-        self._task, self._agent = place.attach_sandboxes()
+    def __init__(self, site: RunSite, journal: Journal, stop: threading.Event, cancelled: Callable[[], bool]) -> None:
+        self._site, self._journal, self._stop, self._cancelled = site, journal, stop, cancelled
+        self._task, self._agent = site.attach_sandboxes()
         started = journal.record.clock_started or datetime.now(UTC)
-        self._clock = BudgetClock(place.spec.budget, started, gpus=place.spec.limits.gpus)
+        self._clock = BudgetClock(site.spec.budget, started, gpus=site.spec.limits.gpus)
         journal.elapsed = self._clock.elapsed
         self._measured_at = -_MEASURE_EVERY_S
         self._usage = Usage()
@@ -88,33 +90,36 @@ class AgentPhase:
         Raises:
             SandboxUnavailable: the sandbox died without the agent's limits being the reason.
         """
-        evaluator = WarmEvaluator(self._place, lambda exc: self._note_error("the dev evaluator broke and is started anew", exc))
-        api = SessionApi(self._api_place(evaluator))
-        server = ApiServer(api, self._place.socket, self._place.token(), lambda exc: self._note_error("agent API", exc))
+        evaluator = WarmEvaluator(self._site, lambda exc: self._note_error("the dev evaluator broke and is started anew", exc))
+        context = self._context(evaluator)
+        services = self._site.services
         try:
+            for service in services:
+                service.open(context, lambda exc, name=service.name: self._note_error(_CALLS.get(name, name), exc))  # type: ignore[misc]
             process = self._start_agent()
             outcome = self._watch(process)
         finally:
-            server.hang_up()
+            for service in services:
+                service.hang_up()
             evaluator.abandon()
-            server.close()
-            api.close()
+            for service in services:
+                service.close()
         if outcome is not None:
             self._clock.stop()
-            self._journal.emit(EventKind.CLOCK_STOPPED, {"usage": self._measure(force=True).model_dump()})
+            self._journal.emit(ClockStopped(usage=self._measure(force=True).model_dump()))
         return outcome
 
-    def _api_place(self, evaluator: WarmEvaluator) -> RunPlace:
-        prepared = self._place.assets.prepared
+    def _context(self, evaluator: WarmEvaluator) -> ApiContext:
+        prepared = self._site.assets.prepared
         items = (json.loads(line) for line in prepared.dev_path.read_text(encoding="utf-8").splitlines())
-        return RunPlace(
-            spec=self._place.spec,
-            run=self._place.run,
+        return ApiContext(
+            spec=self._site.spec,
+            run=self._site.run,
             journal=self._journal,
             clock=self._clock,
             sandbox=self._task,
             evaluator=evaluator,
-            task_view=self._place.task_view(),
+            task_view=self._site.task_view(),
             dev_items={item["id"]: item for item in items},
             show_answers=prepared.task.dojo.show_dev_answers,
             usage=self._measure,
@@ -122,18 +127,19 @@ class AgentPhase:
 
     def _start_agent(self) -> str:
         if self._journal.record.clock_started is None:
-            self._journal.emit(EventKind.CLOCK_STARTED)
+            self._journal.emit(ClockStarted())
+        self._set_deadline()
         process = self._agent.start(
-            list(self._place.spec.agent.config.command),
+            list(self._site.spec.agent.config.command),
             cwd="/workspace",
-            env=self._place.environment(),
+            env=self._site.environment(),
             name=AGENT_PROCESS,
         )
-        self._journal.emit(EventKind.AGENT_STARTED, {"process": process})
+        self._journal.emit(AgentStarted(process=process))
         return process
 
     def _watch(self, process: str) -> Outcome | None:
-        outputs = [_Output(self._place.run.path / name) for name in ("agent.stdout", "agent.stderr")]
+        outputs = [_Output(self._site.run.path / name) for name in ("agent.stdout", "agent.stderr")]
         while True:
             wait = min(TICK_S, self._clock.left()) if not self._stop.is_set() else 0.0
             status = self._poll(process, outputs, wait)
@@ -142,12 +148,11 @@ class AgentPhase:
             if not status.running and not status.stdout and not status.stderr:
                 return self._ended(status)
             usage = self._measure()
-            for dimension, share in new_warnings(self._place.spec.budget, usage, self._journal.record.warned):
-                self._journal.emit(EventKind.BUDGET_WARNING, {"dimension": dimension, "share": share})
-            if self._clock.left() <= 0 or exhausted(self._place.spec.budget, usage):
-                dimension = "wall" if self._clock.left() <= 0 else str(exhausted(self._place.spec.budget, usage))
-                self._journal.emit(EventKind.BUDGET_EXHAUSTED, {"dimension": dimension})
-                return Outcome(cause=Cause.AGENT_BUDGET, phase="agent", message=f"the {dimension} budget is spent")
+            for dimension, share in new_warnings(self._site.spec.budget, usage, self._journal.record.warned):
+                self._journal.emit(BudgetWarning(dimension=dimension, share=share))
+            spent = "wall" if self._clock.left() <= 0 else exhausted(self._site.spec.budget, usage)
+            if spent:
+                return self._out_of(spent)
             if self._stop.is_set():
                 return None
 
@@ -157,11 +162,17 @@ class AgentPhase:
         outputs[1].take(status.stderr, status.stderr_offset)
         return status
 
+    def _out_of(self, dimension: str) -> Outcome:
+        self._journal.emit(BudgetSpent(dimension=dimension))
+        return Outcome(cause=Cause.AGENT_BUDGET, phase="agent", message=f"the {dimension} budget is spent")
+
     def _ended(self, status: ProcessStatus) -> Outcome:
         record = self._journal.record
+        if status.deadline:  # ended by the sandbox itself while no harness watched, or a moment before this one would have
+            return self._out_of("wall")
         if not record.agent_exited:
-            self._journal.emit(EventKind.AGENT_EXITED, {"exit_code": status.exit_code, "oom_killed": status.oom_killed})
-        memory = f"{self._place.spec.limits.memory_mb} MB"
+            self._journal.emit(AgentExited(exit_code=status.exit_code, oom_killed=status.oom_killed))
+        memory = f"{self._site.spec.limits.memory_mb} MB"
         if status.oom_killed:
             message = f"killed: out of memory inside its own limit of {memory}"
             return Outcome(cause=Cause.AGENT_ERROR, phase="agent", message=message, exit_code=status.exit_code)
@@ -173,23 +184,35 @@ class AgentPhase:
             return Outcome(cause=Cause.AGENT_ERROR, phase="agent", message=message, exit_code=0)
         return Outcome(cause=Cause.COMPLETED, phase="agent", message="the agent ended by itself", exit_code=0)
 
+    def _sandboxes(self) -> list[Sandbox]:
+        return [self._task] if self._task is self._agent else [self._task, self._agent]
+
+    def _set_deadline(self) -> None:
+        """Let the sandboxes end the agent by themselves when its time is over, whatever becomes of this process."""
+        for sandbox in self._sandboxes():
+            sandbox.set_deadline(self._clock.left())
+
     def _measure(self, force: bool = False) -> Usage:
         now = time.monotonic()
-        sandboxes: list[Sandbox] = [self._task] if self._task is self._agent else [self._task, self._agent]
         if force or now - self._measured_at >= _MEASURE_EVERY_S:
             with contextlib.suppress(SandboxUnavailable):  # its death is noticed by poll, with the cause
-                self._usage = self._clock.usage([s.usage() for s in sandboxes], 0)
+                self._usage = self._clock.usage([s.usage() for s in self._sandboxes()], 0)
             self._measured_at = now
+        spent = [service.usage() for service in self._site.services]
+        if self._clock.excuse(sum(s.stalled_s for s in spent)):
+            self._set_deadline()
         return self._usage.model_copy(
             update={
                 "wall": round(self._clock.elapsed(), 3),
-                "gpu": round(self._clock.elapsed() * self._place.spec.limits.gpus, 3),
+                "gpu": round(self._clock.elapsed() * self._site.spec.limits.gpus, 3),
                 "evaluations": len(self._journal.record.evaluations),
+                "tokens": sum(s.tokens for s in spent),
+                "dollars": sum(s.dollars for s in spent),
             }
         )
 
     def _note_error(self, where: str, exc: DojoError) -> None:
-        self._journal.emit(EventKind.ERROR, {"where": where, **exc.as_dict()})
+        self._journal.emit(Failed(where=where, **exc.as_dict()))
 
 
 class _Output:

@@ -19,7 +19,7 @@ from harness.session.journal import Journal
 from harness.spec.base import Spec
 from harness.spec.budget import Usage, budget_lines
 from harness.spec.errors import BudgetExhausted, SandboxError, SubmissionRefused, UsageError
-from harness.spec.event import EventKind
+from harness.spec.event import Evaluated, Executed, Failed, FileMoved, Noted, Payload, Submitted, Validated
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.spec.verdict import Verdict
@@ -73,7 +73,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class RunPlace:
+class ApiContext:
     """What a running agent phase consists of."""
 
     spec: RunSpec
@@ -92,8 +92,8 @@ class RunPlace:
 class SessionApi:
     """The calls of one run. Thread-safe: calls that score or collect go one after the other."""
 
-    def __init__(self, place: RunPlace) -> None:
-        self._place = place
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
         self._turn = threading.Lock()
         self._closed = threading.Event()
         self._said_full = threading.Event()
@@ -106,11 +106,11 @@ class SessionApi:
 
     def task(self) -> dict[str, Any]:
         """Return the task as the agent sees it."""
-        return self._place.task_view
+        return self._context.task_view
 
     def budget(self) -> dict[str, Any]:
         """Return limit, use and rest of every dimension."""
-        lines = budget_lines(self._place.spec.budget, self._place.usage())
+        lines = budget_lines(self._context.spec.budget, self._context.usage())
         return {name: line.model_dump() for name, line in lines.items()}
 
     def exec(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +119,9 @@ class SessionApi:
         if (call.argv is None) == (call.command is None):
             raise UsageError("exec takes either argv or command", hint='for example {"command": "ls -l"}')
         argv = call.argv if call.argv is not None else ["/bin/sh", "-c", str(call.command)]
-        left = self._place.clock.left()
+        left = self._context.clock.left()
         timeout = min(call.timeout_s, left) if call.timeout_s is not None else left
-        result = self._place.sandbox.exec(
+        result = self._context.sandbox.exec(
             argv, stdin=call.stdin.encode(), cwd=call.cwd or "/workspace", env=call.env, timeout_s=timeout
         )
         stdout, stderr = result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
@@ -134,74 +134,74 @@ class SessionApi:
             "oom_killed": result.oom_killed,
             "duration_s": round(result.duration_s, 4),
         }
-        brief = {"argv": [part[:_EVENT_TEXT] for part in argv[:50]], **answer}
-        self._record(EventKind.EXEC, {**brief, "stdout": stdout[:_EVENT_TEXT], "stderr": stderr[:_EVENT_TEXT]})
+        cut = {"argv": [part[:_EVENT_TEXT] for part in argv[:50]], "stdout": stdout[:_EVENT_TEXT], "stderr": stderr[:_EVENT_TEXT]}
+        self._record(Executed.model_validate({**answer, **cut}))
         return answer
 
     def read_file(self, path: str) -> bytes:
         """Return a file of the task sandbox."""
         with _file_errors(path):
-            data = self._place.sandbox.read_file(path, max_bytes=_FILE_BYTES)
-        self._record(EventKind.FILE, {"op": "read", "path": path[:_EVENT_TEXT], "bytes": len(data)})
+            data = self._context.sandbox.read_file(path, max_bytes=_FILE_BYTES)
+        self._record(FileMoved(op="read", path=path[:_EVENT_TEXT], bytes=len(data)))
         return data
 
     def write_file(self, path: str, data: bytes) -> dict[str, Any]:
         """Write a file into the task sandbox."""
         with _file_errors(path):
-            self._place.sandbox.write_file(path, data)
-        self._record(EventKind.FILE, {"op": "write", "path": path[:_EVENT_TEXT], "bytes": len(data)})
+            self._context.sandbox.write_file(path, data)
+        self._record(FileMoved(op="write", path=path[:_EVENT_TEXT], bytes=len(data)))
         return {"path": path, "bytes": len(data)}
 
     def validate(self, body: dict[str, Any]) -> dict[str, Any]:
         """Say whether a submission would load. Not metered."""
         call = _parse(PathCall, body)
         with self._one_at_a_time(), self._collected(call.path, "validate") as (folder, manifest):
-            report = self._place.evaluator.check(folder)
-        self._record(
-            EventKind.VALIDATE, {"path": call.path[:_EVENT_TEXT], "digest": manifest.digest, "report": report.model_dump()}
-        )
+            report = self._context.evaluator.check(folder)
+        self._record(Validated(path=call.path[:_EVENT_TEXT], digest=manifest.digest, report=report))
         return report.model_dump(mode="json")
 
     def evaluate(self, body: dict[str, Any], key: str) -> dict[str, Any]:
         """Score a submission on the dev split; costs one evaluation, once for each idempotency key."""
         call = _parse(PathCall, body)
         with self._one_at_a_time():
-            done = self._place.journal.record.evaluations
+            done = self._context.journal.record.evaluations
             if known := next((e for e in done if key and e.key == key), None):
                 return known.answer
-            limit = self._place.spec.budget.evaluations
+            limit = self._context.spec.budget.evaluations
             if len(done) >= limit:
                 raise BudgetExhausted(f"all {limit} evaluations are spent", hint="validate and submit are still free")
             with self._collected(call.path, "evaluate") as (folder, manifest):
-                self._require_ok(self._place.evaluator.check(folder))
-                verdict, responses = self._place.evaluator.score(folder)
+                verdict, responses = self._context.evaluator.score(folder)
             feedback = make_feedback(
                 number=len(done) + 1,
                 left=limit - len(done) - 1,
                 verdict=verdict,
                 responses=responses,
-                items=self._place.dev_items,
+                items=self._context.dev_items,
                 earlier=[e.answer for e in done],
-                show_answers=self._place.show_answers,
-                max_new_tokens=self._place.spec.generation.max_new_tokens,
-            ).model_dump(mode="json")
-            data = {"evaluation": len(done) + 1, "key": key, "digest": manifest.digest, "note": call.note[:_EVENT_TEXT]}
-            self._place.journal.emit(EventKind.EVALUATE, {**data, "feedback": feedback})
-            return feedback
+                show_answers=self._context.show_answers,
+                max_new_tokens=self._context.spec.generation.max_new_tokens,
+            )
+            self._context.journal.emit(
+                Evaluated(
+                    evaluation=len(done) + 1, key=key, digest=manifest.digest, note=call.note[:_EVENT_TEXT], feedback=feedback
+                )
+            )
+            return feedback.model_dump(mode="json")
 
     def submit(self, body: dict[str, Any], key: str) -> dict[str, Any]:
         """Take a submission in: copied out, checked, hashed and acknowledged in one event."""
         call = _parse(PathCall, body)
-        place = self._place
+        context = self._context
         with self._one_at_a_time():
-            done = place.journal.record.submissions
+            done = context.journal.record.submissions
             if known := next((s for s in done if key and s.key == key), None):
                 return known.answer
             number = len(done) + 1
             with self._collected(call.path, f"submit-{number}") as (folder, manifest):
-                report = place.evaluator.check(folder)
+                report = context.evaluator.check(folder)
                 self._require_ok(report)
-                target = place.run.submissions / str(number)
+                target = context.run.submissions / str(number)
                 unseal_and_remove(target)
                 folder.rename(target)
             answer = {
@@ -210,63 +210,64 @@ class SessionApi:
                 "bytes": manifest.bytes,
                 "report": report.model_dump(mode="json"),
             }
-            data = {"submission": number, "key": key, "digest": manifest.digest, "note": call.note[:_EVENT_TEXT]}
-            place.journal.emit(EventKind.SUBMIT, {**data, "answer": answer})
+            context.journal.emit(
+                Submitted(submission=number, key=key, digest=manifest.digest, note=call.note[:_EVENT_TEXT], answer=answer)
+            )
             self._drop_superseded(number)
             return answer
 
     def note(self, body: dict[str, Any], key: str) -> dict[str, Any]:
         """Put a line of the agent into the trajectory, once for each idempotency key."""
         call = _parse(NoteCall, body)
-        if key and key in self._place.journal.record.notes:
+        if key and key in self._context.journal.record.notes:
             return {}
         if len(call.model_dump_json()) > _NOTE_BYTES:
             raise UsageError(f"a note of more than {_NOTE_BYTES} bytes", hint="write a file under /workspace instead")
         if self._full():
             raise UsageError("the run's record is full", hint="write a file under /workspace instead", code="record_full")
-        self._place.journal.emit(EventKind.NOTE, {"key": key, **call.model_dump(mode="json")})
+        self._context.journal.emit(Noted(key=key, **call.model_dump(mode="json")))
         return {}
 
-    def _record(self, kind: EventKind, data: dict[str, Any]) -> None:
+    def _record(self, call: Payload) -> None:
         """Put a call that is not metered into the events, as long as there is room."""
         if not self._full():
-            self._place.journal.emit(kind, data)
+            self._context.journal.emit(call)
 
     def _full(self) -> bool:
         """Whether the agent's calls have filled the events; says so once."""
-        limit = self._place.events_bytes
-        if self._place.run.events_path.exists() and self._place.run.events_path.stat().st_size > limit:
+        limit = self._context.events_bytes
+        if self._context.run.events_path.exists() and self._context.run.events_path.stat().st_size > limit:
             if not self._said_full.is_set():
                 self._said_full.set()
                 text = f"commands, files and notes are not recorded any more: events.jsonl has over {limit} bytes"
-                self._place.journal.emit(EventKind.ERROR, {"where": "agent API", "message": text})
+                self._context.journal.emit(Failed(where="agent API", message=text))
             return True
         return False
 
     def _drop_superseded(self, newest: int) -> None:
         """Keep the newest submission and the one that scored best on dev; the others can never count."""
-        record = self._place.journal.record
+        record = self._context.journal.record
         best = record.best_evaluation
         keep = {newest} | {s.number for s in record.submissions if best and s.digest == best.digest}
         for old in record.submissions:
             if old.number not in keep:
-                unseal_and_remove(self._place.run.submissions / str(old.number))
+                unseal_and_remove(self._context.run.submissions / str(old.number))
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         with self._turn:
-            if self._closed.is_set() or self._place.clock.left() <= 0:
+            if self._closed.is_set() or self._context.clock.left() <= 0:
                 raise BudgetExhausted("the run is over", hint="what was submitted before is graded")
             yield
 
     @contextmanager
     def _collected(self, path: str, purpose: str) -> Iterator[tuple[Path, Manifest]]:
         """Copy a directory out of the sandbox into a private place that is gone afterwards, unless moved on."""
-        folder = self._place.run.private / f"incoming-{purpose}"
+        folder = self._context.run.private / f"incoming-{purpose}"
         unseal_and_remove(folder)
         try:
             with _file_errors(path):
-                manifest = collect(self._place.sandbox.archive(path), folder, submission_caps(self._place.spec.limits))
+                manifest = collect(self._context.sandbox.archive(path), folder, submission_caps(self._context.spec.limits))
             yield folder, manifest
         finally:
             unseal_and_remove(folder)

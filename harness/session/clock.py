@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from harness.sandbox.base import SandboxUsage
-from harness.spec.budget import Budget, Usage, spent_fraction
+from harness.spec.budget import ENDING, Budget, Usage
 
 # Shares of the budget at which the agent and the people watching are told.
 WARN_AT = (0.5, 0.8, 0.95)
@@ -35,16 +35,23 @@ class BudgetClock:
         self._before = max(0.0, (now() - started).total_seconds())
         self._zero = monotonic()
         self._stopped_at: float | None = None
+        self._excused = 0.0
 
     def elapsed(self) -> float:
         """Return wall seconds on the clock."""
         if self._stopped_at is not None:
             return self._stopped_at
-        return self._before + self._monotonic() - self._zero
+        return max(0.0, self._before + self._monotonic() - self._zero - self._excused)
 
     def left(self) -> float:
         """Return wall seconds until the deadline, not below 0."""
         return max(0.0, self.budget.wall - self.elapsed())
+
+    def excuse(self, seconds: float) -> bool:
+        """Do not charge ``seconds`` in all, during which the agent was kept waiting by what is not its doing; say if it is news."""
+        news = seconds != self._excused
+        self._excused = seconds
+        return news
 
     def stop(self) -> None:
         """Stop the clock; `elapsed` stays where it is."""
@@ -76,6 +83,6 @@ def new_warnings(budget: Budget, usage: Usage, given: frozenset[tuple[str, float
 
 
 def exhausted(budget: Budget, usage: Usage) -> str | None:
-    """Return the dimension whose limit ends the run, or None. Spent evaluations only stop further evaluations."""
-    dimension, share = spent_fraction(budget, usage)
-    return dimension if share >= 1.0 and dimension != "disk_mb" else None
+    """Return the dimension whose limit ends the run, or None. The others only refuse what would go beyond (`budget.ENDING`)."""
+    spent = (name for name in ENDING if getattr(budget, name) and getattr(usage, name) >= getattr(budget, name))
+    return next(spent, None)

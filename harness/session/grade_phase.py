@@ -1,50 +1,53 @@
-"""Scoring what was sealed, and the result of a run. The agent and its sandboxes are gone by now."""
+"""Scoring what was sealed. The agent and its sandboxes are gone by now."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from harness.assets.grader import ScoredAnswer, load_grader
 from harness.files import write_atomic
 from harness.grading.scores import interval, pseudo_values
-from harness.session.place import Place
 from harness.session.record import RunRecord
-from harness.spec.budget import Usage
-from harness.spec.outcome import Cause, Outcome, RunState
-from harness.spec.result import GradeRecord, PhaseTime, Reference, RunResult
-from harness.spec.run import RunSpec
-from harness.spec.submission import Manifest, SubmissionReport
+from harness.session.sealed import check_sealed
+from harness.session.site import RunSite
+from harness.spec.result import GradeRecord
 from harness.spec.verdict import ItemScore, Verdict
-from harness.store.run_dir import RunDir
+from harness.taskkit.scoring.contract import ScoredAnswer, load_grader
 
 
-def grade_sealed(place: Place, run: RunDir, number: int) -> GradeRecord:
+def grade_sealed(site: RunSite, record: RunRecord, number: int) -> GradeRecord:
     """Score the sealed submission on the hidden split in a fresh grader sandbox.
 
-    The whole verdict goes into the run's private folder. A run that handed nothing in gets 0 on every item.
+    The whole verdict and every answer go into the run's private folder. A run that handed nothing in gets 0 on every item.
 
     Raises:
+        SealBroken: what was sealed is missing or altered; nothing is scored.
         GraderFailure: the grader broke or its verdict does not hold; never a score.
     """
-    if not run.sealed.exists():
-        return _record(place, run, number, _nothing_handed_in(place))
-    evaluator = place.evaluator("hidden", submission=run.sealed)
+    if check_sealed(site.run, record) is None:
+        return _record(site, number, _nothing_handed_in(site), {})
+    evaluator = site.evaluator("hidden", submission=site.run.sealed)
     try:
-        verdict, _responses = evaluator.score(run.sealed)
+        verdict, responses = evaluator.score(site.run.sealed)
     finally:
         evaluator.close()
-    return _record(place, run, number, verdict)
+    return _record(site, number, verdict, responses)
 
 
-def _record(place: Place, run: RunDir, number: int, verdict: Verdict) -> GradeRecord:
+def _hidden_items(site: RunSite) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in site.assets.prepared.hidden_path.read_text(encoding="utf-8").splitlines()]
+
+
+def _record(site: RunSite, number: int, verdict: Verdict, responses: Mapping[str, str]) -> GradeRecord:
     data = verdict.model_dump_json(indent=1).encode()
-    path = run.private / f"verdict-{number}.json"
-    write_atomic(path, data, 0o600)
-    prepared = place.assets.prepared
-    rows = {item["id"]: item["row"] for item in map(json.loads, prepared.hidden_path.read_text(encoding="utf-8").splitlines())}
-    values = pseudo_values(verdict.items, load_grader(prepared.task.path), rows)
+    write_atomic(site.run.private / f"verdict-{number}.json", data, 0o600)
+    items = _hidden_items(site)
+    write_atomic(site.run.answers_path(number), _answers(items, verdict, responses), 0o600)
+    rows = {item["id"]: item["row"] for item in items}
+    values = pseudo_values(verdict.items, load_grader(site.assets.prepared.task.path), rows)
     low, high = interval(verdict.items, values)
     return GradeRecord(
         number=number,
@@ -61,73 +64,32 @@ def _record(place: Place, run: RunDir, number: int, verdict: Verdict) -> GradeRe
     )
 
 
-def _nothing_handed_in(place: Place) -> Verdict:
+def _answers(items: list[dict[str, Any]], verdict: Verdict, responses: Mapping[str, str]) -> bytes:
+    """Return a line for each hidden item: what was asked, what is right, what the model said, and what that is worth."""
+    asked = {item["id"]: item for item in items}
+    lines = []
+    for scored in verdict.items:
+        item = asked[scored.id]
+        line = {
+            "id": scored.id,
+            "subset": scored.subset,
+            "prompt": item["prompt"],
+            "gold": item["gold"],
+            "response": responses.get(scored.id, ""),
+            "parsed": scored.parsed,
+            "score": scored.score,
+            "metrics": scored.metrics,
+            "value": scored.value,
+        }
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    return "".join(lines).encode(errors="replace")
+
+
+def _nothing_handed_in(site: RunSite) -> Verdict:
     """Return the verdict of a run without a submission: nothing was answered, so nothing is right."""
-    prepared = place.assets.prepared
-    lines = prepared.hidden_path.read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    task = site.assets.prepared.task
+    rows = _hidden_items(site)
     items = [ItemScore(id=row["id"], subset=row["subset"], parsed=False, score=0.0) for row in rows]
     unanswered = ScoredAnswer(parsed=False, value=None, score=0.0)
-    scores = load_grader(prepared.task.path).aggregate(
-        ((row["row"], row["subset"], unanswered) for row in rows), prepared.task.dojo.metric.name
-    )
-    return Verdict(
-        split="hidden",
-        scores=scores,
-        items=tuple(items),
-        settings={"no_submission": True},
-    )
-
-
-def build_result(
-    spec: RunSpec,
-    run: RunDir,
-    record: RunRecord,
-    outcome: Outcome,
-    state: RunState,
-    references: tuple[Reference, ...],
-) -> RunResult:
-    """Put the run's whole story together from its record and its folder."""
-    manifest = Manifest.model_validate_json(run.manifest_path.read_bytes()) if run.manifest_path.exists() else None
-    chosen = (record.sealed or {}).get("submission")
-    report = next((s.answer["report"] for s in record.submissions if s.number == chosen), None)
-    artefacts = {
-        name: path.relative_to(run.path).as_posix()
-        for name, path in {
-            "events": run.events_path,
-            "stdout": run.path / "agent.stdout",
-            "stderr": run.path / "agent.stderr",
-            "workspace": run.workspace,
-            "sealed": run.sealed,
-            "manifest": run.manifest_path,
-            "report": run.workspace / "report.md",
-        }.items()
-        if path.exists()
-    }
-    best = record.best_evaluation
-    return RunResult(
-        spec=spec,
-        state=state,
-        outcome=outcome,
-        grade=record.grades[-1] if record.grades else None,
-        grades=len(record.grades),
-        references=references,
-        budget=spec.budget,
-        usage=Usage.model_validate(record.usage) if record.usage else Usage(wall=record.elapsed_s),
-        submission=manifest,
-        submission_report=SubmissionReport.model_validate(report) if report else None,
-        submissions=len(record.submissions),
-        evaluations=len(record.evaluations),
-        best_dev=best.primary if best else None,
-        integrity={"survivors": record.survivors, "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
-        timeline=_closed(record.timeline),
-        artefacts=artefacts,
-    )
-
-
-def _closed(timeline: tuple[PhaseTime, ...]) -> tuple[PhaseTime, ...]:
-    """Give the phase that is just ending its length: the result is written before the last transition."""
-    if not timeline or timeline[-1].seconds is not None:
-        return timeline
-    seconds = max(0.0, (datetime.now(UTC) - timeline[-1].entered).total_seconds())
-    return (*timeline[:-1], timeline[-1].model_copy(update={"seconds": seconds}))
+    scores = load_grader(task.path).aggregate(((row["row"], row["subset"], unanswered) for row in rows), task.dojo.metric.name)
+    return Verdict(split="hidden", scores=scores, items=tuple(items), settings={"no_submission": True})

@@ -10,22 +10,22 @@ import contextlib
 import shutil
 import threading
 import traceback
-from collections.abc import Callable
 
 from harness.files import write_atomic
 from harness.sandbox.base import Backend
 from harness.session.agent_phase import AgentPhase
+from harness.session.assets import Assets, Library
 from harness.session.collect import collect_readable, manifest_of, seal, unseal_and_remove
-from harness.session.grade_phase import build_result, grade_sealed
+from harness.session.finish import finish
+from harness.session.grade_phase import grade_sealed
 from harness.session.journal import Journal
-from harness.session.place import Assets, Place
-from harness.spec.errors import DojoError, GraderFailure, MissingError, SandboxError, StoreError
-from harness.spec.event import EventKind
+from harness.session.site import RunSite
+from harness.spec.errors import DojoError, GraderFailure, MissingError, SandboxError, SandboxUnavailable, SealBroken, StoreError
+from harness.spec.event import Attached, Ended, Failed, Killed, Sealed
 from harness.spec.outcome import Cause, Outcome, RunState
 from harness.spec.result import Reference
 from harness.spec.run import RunSpec
-from harness.store.database import Store
-from harness.store.run_dir import EventListener
+from harness.store.base import Store
 
 # Infrastructure failures are tried again by themselves; a third failure is no accident.
 MAX_ATTEMPTS = 3
@@ -38,56 +38,43 @@ _PHASE = {
     RunState.GRADING: "grade",
 }
 
-Resolve = Callable[[RunSpec, Callable[[str], None]], Assets]
-References = Callable[[RunSpec, Assets], tuple[Reference, ...]]
-
 
 class RunSession:
-    """Drives one run to its end, or until ``stop`` is set.
+    """Drives one run that this process has claimed, to its end or until ``stop`` is set.
 
     Args:
         spec: the frozen run.
+        journal: its events.
         store: where it is recorded.
         backend: where its sandboxes are made.
-        resolve: prepares task data and base model and checks them against the spec's digests.
-        references: gives the yardsticks for the result (base, few-shot base, majority).
+        library: where its task, data and base model are found.
         stop: set to leave the run resumable and return soon.
-        listener: called with every event.
     """
 
     def __init__(
-        self,
-        spec: RunSpec,
-        store: Store,
-        backend: Backend,
-        resolve: Resolve,
-        references: References,
-        stop: threading.Event,
-        listener: EventListener | None = None,
+        self, spec: RunSpec, journal: Journal, store: Store, backend: Backend, library: Library, stop: threading.Event
     ) -> None:
-        self._spec, self._store, self._backend = spec, store, backend
-        self._resolve, self._references, self._stop = resolve, references, stop
-        self._run = store.run_dir(spec.batch, spec.id)
-        self._listener = listener
+        self._spec, self._journal, self._store, self._backend = spec, journal, store, backend
+        self._library, self._stop = library, stop
+        self._run = journal.run
 
     def drive(self) -> RunState:
         """Go on from wherever the run stands; return the state it was left in.
 
         Raises:
-            StoreError: another process drives it (code ``busy``), or the disk is full.
+            StoreError: nothing can be written, or another process took the run over (code ``lost``).
         """
-        with self._run.driving():
-            self._journal = Journal(self._run, self._write_state, self._listener)
-            if self._journal.record.last_event is not None and not self._journal.record.state.final:
-                self._journal.emit(EventKind.ATTACHED, {"state": self._journal.record.state.value})
-            while not self._journal.record.state.final:
-                before = self._journal.record.last_event
-                self._step()
-                if self._stop.is_set() and not self._journal.record.state.final:
-                    break
-                if self._journal.record.last_event is before and not self._stop.is_set():
-                    raise StoreError(f"run {self._spec.id} makes no progress", hint="`dojo logs` shows where it stands")
-            return self._journal.record.state
+        record = self._journal.record
+        if record.last_event is not None and not record.state.final:
+            self._journal.emit(Attached(state=record.state))
+        while not self._journal.record.state.final:
+            before = self._journal.record.last_event
+            self._step()
+            if self._stop.is_set() and not self._journal.record.state.final:
+                break
+            if self._journal.record.last_event is before and not self._stop.is_set():
+                raise StoreError(f"run {self._spec.id} makes no progress", hint="`dojo logs` shows where it stands")
+        return self._journal.record.state
 
     def _step(self) -> None:
         state = self._journal.record.state
@@ -112,11 +99,11 @@ class RunSession:
             self._failed(_as_outcome(exc, _PHASE[state]), exc)
 
     def _prepare(self) -> None:
-        place = self._place()
-        place.clear()
-        place.build()
-        place.create_sandboxes()
-        task, agent = place.attach_sandboxes()
+        site = self._site()
+        site.clear()
+        site.build()
+        site.create_sandboxes()
+        task, agent = site.attach_sandboxes()
         for sandbox in {task.spec.id: task, agent.spec.id: agent}.values():
             result = sandbox.exec(["python", "-c", "import sys"], timeout_s=60)
             if not result.ok:
@@ -124,27 +111,27 @@ class RunSession:
                     f"python does not run in the sandbox: {result.stderr.decode(errors='replace')[-300:]}",
                     hint="`dojo doctor` checks the backend",
                 )
-        place.evaluator("dev").ready()
+        site.evaluator("dev").ready()
         self._journal.enter(RunState.RUNNING)
 
     def _agent(self) -> None:
-        phase = AgentPhase(self._place(), self._journal, self._stop, self._cancelled)
+        phase = AgentPhase(self._site(), self._journal, self._stop, self._cancelled)
         outcome = phase.run()
         if outcome is None:
             return
         if outcome.cause is Cause.CANCELLED:
             self._finish(outcome)
             return
-        self._journal.emit(EventKind.OUTCOME, outcome.model_dump(mode="json"))
+        self._journal.emit(Ended(**outcome.model_dump()))
         self._journal.enter(RunState.COLLECTING)
 
     def _collect(self) -> None:
         """Kill everything of the agent, keep its work for people, seal what counts, destroy its sandboxes."""
-        place, record = self._place(), self._journal.record
+        site, record = self._site(), self._journal.record
         with contextlib.suppress(SandboxError):  # gone with a crash: what was acknowledged lies in submissions/ already
-            task, agent = place.attach_sandboxes()
+            task, agent = site.attach_sandboxes()
             survivors = sum(s.kill_all() for s in {task.spec.id: task, agent.spec.id: agent}.values())
-            self._journal.emit(EventKind.KILLED, {"survivors": survivors})
+            self._journal.emit(Killed(survivors=survivors))
             shutil.rmtree(self._run.workspace, ignore_errors=True)
             left_out = collect_readable(agent.archive("/workspace"), self._run.workspace)
             if left_out:
@@ -164,11 +151,8 @@ class RunSession:
                     f"submission {chosen} changed after it was handed in", hint="look for what writes into the run folder"
                 )
             write_atomic(self._run.manifest_path, manifest.model_dump_json(indent=2).encode())
-            self._journal.emit(
-                EventKind.SEALED,
-                {"submission": chosen, "digest": manifest.digest, "files": len(manifest.files), "bytes": manifest.bytes},
-            )
-        place.destroy("task", "agent", "dev")
+            self._journal.emit(Sealed(submission=chosen, digest=manifest.digest, files=len(manifest.files), bytes=manifest.bytes))
+        site.destroy("task", "agent", "dev")
         self._journal.enter(RunState.SEALED)
 
     def _chosen_submission(self) -> int | None:
@@ -184,79 +168,60 @@ class RunSession:
     def _grade(self) -> None:
         if self._journal.record.state is RunState.SEALED:
             self._journal.enter(RunState.GRADING)
-        assets = self._assets()
+        site, assets = self._site(), self._assets()
         if not self._journal.record.grades:
-            grade = grade_sealed(self._place(), self._run, number=1)
-            self._journal.emit(EventKind.GRADED, grade.model_dump(mode="json"))
+            self._journal.grade(grade_sealed(site, self._journal.record, number=1))
         outcome = self._journal.record.agent_outcome
         if outcome is None:
             raise GraderFailure("the run is sealed without an outcome", hint="its events.jsonl was changed")
-        references = self._references(self._spec, assets)
-        self._finish(outcome, references)
+        self._finish(outcome, self._library.references(self._spec, assets, self._backend))
 
     def _finish(self, outcome: Outcome, references: tuple[Reference, ...] = ()) -> None:
-        """Write result.json, clear the host, make the last transition."""
-        self._place_or_clear()
-        record = self._journal.record
-        state = RunState.DONE if outcome.counts else RunState.FAILED
-        if outcome.cause is Cause.CANCELLED:
-            state = RunState.CANCELLED
-        if record.outcome != outcome:
-            self._journal.emit(EventKind.OUTCOME, outcome.model_dump(mode="json"))
-        result = build_result(self._spec, self._run, self._journal.record, outcome, state, references)
-        self._run.write_result(result)
-        self._journal.enter(state)
+        """Clear the host and end the run."""
+        self._clear()
+        finish(self._spec, self._journal, self._store, outcome, references)
 
     def _failed(self, outcome: Outcome, exc: Exception) -> None:
         """Try again what may be tried again; otherwise end the run with its cause."""
-        error = {"where": outcome.phase, "message": str(exc) or repr(exc), "cause": outcome.cause.value}
-        if not isinstance(exc, DojoError | OSError):
-            error["traceback"] = "".join(traceback.format_exception(exc))[-8000:]
-        self._journal.emit(EventKind.ERROR, error)
+        unexpected = not isinstance(exc, DojoError | OSError)
+        trace = "".join(traceback.format_exception(exc))[-8000:] if unexpected else None
+        self._journal.emit(Failed(where=outcome.phase, message=str(exc) or repr(exc), cause=outcome.cause.value, traceback=trace))
         record = self._journal.record
-        errors_here = sum(e.kind is EventKind.ERROR and e.data.get("where") == "grade" for e in self._run.events())
         if isinstance(exc, MissingError):
             self._finish(outcome)
         elif outcome.phase in ("grade", "collect") and record.agent_outcome is not None:
-            if errors_here >= MAX_ATTEMPTS or outcome.phase == "collect":
+            hopeless = outcome.phase == "collect" or isinstance(exc, SealBroken)
+            if hopeless or record.failures.count("grade") >= MAX_ATTEMPTS:
                 self._finish(outcome)
         elif record.attempt < MAX_ATTEMPTS:
-            self._place_or_clear()
+            self._clear()
             self._journal.enter(RunState.QUEUED, attempt=record.attempt + 1, why=outcome.message)
         else:
             self._finish(outcome)
 
-    def _write_state(self, state: RunState) -> None:
-        record, fields = self._journal.record, {"state": state}
-        extra: dict[str, object] = {}
-        if state.final and record.outcome:
-            extra["cause"] = record.outcome.cause.value
-            if record.grades:
-                grade = record.grades[-1]
-                extra |= {"score": grade.scores.primary.value, "ci_low": grade.ci_low, "ci_high": grade.ci_high}
-        self._store.update_run(self._spec.id, **fields, **extra)
-
     def _cancelled(self) -> bool:
-        return (self._run.path / "cancel").exists()
+        return self._store.cancel_requested(self._spec.id)
 
     def _assets(self) -> Assets:
         if not hasattr(self, "_resolved"):
-            self._resolved = self._resolve(self._spec, lambda _line: None)
+            self._resolved = self._library.assets(self._spec)
         return self._resolved
 
-    def _place(self) -> Place:
-        return Place(self._spec, self._run, self._backend, self._assets(), self._journal.record.attempt)
+    def _site(self) -> RunSite:
+        return RunSite(self._spec, self._run, self._backend, self._assets(), self._journal.record.attempt)
 
-    def _place_or_clear(self) -> None:
+    def _clear(self) -> None:
         """Remove what this attempt has on the host, even where its assets cannot be resolved any more."""
         for role in ("task", "agent", "dev", "grade"):
             self._backend.destroy(f"{self._spec.id}-{self._journal.record.attempt}-{role}")
         with contextlib.suppress(DojoError):
-            self._place().clear()
+            self._site().clear()
 
 
 def _as_outcome(exc: Exception, phase: str) -> Outcome:
-    if isinstance(exc, GraderFailure):
+    if isinstance(exc, SandboxUnavailable):
+        cause = exc.death.cause
+    elif isinstance(exc, GraderFailure):
         cause = Cause.GRADER
     elif isinstance(exc, SandboxError | MissingError):
         cause = Cause.SANDBOX

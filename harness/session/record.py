@@ -7,7 +7,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from harness.spec.event import Event, EventKind
+from harness.spec.event import (
+    AgentExited,
+    BudgetWarning,
+    ClockStarted,
+    ClockStopped,
+    Ended,
+    Entered,
+    Evaluated,
+    Event,
+    Failed,
+    Graded,
+    Killed,
+    Noted,
+    Sealed,
+    Submitted,
+)
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.result import GradeRecord, PhaseTime
 
@@ -32,6 +47,12 @@ class Evaluation:
     primary: float
     answer: dict[str, Any]
 
+    @classmethod
+    def of(cls, said: Evaluated) -> Evaluation:
+        """Read it from its event."""
+        feedback = said.feedback.model_dump(mode="json")
+        return cls(said.evaluation, said.key, said.digest, said.feedback.scores.primary.value, feedback)
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -42,6 +63,7 @@ class RunRecord:
         clock_started: when the budget clock of this attempt started (UTC), or None.
         notes: idempotency keys of the notes taken.
         elapsed_s: the clock when it stopped, or at the last event.
+        failures: where something broke in this attempt, oldest first.
     """
 
     state: RunState = RunState.QUEUED
@@ -59,9 +81,10 @@ class RunRecord:
     agent_exited: bool = False
     survivors: int | None = None
     agent_outcome: Outcome | None = None
-    sealed: dict[str, Any] | None = None
+    sealed: Sealed | None = None
     grades: tuple[GradeRecord, ...] = ()
     outcome: Outcome | None = None
+    failures: tuple[str, ...] = ()
     last_event: Event | None = None
 
     @property
@@ -79,45 +102,40 @@ def fold(events: Iterable[Event], record: RunRecord | None = None) -> RunRecord:
 
 
 def _apply(record: RunRecord, event: Event) -> RunRecord:
-    data = event.data
     record = replace(record, elapsed_s=max(record.elapsed_s, event.elapsed_s))
-    match event.kind:
-        case EventKind.STATE:
-            state = RunState(data["state"])
-            record = replace(record, state=state, timeline=_enter(record.timeline, state, event.time))
+    match event.data:
+        case Entered(state=state, attempt=attempt):
+            timeline = _enter(record.timeline, state, event.time)
             if state is RunState.QUEUED:  # another attempt: everything of the agent starts anew
-                return RunRecord(
-                    attempt=int(data["attempt"]), timeline=record.timeline, state=state, sealed=None, grades=record.grades
-                )
-            return record
-        case EventKind.CLOCK_STARTED:
+                return RunRecord(attempt=attempt or record.attempt + 1, timeline=timeline, state=state, grades=record.grades)
+            return replace(record, state=state, timeline=timeline)
+        case ClockStarted():
             return replace(record, clock_started=event.time, clock_stopped=False, elapsed_s=0.0)
-        case EventKind.CLOCK_STOPPED:
-            return replace(record, clock_stopped=True, usage=data["usage"])
-        case EventKind.AGENT_EXITED:
-            return replace(record, agent_exited=True, agent_exit=data.get("exit_code"))
-        case EventKind.SUBMIT:
-            submission = Submission(data["submission"], data["key"], data["digest"], data["answer"])
+        case ClockStopped(usage=usage):
+            return replace(record, clock_stopped=True, usage=usage)
+        case AgentExited(exit_code=exit_code):
+            return replace(record, agent_exited=True, agent_exit=exit_code)
+        case Submitted() as said:
+            submission = Submission(said.submission, said.key, said.digest, said.answer)
             return replace(record, submissions=(*record.submissions, submission))
-        case EventKind.EVALUATE:
-            feedback = data["feedback"]
-            evaluation = Evaluation(
-                data["evaluation"], data["key"], data["digest"], feedback["scores"]["primary"]["value"], feedback
-            )
-            return replace(record, evaluations=(*record.evaluations, evaluation))
-        case EventKind.NOTE:
-            return replace(record, notes=record.notes | {data.get("key", "")})
-        case EventKind.BUDGET_WARNING:
-            return replace(record, warned=record.warned | {(data["dimension"], data["share"])})
-        case EventKind.KILLED:
-            return replace(record, survivors=data["survivors"])
-        case EventKind.OUTCOME:
-            outcome = Outcome.model_validate(data)
-            return replace(record, outcome=outcome, agent_outcome=record.agent_outcome or outcome)
-        case EventKind.SEALED:
-            return replace(record, sealed=data)
-        case EventKind.GRADED:
-            return replace(record, grades=(*record.grades, GradeRecord.model_validate(data)))
+        case Evaluated() as said:
+            return replace(record, evaluations=(*record.evaluations, Evaluation.of(said)))
+        case Noted(key=key):
+            return replace(record, notes=record.notes | {key})
+        case BudgetWarning(dimension=dimension, share=share):
+            return replace(record, warned=record.warned | {(dimension, share)})
+        case Killed(survivors=survivors):
+            return replace(record, survivors=survivors)
+        case Ended() as outcome:
+            ended = Outcome.model_validate(outcome.model_dump(include=set(Outcome.model_fields)))
+            return replace(record, outcome=ended, agent_outcome=record.agent_outcome or ended)
+        case Sealed() as sealed:
+            return replace(record, sealed=sealed)
+        case Graded() as graded:
+            grade = GradeRecord.model_validate(graded.model_dump(include=set(GradeRecord.model_fields)))
+            return replace(record, grades=(*record.grades, grade))
+        case Failed(where=where):
+            return replace(record, failures=(*record.failures, where))
         case _:
             return record
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
 from harness.session.record import RunRecord, fold
 from harness.spec.base import Spec
 from harness.spec.budget import BudgetLine, Usage, budget_lines
-from harness.spec.event import Event, EventKind
+from harness.spec.event import (
+    BudgetSpent,
+    BudgetWarning,
+    Ended,
+    Entered,
+    Evaluated,
+    Event,
+    Executed,
+    Failed,
+    Graded,
+    Noted,
+    Submitted,
+    Validated,
+)
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.run import RunSpec
 from harness.store.run_dir import RunDir
@@ -38,14 +51,25 @@ class RunStatus(Spec):
     submissions: int = 0
     attempt: int = 1
     driven: bool = Field(False, description="whether a live dojo process drives it")
+    driven_by: str | None = Field(None, description="that process: host and pid")
     why: str = Field("", description="why it waits or failed")
     folder: str = Field("", description="relative to DOJO_HOME")
 
 
-def run_status(spec: RunSpec, run: RunDir, folder: str) -> RunStatus:
-    """Read a run's events and say where it stands."""
+def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> RunStatus:
+    """Read a run's events and say where it stands.
+
+    Args:
+        spec: the run.
+        run: its folder.
+        folder: the same, as people are told it.
+        driver: the process that drives it, as the store knows; None: nobody.
+
+    Raises:
+        StoreError: its events cannot be read (code ``damaged``).
+    """
     record = fold(run.events())
-    driven = not record.state.final and run.path.exists() and run.driven()
+    driven = driver is not None and not record.state.final
     usage = _usage(record)
     grade = record.grades[-1] if record.grades else None
     best = record.best_evaluation
@@ -70,7 +94,8 @@ def run_status(spec: RunSpec, run: RunDir, folder: str) -> RunStatus:
         submissions=len(record.submissions),
         attempt=record.attempt,
         driven=driven,
-        why=_why(record, driven),
+        driven_by=driver if driven else None,
+        why=_why(spec, record, driven),
         folder=folder,
     )
 
@@ -84,13 +109,18 @@ def _usage(record: RunRecord) -> Usage:
     return Usage(wall=elapsed, evaluations=len(record.evaluations))
 
 
-def _why(record: RunRecord, driven: bool) -> str:
+def _why(spec: RunSpec, record: RunRecord, driven: bool) -> str:
     if record.state.final:
         return record.outcome.message if record.outcome else ""
     if driven:
         return "waits for a free slot" if record.state is RunState.QUEUED else ""
     if record.state is RunState.QUEUED:
         return "waits for its turn, or for `dojo resume`"
+    if record.state is RunState.RUNNING and record.clock_started:
+        end = record.clock_started + timedelta(seconds=spec.budget.wall)
+        over = end <= datetime.now(UTC)
+        until = f"{'its budget was over at' if over else 'its agent works on in its sandbox until'} {end.astimezone():%H:%M:%S}"
+        return f"no dojo process drives it; {until}; go on with `dojo resume`"
     return "no dojo process drives it; go on with `dojo resume`"
 
 
@@ -98,30 +128,27 @@ def describe(event: Event | None) -> str:
     """Say in a few words what an event means to somebody watching."""
     if event is None:
         return ""
-    data = event.data
-    match event.kind:
-        case EventKind.STATE:
-            return f"→ {data['state']}"
-        case EventKind.EVALUATE:
-            score = data["feedback"]["scores"]["primary"]
-            return f"dev evaluation {data['evaluation']}: {score['name']} {score['value']:.3f}"
-        case EventKind.SUBMIT:
-            return f"submission {data['submission']} taken in"
-        case EventKind.NOTE:
-            return str(data["text"])[:160]
-        case EventKind.EXEC:
-            return "ran " + " ".join(data["argv"])[:120]
-        case EventKind.VALIDATE:
-            return "submission checked: " + ("ok" if data["report"]["ok"] else "not ok")
-        case EventKind.BUDGET_WARNING:
-            return f"{data['share']:.0%} of the {data['dimension']} budget is spent"
-        case EventKind.BUDGET_EXHAUSTED:
-            return f"the {data['dimension']} budget is spent"
-        case EventKind.GRADED:
-            return f"graded: {data['scores']['primary']['value']:.3f}"
-        case EventKind.ERROR:
-            return str(data.get("message", "error"))[:160]
-        case EventKind.OUTCOME:
-            return str(data["message"])[:160]
+    match event.data:
+        case Entered(state=state):
+            return f"→ {state.value}"
+        case Evaluated() as said:
+            score = said.feedback.scores.primary
+            return f"dev evaluation {said.evaluation}: {score.name} {score.value:.3f}"
+        case Submitted(submission=number):
+            return f"submission {number} taken in"
+        case Noted(text=text):
+            return text[:160]
+        case Executed(argv=argv):
+            return "ran " + " ".join(argv)[:120]
+        case Validated(report=report):
+            return "submission checked: " + ("ok" if report.ok else "not ok")
+        case BudgetWarning(dimension=dimension, share=share):
+            return f"{share:.0%} of the {dimension} budget is spent"
+        case BudgetSpent(dimension=dimension):
+            return f"the {dimension} budget is spent"
+        case Graded(scores=scores):
+            return f"graded: {scores.primary.value:.3f}"
+        case Failed(message=message) | Ended(message=message):
+            return message[:160]
         case _:
             return event.kind.value.replace("_", " ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Any
 
@@ -33,6 +32,11 @@ def parse_duration(value: Any) -> Any:
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+
+
+# What ends the agent phase when it is spent. Evaluations, tokens, dollars and disk only refuse what would go beyond: an agent
+# that has spent them can still hand in.
+ENDING = ("wall", "cpu", "gpu")
 
 
 class Budget(Spec):
@@ -102,16 +106,3 @@ def budget_lines(budget: Budget, usage: Usage) -> dict[str, BudgetLine]:
         left = None if limit is None else max(0.0, float(limit) - used)
         lines[name] = BudgetLine(limit=limit, used=used, left=left)
     return lines
-
-
-def spent_fraction(budget: Budget, usage: Usage) -> tuple[str, float]:
-    """Return the dimension that is closest to its limit and how much of it is gone (may exceed 1)."""
-    worst, share = "wall", 0.0
-    for name in Budget.model_fields:
-        limit = getattr(budget, name)
-        if name == "evaluations" or not limit:
-            continue
-        part = float(getattr(usage, name)) / float(limit)
-        if part > share and math.isfinite(part):
-            worst, share = name, part
-    return worst, share

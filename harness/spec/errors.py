@@ -117,6 +117,12 @@ class GraderFailure(DojoError):
     default_code = "grader"
 
 
+class SealBroken(GraderFailure):
+    """The sealed submission is missing, or is not what was sealed; nothing is scored and earlier grades stand."""
+
+    default_code = "sealed_altered"
+
+
 class StoreError(DojoError):
     """The results directory or the database could not be read or written."""
 

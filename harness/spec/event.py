@@ -1,39 +1,234 @@
-"""One line of a run's events.jsonl: append-only, the source of truth."""
+"""One line of a run's events.jsonl: append-only, the source of truth. What an event says is a typed payload, chosen by its kind.
+
+A line of an earlier version parses: fields that came later have defaults. A field of a later version is kept as it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, create_model, model_validator
 
 from harness.spec.base import Spec
+from harness.spec.feedback import Feedback
+from harness.spec.outcome import Outcome, RunState
+from harness.spec.result import GradeRecord
+from harness.spec.submission import SubmissionReport
 
 
 class EventKind(StrEnum):
     """What can happen in a run."""
 
-    STATE = "state"  # data: {state, ...}
+    STATE = "state"
     CLOCK_STARTED = "clock_started"
     CLOCK_STOPPED = "clock_stopped"
-    AGENT_STARTED = "agent_started"  # data: {process}
-    AGENT_EXITED = "agent_exited"  # data: {exit_code, ...}
-    ATTACHED = "attached"  # a new harness process took the run over
+    AGENT_STARTED = "agent_started"
+    AGENT_EXITED = "agent_exited"
+    ATTACHED = "attached"
     EXEC = "exec"
     FILE = "file"
     VALIDATE = "validate"
-    EVALUATE = "evaluate"  # data: {evaluation, key, feedback}
-    SUBMIT = "submit"  # data: {submission, key, digest, ...}
+    EVALUATE = "evaluate"
+    SUBMIT = "submit"
     NOTE = "note"
-    BUDGET_WARNING = "budget_warning"  # data: {dimension, share}
+    BUDGET_WARNING = "budget_warning"
     BUDGET_EXHAUSTED = "budget_exhausted"
-    KILLED = "killed"  # data: {survivors}
-    SEALED = "sealed"  # data: {digest, files, bytes}
-    GRADED = "graded"  # data: {primary, ...}
+    KILLED = "killed"
+    SEALED = "sealed"
+    GRADED = "graded"
     INTEGRITY = "integrity"
     ERROR = "error"
     OUTCOME = "outcome"
+
+
+class Payload(BaseModel):
+    """What an event says beside its kind."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="null")
+    kind: ClassVar[EventKind]
+
+
+class Entered(Payload):
+    """The run entered a state; ``queued`` again begins another attempt."""
+
+    kind = EventKind.STATE
+    state: RunState
+    attempt: int | None = Field(None, description="of a new attempt: its number")
+    why: str | None = Field(None, description="of a new attempt: what ended the one before")
+
+
+class ClockStarted(Payload):
+    """The budget clock of this attempt started."""
+
+    kind = EventKind.CLOCK_STARTED
+
+
+class ClockStopped(Payload):
+    """The agent phase is over; what it has spent."""
+
+    kind = EventKind.CLOCK_STOPPED
+    usage: dict[str, Any] = Field(default_factory=dict, description="as `Usage`")
+
+
+class AgentStarted(Payload):
+    """The agent program runs, or was found running."""
+
+    kind = EventKind.AGENT_STARTED
+    process: str = ""
+
+
+class AgentExited(Payload):
+    """The agent program ended by itself, or was ended by a limit of its sandbox."""
+
+    kind = EventKind.AGENT_EXITED
+    exit_code: int | None = None
+    oom_killed: bool = False
+
+
+class Attached(Payload):
+    """A new harness process took the run over."""
+
+    kind = EventKind.ATTACHED
+    state: RunState | None = None
+
+
+class Executed(Payload):
+    """A command of the agent API; its output is cut."""
+
+    kind = EventKind.EXEC
+    argv: tuple[str, ...] = ()
+    exit_code: int = 0
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+    truncated: bool = False
+    oom_killed: bool = False
+    duration_s: float = 0.0
+
+
+class FileMoved(Payload):
+    """A file was read or written through the agent API."""
+
+    kind = EventKind.FILE
+    op: Literal["read", "write"]
+    path: str
+    bytes: int = 0
+
+
+class Validated(Payload):
+    """A submission was checked, not scored."""
+
+    kind = EventKind.VALIDATE
+    path: str = ""
+    digest: str = ""
+    report: SubmissionReport
+
+
+class Evaluated(Payload):
+    """A metered evaluation on the dev split was acknowledged."""
+
+    kind = EventKind.EVALUATE
+    evaluation: int
+    key: str = Field("", description="idempotency key")
+    digest: str = ""
+    note: str = ""
+    feedback: Feedback
+
+
+class Submitted(Payload):
+    """A submission was acknowledged; it lies in ``submissions/<n>/``."""
+
+    kind = EventKind.SUBMIT
+    submission: int
+    key: str = ""
+    digest: str
+    note: str = ""
+    answer: dict[str, Any] = Field(default_factory=dict, description="what the agent was answered")
+
+
+class Noted(Payload):
+    """A line of the agent's own."""
+
+    kind = EventKind.NOTE
+    key: str = ""
+    text: str
+    data: Any = None
+
+
+class BudgetWarning(Payload):
+    """A share of a budget dimension is spent."""
+
+    kind = EventKind.BUDGET_WARNING
+    dimension: str
+    share: float
+
+
+class BudgetSpent(Payload):
+    """A budget dimension is spent, and that ends the agent phase."""
+
+    kind = EventKind.BUDGET_EXHAUSTED
+    dimension: str
+
+
+class Killed(Payload):
+    """Everything of the agent was killed; how many processes survived (0 is the promise)."""
+
+    kind = EventKind.KILLED
+    survivors: int
+
+
+class Sealed(Payload):
+    """The submission that counts was hashed and made read-only."""
+
+    kind = EventKind.SEALED
+    submission: int
+    digest: str
+    files: int = 0
+    bytes: int = 0
+
+
+class Graded(Payload, GradeRecord):
+    """The sealed submission was scored on the hidden split."""
+
+    model_config = ConfigDict(extra="allow")
+    kind = EventKind.GRADED
+
+
+class Integrity(Payload):
+    """What an integrity check found."""
+
+    kind = EventKind.INTEGRITY
+
+
+class Failed(Payload):
+    """Something broke that is not the agent's doing, or the agent was told so."""
+
+    kind = EventKind.ERROR
+    where: str = ""
+    message: str = "error"
+    cause: str | None = None
+    code: str | None = None
+    hint: str | None = None
+    traceback: str | None = None
+
+
+class Ended(Payload, Outcome):
+    """How the agent phase, or the whole run, ended."""
+
+    model_config = ConfigDict(extra="allow")
+    kind = EventKind.OUTCOME
+
+
+PAYLOADS: Mapping[EventKind, type[Payload]] = {
+    payload.kind: payload
+    for payload in (
+        Entered, ClockStarted, ClockStopped, AgentStarted, AgentExited, Attached, Executed, FileMoved, Validated, Evaluated,
+        Submitted, Noted, BudgetWarning, BudgetSpent, Killed, Sealed, Graded, Integrity, Failed, Ended,
+    )
+}  # fmt: skip
 
 
 class Event(Spec):
@@ -43,4 +238,43 @@ class Event(Spec):
     time: datetime = Field(default_factory=lambda: datetime.now(UTC))
     elapsed_s: float = Field(0.0, ge=0)
     kind: EventKind
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: SerializeAsAny[Payload]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed(cls, raw: Any) -> Any:
+        """Read ``data`` as the payload of this kind."""
+        if not isinstance(raw, Mapping):
+            return raw
+        data = raw.get("data") or {}
+        if isinstance(data, Payload):
+            return {**raw, "kind": data.kind}
+        return {**raw, "data": payload_of(EventKind(raw["kind"]), data)} if "kind" in raw else raw
+
+
+def payload_of(kind: EventKind, data: Mapping[str, Any]) -> Payload:
+    """Return what an event of ``kind`` says, typed.
+
+    Raises:
+        ValidationError: ``data`` is no such payload.
+    """
+    return PAYLOADS[kind].model_validate(data)
+
+
+def event_schema() -> dict[str, Any]:
+    """Return the JSON schema of a line: one form for each kind, told apart by ``kind``."""
+    lines: list[Any] = [
+        create_model(  # type: ignore[call-overload]
+            f"{payload.__name__}Event",
+            __config__=ConfigDict(extra="forbid"),
+            __doc__=payload.__doc__,
+            seq=(int, Field(ge=0)),
+            time=(datetime, ...),
+            elapsed_s=(float, Field(0.0, ge=0)),
+            kind=(Literal[kind], ...),
+            data=(payload, ...),
+        )
+        for kind, payload in PAYLOADS.items()
+    ]
+    line: Any = Annotated[Union[tuple(lines)], Field(discriminator="kind")]  # noqa: UP007
+    return TypeAdapter(line).json_schema()

@@ -31,6 +31,7 @@ class TaskRef(Spec):
     profile: str
     digest: str
     data_digest: str
+    path: str | None = Field(None, description="the directory, where the task was named by one")
 
 
 class BaseModelRef(Spec):
@@ -49,6 +50,9 @@ class RunSpec(Spec):
     task: TaskRef
     base_model: BaseModelRef
     seed: int = Field(ge=0)
+    limit: int | None = Field(
+        None, gt=0, description="a quick look at the first N dev and hidden items; never compared or ranked"
+    )
     budget: Budget
     limits: Limits
     generation: Generation

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from harness.spec.agent import AgentConfig
 from harness.spec.budget import Budget
-from harness.spec.event import Event
+from harness.spec.event import event_schema
 from harness.spec.feedback import Feedback
 from harness.spec.outcome import Outcome
 from harness.spec.result import RunResult
@@ -22,7 +22,6 @@ _MODELS: dict[str, type[BaseModel]] = {
     "agent": AgentConfig,
     "budget": Budget,
     "run": RunSpec,
-    "event": Event,
     "outcome": Outcome,
     "result": RunResult,
     "feedback": Feedback,
@@ -34,4 +33,5 @@ _MODELS: dict[str, type[BaseModel]] = {
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Return name → JSON schema (draft 2020-12)."""
-    return {name: model.model_json_schema() for name, model in _MODELS.items()}
+    found = {name: model.model_json_schema() for name, model in _MODELS.items()}
+    return {**found, "event": event_schema()}

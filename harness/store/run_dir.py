@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from harness.files import write_atomic
 from harness.spec.errors import StoreError
-from harness.spec.event import Event, EventKind
+from harness.spec.event import Event, Payload
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
 
@@ -51,17 +50,21 @@ class RunDir:
         """Read ``result.json``, or None while the run has none."""
         return RunResult.model_validate_json(self.result_path.read_bytes()) if self.result_path.exists() else None
 
+    def answers_path(self, grade: int) -> Path:
+        """Return where the hidden split's prompts, responses and scores of a grade lie, a line an item."""
+        return self.private / f"items-{grade}.jsonl"
+
     def write_result(self, result: RunResult) -> None:
         """Write ``result.json`` in one step."""
         write_atomic(self.result_path, result.model_dump_json(indent=2).encode())
 
-    def append(self, kind: EventKind, data: dict[str, Any] | None = None, elapsed_s: float = 0.0) -> Event:
+    def append(self, payload: Payload, elapsed_s: float = 0.0) -> Event:
         """Append one event and flush it to disk: what is acknowledged is never lost."""
         with self._lock:
             if self._next_seq is None:
                 self._mend_tail()
                 self._next_seq = sum(1 for _ in self.events())
-            event = Event(seq=self._next_seq, kind=kind, data=data or {}, elapsed_s=round(elapsed_s, 3))
+            event = Event(seq=self._next_seq, kind=payload.kind, data=payload, elapsed_s=round(elapsed_s, 3))
             line = event.model_dump_json().encode() + b"\n"
             try:
                 with self.events_path.open("ab") as out:

@@ -1,4 +1,4 @@
-"""Where a run happens: runtime folder, sandboxes, mounts, environment.
+"""Where a run happens: runtime folder, sandboxes, mounts, environment, services.
 
 All names are derived from the run, so any process finds them again.
 """
@@ -8,44 +8,33 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.assets.base_models import BaseModel
-from harness.assets.prepare import PreparedTask
 from harness.files import write_atomic
 from harness.grading.evaluator import Evaluator
-from harness.sandbox.base import Backend, Mount, Relay, Sandbox, SandboxSpec
-from harness.sandbox.gpus import claim, gpu_numbers
+from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
 from harness.sandbox.runtime import runtime_root
 from harness.session import dojo_tool
+from harness.session.assets import Assets
+from harness.session.services import AgentApi, RunService
 from harness.spec.errors import GraderFailure, SandboxUnavailable
 from harness.spec.run import RunSpec
 from harness.spec.task import Limits
 from harness.store.run_dir import RunDir
 
-API_PORT = 7788
 AGENT_PROCESS = "agent"
 # An agent that only drives the API from its own sandbox needs little; a Python SDK agent fits.
 OWN_LIMITS = Limits(cpus=1.0, memory_mb=2048, pids=256, disk_mb=1024)
 
 
-@dataclass(frozen=True)
-class Assets:
-    """What a run is made from, prepared and checked against the digests in its RunSpec."""
-
-    prepared: PreparedTask
-    base_model: BaseModel
-
-
-class Place:
+class RunSite:
     """Makes, finds and removes what one attempt of a run needs on this host."""
 
     def __init__(self, spec: RunSpec, run: RunDir, backend: Backend, assets: Assets, attempt: int) -> None:
         self.spec, self.run, self.backend, self.assets, self.attempt = spec, run, backend, assets, attempt
         self.runtime = runtime_root() / "runs" / spec.id
-        self.socket = self.runtime / "api" / "api.sock"
+        self.services: tuple[RunService, ...] = (AgentApi(self.runtime / "api" / "api.sock", self.token),)
 
     @property
     def own(self) -> bool:
@@ -64,10 +53,12 @@ class Place:
         return path.read_text()
 
     def build(self) -> None:
-        """Write the runtime folder: the API's socket folder and dojo-tool."""
+        """Write the runtime folder: the services' socket folders and dojo-tool."""
         source = Path(dojo_tool.__file__).read_bytes()
-        for folder in ("api", "tool/bin", "tool/lib"):
+        for folder in ("tool/bin", "tool/lib"):
             (self.runtime / folder).mkdir(parents=True, exist_ok=True)
+        for service in self.services:
+            service.relay.socket.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.runtime / "home", str(self.run.path.parents[3]).encode())  # whose run this is, for `dojo gc`
         write_atomic(self.runtime / "tool/bin/dojo-tool", source, 0o755)
         write_atomic(self.runtime / "tool/lib/dojo_tool.py", source, 0o644)
@@ -77,12 +68,10 @@ class Place:
         mounts = self._task_mounts()
         if not self.own:
             mounts += self._agent_mounts()
-        relays = (Relay(API_PORT, self.socket),)
+        relays = tuple(service.relay for service in self.services)
         labels = {"dojo.run": self.spec.id}
         self.backend.create(
-            SandboxSpec(
-                self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels, gpus=self.gpus()
-            )
+            SandboxSpec(self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels)
         )
         if self.own:
             self.backend.create(
@@ -98,10 +87,6 @@ class Place:
         task = self.backend.attach(self.sandbox_id("task"))
         return task, self.backend.attach(self.sandbox_id("agent")) if self.own else task
 
-    def gpus(self) -> tuple[str, ...]:
-        """Return the GPUs of this run, claimed at the first call; all its sandboxes share them."""
-        return claim(self.runtime, self.spec.limits.gpus, gpu_numbers())
-
     def evaluator(self, split: str, submission: Path | None = None) -> Evaluator:
         """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first."""
         role = "dev" if split == "dev" else "grade"
@@ -116,7 +101,7 @@ class Place:
             few_shot_path=prepared.few_shot_path,
             generation=self.spec.generation,
             limits=self.spec.limits,
-            gpus=self.gpus(),
+            gpu_owner=self.spec.id,
             split=split,
             submission_dir=submission,
         )
@@ -144,8 +129,7 @@ class Place:
         threads = str(max(1, int(self.spec.limits.cpus)))
         config = self.spec.agent.config
         return {
-            "DOJO_API": f"http://127.0.0.1:{API_PORT}",
-            "DOJO_TOKEN": self.token(),
+            **{name: value for service in self.services for name, value in service.env().items()},
             "DOJO_SEED": str(self.spec.seed),
             "DOJO_AGENT_PARAMS": json.dumps(config.params),
             "OMP_NUM_THREADS": threads,

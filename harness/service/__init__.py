@@ -1,0 +1,23 @@
+"""`Dojo`: the one façade. The command line, the web service and Python users call it; nothing is done only in a command."""
+
+from harness.service.data import Data
+from harness.service.images import Images
+from harness.service.results import Results
+from harness.service.runs import BatchStatus, Runs
+from harness.service.tasks import Tasks
+
+
+class Dojo(Runs, Results, Tasks, Data, Images):
+    """Everything dojo does, over one results directory and one cache.
+
+    Args:
+        home: results directory, or the folder of a single run; default ``$DOJO_HOME`` or ``./results``.
+        cache: models and data; default ``$DOJO_CACHE`` or ``~/.cache/dojo``.
+        tasks: directories to look for tasks in beside the built-in ones; default ``$DOJO_TASKS``.
+        agents: directories to look for agents in beside the built-in ones; default ``$DOJO_AGENTS``.
+        database: an SQLAlchemy URL; default SQLite inside ``home``.
+        sandbox: the backend used where a call names none.
+    """
+
+
+__all__ = ["BatchStatus", "Dojo"]

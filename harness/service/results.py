@@ -1,0 +1,103 @@
+"""Results: what came out of runs, one by one, ranked, compared, drawn and told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.assets.prepare import prepare_task
+from harness.executor.planner import BatchPlan
+from harness.service.runs import Runs
+from harness.spec.errors import UsageError
+from harness.spec.result import RunResult
+from harness.store.base import Damage, RunFilter
+
+if TYPE_CHECKING:
+    from harness.analysis.compare import Comparison
+    from harness.analysis.leaderboard import Leaderboard
+    from harness.analysis.plan import Plan
+
+
+class Results(Runs):
+    """What is known of runs that have ended."""
+
+    def show(self, reference: str) -> RunResult:
+        """Return the whole result of a run.
+
+        Raises:
+            UsageError: it has not ended.
+            StoreError: its result.json is damaged (code ``damaged``).
+        """
+        run = self.store.resolve(reference, "run")
+        result = self.store.files(run).result()
+        if result is None:
+            raise UsageError(f"run {run} has not ended (state {self.store.run(run).state})", hint=f"`dojo status {run}`")
+        return result
+
+    def results(self, task: str | None = None, batch: str | None = None) -> list[RunResult]:
+        """Return the results of all runs that have ended, filtered; damaged ones are in `damaged`."""
+        return self._found(task, batch)[0]
+
+    def damaged(self, task: str | None = None, batch: str | None = None) -> list[Damage]:
+        """Return the runs whose results cannot be read, and why."""
+        return self._found(task, batch)[1]
+
+    def leaderboard(self, task: str | None = None, batch: str | None = None) -> Leaderboard:
+        """Return agents with intervals, beside them base, few-shot base and majority."""
+        from harness.analysis.leaderboard import leaderboard
+
+        return leaderboard(self.results(batch=batch), task)
+
+    def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None, mix: bool = False) -> Comparison:
+        """Return the paired difference of two agents with its verdict; ``mix`` compares runs of different settings too."""
+        from harness.analysis.compare import compare
+
+        return compare(self.results(batch=batch), a, b, task, mix)
+
+    def compare_all(self, task: str | None = None, batch: str | None = None) -> tuple[list[Comparison], list[str]]:
+        """Compare every agent with every other, adjusted together; and say which pairs cannot be compared, and why."""
+        from harness.analysis.compare import compare_all
+
+        return compare_all(self.results(batch=batch), task)
+
+    def power(self, plan: BatchPlan) -> Plan:
+        """Say what the runs of a plan could show about agents, from what earlier runs on its tasks varied by."""
+        from harness.analysis.plan import plan as power
+
+        items, runs = {}, 0
+        for task, profile in dict.fromkeys((run.task.id, run.task.profile) for run in plan.runs):
+            prepared = prepare_task(self.task(task), profile, self.cache)
+            items[task] = int(prepared.manifest["files"]["hidden.jsonl"]["rows"])
+            runs = len({run.seed for run in plan.runs if run.task.id == task})
+        return power(self.results(), items, runs)
+
+    def plots(self, folder: Path, batch: str | None = None) -> list[Path]:
+        """Draw a batch's (default: all) leaderboard, dev scores over time and comparisons; return the files."""
+        from harness.analysis.plots import write_plots
+
+        return write_plots(self.results(batch=batch), folder, self.events)
+
+    def report(self, batch: str | None = None, plots: Sequence[Path] = (), page: Path | None = None) -> str:
+        """Return a batch (default: the newest) on one page of Markdown.
+
+        Args:
+            batch: id, unique prefix or ``@last``.
+            plots: pictures to show at the end.
+            page: where the page will lie, so that links lead from there; default: the results directory.
+        """
+        from harness.analysis.report import markdown_report
+
+        status = self.status(self.store.resolve(batch or "@last", "batch"))
+        base = (page.parent if page else self.home).resolve()
+        folders = {run.id: os.path.relpath(self.home / run.folder, base) for run in status.runs}
+        waiting = [f"{run.id} ({run.agent}, {run.task}): {run.phase}. {run.why}" for run in status.runs if not run.state.final]
+        links = [os.path.relpath(plot.resolve(), base) for plot in plots]
+        title = f"Batch {status.batch}" + (f": {status.name}" if status.name else "")
+        return markdown_report(title, self.results(batch=status.batch), folders, links, waiting)
+
+    def _found(self, task: str | None, batch: str | None) -> tuple[list[RunResult], list[Damage]]:
+        task = self.task(task).id if task else None
+        batch = self.store.resolve(batch, "batch") if batch else None
+        return self.store.results(RunFilter(batch=batch, task=task))

@@ -1,0 +1,91 @@
+"""Tasks and agents: listing, checking, starting and exporting them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.assets import agent_dir, task_dir
+from harness.assets.base_models import BaseModel, prepare_base_model
+from harness.assets.package import Progress
+from harness.assets.prepare import prepare_task
+from harness.executor.planner import profile_of
+from harness.sandbox.base import Check
+from harness.sandbox.registry import get_backend
+from harness.service.bench import Bench
+
+if TYPE_CHECKING:
+    from harness.executor.checks import TaskCheck
+
+
+class Tasks(Bench):
+    """What is done with tasks and agents."""
+
+    def tasks(self) -> list[task_dir.Task]:
+        """Return all tasks."""
+        return task_dir.list_tasks(self._task_roots)
+
+    def agents(self) -> list[agent_dir.Agent]:
+        """Return all agents."""
+        return agent_dir.list_agents(self._agent_roots)
+
+    def new_task(self, name: str, root: Path) -> task_dir.Task:
+        """Start the task ``domain/name`` in ``root`` from a working example.
+
+        Raises:
+            UsageError: the name is no task name, or the directory exists.
+        """
+        from harness.assets.new_task import new_task
+
+        return new_task(name, root)
+
+    def export_task(self, task: str, target: Path, profile: str, progress: Progress | None = None) -> Path:
+        """Write a task with its data and base model into the new folder ``target``, as Harbor runs it.
+
+        Raises:
+            NotFoundError: no such task, or it has no such profile.
+            UsageError: ``target`` exists.
+        """
+        from harness.assets.export import export_harbor
+
+        found = self.task(task)
+        wanted = profile_of(found.dojo.profiles, found.id, profile)
+        model = prepare_base_model(wanted.base_model, self.cache, progress)
+        return export_harbor(prepare_task(found, profile, self.cache, progress), model, target)
+
+    def check_task(self, task: str, profile: str, progress: Progress | None = None, record: bool = False) -> TaskCheck:
+        """Check a task's directory, data and grader; with ``record`` measure its references and write its admission record.
+
+        Raises:
+            NotFoundError: no such task, or it has no such profile.
+        """
+        from harness.executor.checks import check_task, record_admission
+
+        found = self.task(task)
+        wanted = profile_of(found.dojo.profiles, found.id, profile)
+
+        def base_model() -> BaseModel:
+            return prepare_base_model(wanted.base_model, self.cache, progress)
+
+        if record:
+            prepared = prepare_task(found, profile, self.cache, progress)
+            record_admission(prepared, base_model(), get_backend(self._sandbox), self.cache, progress)
+        return check_task(found, profile, self.cache, base_model, progress)
+
+    def score_rows(self, task: str, rows: Path, responses: Path) -> dict[str, Any]:
+        """Score given answers to given items with the task's own grader; no model, no run."""
+        from harness.grading.score_rows import score_rows
+
+        return score_rows(self.task(task).path, rows, responses)
+
+    def check_agent(self, agent: str) -> list[Check]:
+        """Check an agent's directory."""
+        from harness.executor.checks import check_agent
+
+        return check_agent(self.agent(agent))
+
+    def new_agent(self, name: str, folder: Path | None = None) -> agent_dir.Agent:
+        """Start an agent as a copy of ``example_shell`` in ``folder`` (default: the first directory agents are found in)."""
+        from harness.executor.checks import new_agent
+
+        return new_agent(name, folder or agent_dir.agent_roots(self._agent_roots)[0], self.agent("example_shell"))

@@ -1,0 +1,80 @@
+"""What a run is made from, found by its specification: task, data, base model, and the yardsticks beside its score."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.assets.base_models import BaseModel, prepare_base_model
+from harness.assets.package import Progress
+from harness.assets.prepare import PreparedTask, limited, prepare_task
+from harness.assets.task_dir import find_task
+from harness.sandbox.base import Backend
+from harness.spec.errors import MissingError
+from harness.spec.result import Reference
+from harness.spec.run import RunSpec
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What a run is made from, prepared and checked against the digests in its RunSpec."""
+
+    prepared: PreparedTask
+    base_model: BaseModel
+
+
+class Library:
+    """Task directories and the cache: where runs find what they were planned with. Safe for several threads.
+
+    Args:
+        cache: prepared data, base models, references.
+        tasks: directories to look for tasks in beside the built-in ones.
+    """
+
+    def __init__(self, cache: Path, tasks: Sequence[Path] | None = None) -> None:
+        self.cache = cache
+        self._tasks = tasks
+        self._found: dict[tuple[str, str, str], Assets] = {}
+        self._lock = threading.Lock()
+
+    def assets(self, spec: RunSpec, progress: Progress | None = None) -> Assets:
+        """Prepare (or find in the cache) what a planned run is made from; a quick look gets the first items only.
+
+        Raises:
+            MissingError: task, data or base model are not what the run was planned with.
+        """
+        assets = self._prepared(spec, progress)
+        planned = (spec.task.digest, spec.task.data_digest, spec.base_model.digest)
+        now = (assets.prepared.task.digest, assets.prepared.digest, assets.base_model.digest)
+        for what, before, after in zip(("the task", "its data", "the base model"), planned, now, strict=True):
+            if before != after:
+                raise MissingError(
+                    f"run {spec.id}: {what} has changed since it was planned ({before[:12]} → {after[:12]})",
+                    hint=f"bring back the version it was planned with, or submit {spec.task.id} anew",
+                )
+        if spec.limit is None:
+            return assets
+        return Assets(limited(assets.prepared, spec.limit, self.cache), assets.base_model)
+
+    def references(self, spec: RunSpec, assets: Assets, backend: Backend) -> tuple[Reference, ...]:
+        """Return the yardsticks for a run's score, measuring them (minutes) where nobody has; a quick look has none.
+
+        Raises:
+            GraderFailure: the grader broke while measuring.
+        """
+        from harness.grading.references import references_for
+
+        if spec.limit is not None:
+            return ()
+        return references_for(assets.prepared, assets.base_model, spec.generation, spec.limits, backend, self.cache)
+
+    def _prepared(self, spec: RunSpec, progress: Progress | None) -> Assets:
+        key = (spec.task.path or spec.task.id, spec.task.profile, spec.base_model.name)
+        with self._lock:
+            if key not in self._found:
+                task = find_task(spec.task.path or spec.task.id, self._tasks)
+                model = prepare_base_model(spec.base_model.name, self.cache, progress)
+                self._found[key] = Assets(prepare_task(task, spec.task.profile, self.cache, progress), model)
+            return self._found[key]

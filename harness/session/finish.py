@@ -1,0 +1,97 @@
+"""The one place that ends a run. The order is always the same, and every step may be done again after a crash:
+
+outcome event → result.json → last transition (the event is the truth) → index (made again from the folder when it is behind).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from harness.session.journal import Journal
+from harness.session.record import RunRecord
+from harness.spec.budget import Usage
+from harness.spec.event import Ended
+from harness.spec.outcome import Cause, Outcome, RunState
+from harness.spec.result import PhaseTime, Reference, RunResult
+from harness.spec.run import RunSpec
+from harness.spec.submission import Manifest, SubmissionReport
+from harness.store.base import Store
+from harness.store.run_dir import RunDir
+
+
+def finish(spec: RunSpec, journal: Journal, store: Store, outcome: Outcome, references: tuple[Reference, ...] = ()) -> RunResult:
+    """End a run with ``outcome``, or write the end of a run that was graded again.
+
+    Raises:
+        StoreError: something cannot be written; the run is left to be resumed.
+    """
+    state = final_state(outcome)
+    if journal.record.outcome != outcome:
+        journal.emit(Ended(**outcome.model_dump()))
+    result = build_result(spec, journal.run, journal.record, outcome, state, references)
+    journal.run.write_result(result)
+    if journal.record.state is not state:
+        journal.enter(state)
+    store.record_result(result)
+    return result
+
+
+def final_state(outcome: Outcome) -> RunState:
+    """Return the state in which a run with this outcome ends."""
+    if outcome.cause is Cause.CANCELLED:
+        return RunState.CANCELLED
+    return RunState.DONE if outcome.counts else RunState.FAILED
+
+
+def build_result(
+    spec: RunSpec,
+    run: RunDir,
+    record: RunRecord,
+    outcome: Outcome,
+    state: RunState,
+    references: tuple[Reference, ...],
+) -> RunResult:
+    """Put the run's whole story together from its record and its folder."""
+    manifest = Manifest.model_validate_json(run.manifest_path.read_bytes()) if run.manifest_path.exists() else None
+    chosen = record.sealed.submission if record.sealed else None
+    report = next((s.answer["report"] for s in record.submissions if s.number == chosen), None)
+    artefacts = {
+        name: path.relative_to(run.path).as_posix()
+        for name, path in {
+            "events": run.events_path,
+            "stdout": run.path / "agent.stdout",
+            "stderr": run.path / "agent.stderr",
+            "workspace": run.workspace,
+            "sealed": run.sealed,
+            "manifest": run.manifest_path,
+            "report": run.workspace / "report.md",
+        }.items()
+        if path.exists()
+    }
+    best = record.best_evaluation
+    return RunResult(
+        spec=spec,
+        state=state,
+        outcome=outcome,
+        grade=record.grades[-1] if record.grades else None,
+        grades=len(record.grades),
+        references=references,
+        budget=spec.budget,
+        usage=Usage.model_validate(record.usage) if record.usage else Usage(wall=record.elapsed_s),
+        submission=manifest,
+        submission_report=SubmissionReport.model_validate(report) if report else None,
+        submissions=len(record.submissions),
+        evaluations=len(record.evaluations),
+        best_dev=best.primary if best else None,
+        integrity={"survivors": record.survivors, "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
+        timeline=_closed(record.timeline),
+        artefacts=artefacts,
+    )
+
+
+def _closed(timeline: tuple[PhaseTime, ...]) -> tuple[PhaseTime, ...]:
+    """Give the phase that is just ending its length: the result is written before the last transition."""
+    if not timeline or timeline[-1].seconds is not None:
+        return timeline
+    seconds = max(0.0, (datetime.now(UTC) - timeline[-1].entered).total_seconds())
+    return (*timeline[:-1], timeline[-1].model_copy(update={"seconds": seconds}))

@@ -1,0 +1,114 @@
+"""`Runner`: the one place where a run is put together from the store, the library and a backend, and driven.
+
+`dojo submit` drives many in threads; ``dojo run RUN`` drives one and is what a job of a cluster executes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from harness.sandbox.base import Backend
+from harness.sandbox.registry import get_backend
+from harness.session.assets import Library
+from harness.session.finish import finish
+from harness.session.grade_phase import grade_sealed
+from harness.session.journal import Journal
+from harness.session.lifecycle import RunSession
+from harness.session.site import RunSite
+from harness.spec.errors import DojoError, UsageError
+from harness.spec.event import Failed
+from harness.spec.outcome import RunState
+from harness.spec.result import GradeRecord
+from harness.spec.run import RunSpec
+from harness.store.base import Lease, Store
+from harness.store.run_dir import EventListener, RunDir
+
+
+class Runner:
+    """Drives runs of one store, wherever they stand.
+
+    Args:
+        store: where they are recorded.
+        library: where their tasks, data and base models are found.
+        backends: gives a sandbox backend by name.
+    """
+
+    def __init__(self, store: Store, library: Library, backends: Callable[[str], Backend] = get_backend) -> None:
+        self.store, self.library, self.backends = store, library, backends
+
+    def drive(self, run: str, stop: threading.Event | None = None, listener: EventListener | None = None) -> RunState:
+        """Go on from wherever the run stands, to its end or until ``stop`` is set; return the state it was left in.
+
+        Raises:
+            StoreError: another live process drives it (code ``busy``) or took it over (``lost``), or nothing can be written.
+            NotFoundError: there is no such run.
+        """
+        folder = self.store.files(run)
+        with self.store.claim(run) as lease:
+            spec = folder.spec()
+            journal = self._journal(spec, folder, lease, listener)
+            self._mend_index(spec, folder, journal)
+            session = RunSession(
+                spec, journal, self.store, self.backends(spec.sandbox), self.library, _Stop(stop or threading.Event(), lease.lost)
+            )
+            return session.drive()
+
+    def regrade(self, run: str) -> GradeRecord:
+        """Grade a run that has ended once more and write its end anew; the history is kept, the newest grade counts.
+
+        A run whose grader failed before becomes ``done`` when the agent's own outcome counts.
+
+        Raises:
+            UsageError: the run was cancelled, goes on, or never got as far as a sealed submission.
+            SealBroken: what was sealed is missing or altered; the earlier grades stand.
+            GraderFailure: the grader broke; the earlier grades stand.
+        """
+        folder = self.store.files(run)
+        with self.store.claim(run) as lease:
+            spec = folder.spec()
+            journal = self._journal(spec, folder, lease, None)
+            record = journal.record
+            outcome = record.agent_outcome
+            if not record.state.final:
+                raise UsageError(f"run {run} has not ended", hint="`dojo status` shows where it stands")
+            if outcome is None or not outcome.graded or record.state is RunState.CANCELLED:
+                raise UsageError(f"run {run} has nothing to grade", hint=f"`dojo show {run}` says how it ended")
+            assets, backend = self.library.assets(spec), self.backends(spec.sandbox)
+            site = RunSite(spec, folder, backend, assets, record.attempt)
+            try:
+                grade = grade_sealed(site, record, number=len(record.grades) + 1)
+            except DojoError as exc:
+                journal.emit(Failed(where="grade", **exc.as_dict()))
+                raise
+            finally:
+                site.destroy("grade")
+            journal.grade(grade)
+            finish(spec, journal, self.store, outcome, self.library.references(spec, assets, backend))
+            return grade
+
+    def _journal(self, spec: RunSpec, folder: RunDir, lease: Lease, listener: EventListener | None) -> Journal:
+        def on_state(state: RunState) -> None:
+            if not state.final:  # the end goes into the index together with its result
+                self.store.record_state(spec.id, state)
+
+        return Journal(folder, on_state, listener, lease.held)
+
+    def _mend_index(self, spec: RunSpec, folder: RunDir, journal: Journal) -> None:
+        """Bring the index up to what the folder says: a crash may have come between the two."""
+        state = journal.record.state
+        if not state.final:
+            self.store.record_state(spec.id, state)
+        elif (result := folder.result()) is not None:
+            self.store.record_result(result)
+
+
+class _Stop(threading.Event):
+    """Set when either of two events is: the caller's, or that of a lease that was lost."""
+
+    def __init__(self, asked: threading.Event, lost: threading.Event) -> None:
+        super().__init__()
+        self._asked, self._lost = asked, lost
+
+    def is_set(self) -> bool:
+        return self._asked.is_set() or self._lost.is_set()
