@@ -140,7 +140,7 @@ class Slots:
                 raise StoreError(
                     f"run {run} is being driven by another dojo process", hint="`dojo status` shows where it stands", code="busy"
                 )
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX)  # waits for those that are just looking
             claim = {"run": run, "user": os.getuid(), "cpus": limits.cpus, "memory_mb": limits.memory_mb, "gpus": limits.gpus}
             _write(file, {**claim, "until": until})
             self._held[run] = file
@@ -178,7 +178,7 @@ def _living(path: Path) -> Claim | None:
             raw = json.loads(_read(file))
             if raw["until"] > time.time() or _locked(file):
                 return Claim(raw["run"], raw["user"], raw["cpus"], raw["memory_mb"], raw["gpus"])
-    except (OSError, ValueError, KeyError):  # gone, or a stranger's file: no claim
+    except (OSError, ValueError, KeyError, TypeError):  # gone, or a stranger's file: no claim
         return None
     return None
 
@@ -194,7 +194,7 @@ def _locked(file: BinaryIO) -> bool:
 def _until(path: Path) -> float:
     try:
         return float(json.loads(path.read_bytes())["until"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return 0.0
 
 
