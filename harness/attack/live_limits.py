@@ -194,9 +194,10 @@ ATTACKS = (
         _outlive, _outlive_without_a_kill,
     ),
     promised(
-        16, "outlives-a-deadline", "leave the tree of a command before its deadline or end", "the whole tree dies with it",
+        16, "outlives-a-deadline", "leave a command's tree before its end, or a run that has no harness",
+        "the whole tree dies with it, and the sandbox keeps its own deadline",
         "a_deadline_kills_what_tries_to_get_away", "the_end_of_the_command_is_the_end_of_its_tree", "kill_ends_the_whole_tree",
-        "kill_all_leaves_nobody",
+        "kill_all_leaves_nobody", "the_deadline_is_kept_when_the_harness_was_killed", "the_agent_cannot_move_the_deadline",
     ),
     Attack(
         25, "floods-at-the-deadline", Where.SANDBOX,

@@ -77,7 +77,7 @@ class ExecResult:
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """A detached process, with output from the offsets that were asked for."""
+    """A detached process, with output from the offsets that were asked for. ``deadline``: the sandbox's ended it."""
 
     running: bool
     exit_code: int | None
@@ -86,6 +86,7 @@ class ProcessStatus:
     stdout_offset: int
     stderr_offset: int
     oom_killed: bool = False
+    deadline: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Sandbox(Protocol):
 
         Raises:
             SandboxUnavailable: the sandbox is gone, with the cause.
+            SandboxError: the sandbox's deadline is over (code ``deadline``).
         """
         ...
 
@@ -141,7 +143,11 @@ class Sandbox(Protocol):
         user: User = "agent",
         name: str = "",
     ) -> str:
-        """Start a detached process that survives a disconnect; return its id. A known ``name`` returns the running one."""
+        """Start a detached process that survives a disconnect; return its id. A known ``name`` returns the running one.
+
+        Raises:
+            SandboxError: the sandbox's deadline is over (code ``deadline``).
+        """
         ...
 
     def poll(self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0) -> ProcessStatus:
@@ -154,6 +160,13 @@ class Sandbox(Protocol):
 
     def kill_all(self) -> int:
         """Kill every process of the agent's user, however detached; return how many survived (0 is the promise)."""
+        ...
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Let everything of the agent be killed ``seconds`` from now, whoever is connected then, and nothing of it start after.
+
+        Set again, it moves; None takes it back. Files, archives, usage and `poll` work on after it, and commands of root.
+        """
         ...
 
     def read_file(self, path: str, *, max_bytes: int = 64 * 1024 * 1024, user: User = "agent") -> bytes:

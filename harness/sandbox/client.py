@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
@@ -288,6 +289,7 @@ class ExecdSandbox:
                 stdout_offset=int(ok["stdout_offset"]),
                 stderr_offset=int(ok["stderr_offset"]),
                 oom_killed=bool(ok["oom_killed"]),
+                deadline=bool(ok.get("deadline", False)),
             )
 
     def kill(self, process: str) -> None:
@@ -303,6 +305,17 @@ class ExecdSandbox:
         answer, _ = self._simple("kill_all")
         with self._making_sense():
             return int(answer["survivors"])
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Let everything of the agent end ``seconds`` from now; see `Sandbox.set_deadline`.
+
+        Raises:
+            SandboxUnavailable: the sandbox is gone.
+            SandboxError: ``seconds`` is no number (code ``bad_deadline``).
+        """
+        if seconds is not None and not math.isfinite(seconds):
+            raise SandboxError(f"{seconds} is no number of seconds", hint="give a number, or None for never", code="bad_deadline")
+        self._simple("deadline", {"seconds": seconds})
 
     def read_file(self, path: str, *, max_bytes: int = 64 * 1024 * 1024, user: User = "agent") -> bytes:
         """Return a file's bytes; see `Sandbox.read_file`. What is no regular file is a SandboxError (code ``not_regular``)."""

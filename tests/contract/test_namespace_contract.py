@@ -1,13 +1,19 @@
 """The backend `namespace` keeps every promise of the contract, for the user who runs the tests."""
 
 import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.sandbox import cgroups
 from harness.sandbox.contract import PROMISES, Promise, Stage
+from harness.sandbox.contract.promise import expect_error, wait_until
+from harness.sandbox.execd import tree
 from harness.sandbox.namespace import NamespaceBackend
+from harness.sandbox.state import SandboxFolder
+from harness.spec.errors import SandboxError
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +33,25 @@ def test_the_namespace_backend_keeps_its_promise(promise: Promise, stage: Stage)
 def test_nothing_remains_of_all_that(stage: Stage) -> None:
     shared = stage.sandbox.spec.id
     assert [id for id in NamespaceBackend().list() if id.startswith(f"contract-{os.getpid()}-")] == [shared]
+
+
+@pytest.mark.skipif(bool(cgroups.find_hierarchies().missing), reason="told apart by its control group, and there is none")
+def test_a_deadline_outlives_the_service_that_runs_commands(stage: Stage) -> None:
+    """Want of memory may kill that service; a new one knows the deadline too."""
+    with stage.new() as sandbox:
+        assert sandbox.exec(["true"]).ok
+        limited = cgroups.Group(cgroups.find_hierarchies(), sandbox.spec.id).procs_files
+        first = SandboxFolder("sb", sandbox.spec.id).first_process()
+        assert first is not None
+        (service,) = {int(pid) for pid in Path(limited[0]).read_text().split()} & set(tree.children(first))
+        sandbox.set_deadline(1.5)
+        os.kill(service, signal.SIGKILL)
+        wait_until(lambda: sandbox.exec(["true"]).ok, "the new service")
+        sandbox.start(["sleep", "600"], name="agent")
+        wait_until(lambda: not sandbox.poll("agent").running, "the deadline")
+        assert sandbox.poll("agent").deadline and sandbox.usage().processes == 0
+        with expect_error(SandboxError, "deadline"):
+            sandbox.exec(["true"])
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,17 @@ Commands used inside are ``sh``, the usual small tools and ``python3``.
 """
 
 # the order in which the suite is run; importing a module adds its promises
-from harness.sandbox.contract import archives, commands, files, isolation, lifecycle, limits, processes, relays  # noqa: F401
+from harness.sandbox.contract import (  # noqa: F401
+    archives,
+    commands,
+    deadlines,
+    files,
+    isolation,
+    lifecycle,
+    limits,
+    processes,
+    relays,
+)
 from harness.sandbox.contract.promise import PROMISES, Promise, PromiseBroken, Stage
 
 __all__ = ["PROMISES", "Promise", "PromiseBroken", "Stage"]

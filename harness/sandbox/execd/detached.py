@@ -16,6 +16,7 @@ from typing import Any
 
 from . import tree
 from .command import Ending, Reaper, Supervision
+from .deadline import Deadline
 from .files import Refused
 from .launcher import Launcher
 from .settings import Settings
@@ -62,6 +63,11 @@ def folder_of(settings: Settings, process: str) -> str:
     return folder
 
 
+def known(settings: Settings, name: str) -> bool:
+    """Whether a process has this name."""
+    return bool(name) and "/" not in name and os.path.isdir(f"{settings.spool}/{name}")
+
+
 def claim(settings: Settings, name: str) -> tuple[str, bool]:
     """Return the process's id, and whether it is new: a known name belongs to the process that got it first."""
     if name and ("/" in name or name.startswith(".") or len(name) > 100):
@@ -74,14 +80,22 @@ def claim(settings: Settings, name: str) -> tuple[str, bool]:
     return process, True
 
 
-def supervise(settings: Settings, reaper: Reaper, launcher: Launcher, process: str, order: Order) -> None:
-    """Run the process to its end. The caller has answered its client already and ends afterwards."""
+def supervise(
+    settings: Settings, reaper: Reaper, launcher: Launcher, process: str, order: Order, deadline: Deadline | None
+) -> None:
+    """Run the process to its end, or to the deadline. The caller has answered its client already and ends afterwards."""
     folder = folder_of(settings, process)
-    killed = False
+    killed = late = False
+    last_end = deadline.last_end if deadline else 0
 
     def on_terminate(number: int, frame: object) -> None:
         nonlocal killed
         killed = True
+
+    def must_end() -> bool:
+        nonlocal late
+        late = late or (deadline is not None and deadline.over)
+        return killed or late
 
     signal.signal(signal.SIGTERM, on_terminate)
     # under its name it is never seen unlocked, or it would pass for a dead supervisor's
@@ -97,13 +111,15 @@ def supervise(settings: Settings, reaper: Reaper, launcher: Launcher, process: s
         sinks[1].add(f"{exc}\n".encode())
         ending = Ending(exit_code, False, 0, False)
     else:
-        ending = Supervision(settings, reaper, child, sinks).run(stop=lambda: killed)
-    _write_status(folder, ending.exit_code, ending.oom_killed)
+        ending = Supervision(settings, reaper, child, sinks).run(stop=must_end)
+        late = late or (deadline is not None and deadline.last_end != last_end)
+    by_deadline = late and ending.exit_code != 0
+    _write_status(folder, {"exit_code": ending.exit_code, "oom_killed": ending.oom_killed, "deadline": by_deadline})
 
 
-def _write_status(folder: str, exit_code: int, oom_killed: bool) -> None:
+def _write_status(folder: str, status: dict[str, Any]) -> None:
     with open(f"{folder}/status.new", "w", encoding="ascii") as file:
-        json.dump({"exit_code": exit_code, "oom_killed": oom_killed}, file)
+        json.dump(status, file)
     os.rename(f"{folder}/status.new", f"{folder}/status")
 
 
@@ -117,7 +133,7 @@ def poll(settings: Settings, process: str, offsets: tuple[int, int], wait_s: flo
         if status is not None or out or err or time.monotonic() >= deadline:
             break
         time.sleep(_TICK_S)
-    head = {"running": status is None, "exit_code": None, "oom_killed": False, **(status or {})}
+    head = {"running": status is None, "exit_code": None, "oom_killed": False, "deadline": False, **(status or {})}
     return {**head, "stdout_offset": offsets[0] + len(out), "stderr_offset": offsets[1] + len(err)}, out, err
 
 

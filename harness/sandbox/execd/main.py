@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from . import relay, seccomp, syscalls
+from .agent_processes import AgentProcesses
+from .deadline import Deadline, Watch
 from .operations import CommandWorker, ControlWorker
 from .service import log_exception, serve
 from .settings import RelaySettings, Settings
@@ -35,21 +37,27 @@ def run(settings: Settings, control: socket.socket, commands: socket.socket, rea
         listener.close()
     for folder in settings.relays:
         os.close(folder.directory)
-    command_service = _fork(lambda: _commands(settings, commands, control))
+    deadline = Deadline.make()
+    command_service = _fork(lambda: _commands(settings, commands, control, deadline))
     _harden(settings)
     ready()
     control.setblocking(False)
     while True:
-        _serve_control(settings, control, commands, command_service, relays)
+        _serve_control(settings, control, commands, command_service, relays, deadline)
         # Only want of memory kills it. Its workers and their commands have come to us and are strays by now, and so are our own
         # workers, which know the old one; clients connect again.
-        command_service = _fork(lambda: _commands(settings, commands, control))
+        command_service = _fork(lambda: _commands(settings, commands, control, deadline))
 
 
 def _serve_control(
-    settings: Settings, control: socket.socket, commands: socket.socket, command_service: int, relays: set[int]
+    settings: Settings,
+    control: socket.socket,
+    commands: socket.socket,
+    command_service: int,
+    relays: set[int],
+    deadline: Deadline,
 ) -> None:
-    """Serve until the command service is gone."""
+    """Serve, and keep the deadline, until the command service is gone."""
     children = {command_service, *relays}
 
     def work(wire: Wire) -> None:
@@ -57,9 +65,10 @@ def _serve_control(
         for descriptor in (*settings.cgroup_procs, settings.oom_counter):
             if descriptor >= 0:
                 os.close(descriptor)
-        ControlWorker(settings, command_service).work(wire)
+        ControlWorker(settings, command_service, deadline).work(wire)
 
-    serve(control, work, children, lambda: command_service in children)
+    watch = Watch(deadline, AgentProcesses(settings, command_service).kill)
+    serve(control, work, children, lambda: command_service in children, watch)
 
 
 def _fork(body: Callable[[], None]) -> int:
@@ -81,9 +90,10 @@ def _relays(settings: Settings, listeners: list[tuple[socket.socket, RelaySettin
     relay.RelayLoop(listeners).run()
 
 
-def _commands(settings: Settings, commands: socket.socket, control: socket.socket) -> NoReturn:
+def _commands(settings: Settings, commands: socket.socket, control: socket.socket, deadline: Deadline) -> NoReturn:
     """Serve commands from inside the limits: what is forked here counts against them."""
     control.close()
+    deadline = deadline.for_reading()
     for descriptor in settings.cgroup_procs:
         os.write(descriptor, b"0")
         os.close(descriptor)
@@ -99,7 +109,7 @@ def _commands(settings: Settings, commands: socket.socket, control: socket.socke
     commands.setblocking(False)
 
     def work(wire: Wire) -> None:
-        CommandWorker(settings).work(wire)
+        CommandWorker(settings, deadline).work(wire)
 
     serve(commands, work, set(), lambda: True)
     raise AssertionError("not reached")

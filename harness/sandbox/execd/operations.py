@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 from . import detached, files, tarballs, tree
+from .agent_processes import AgentProcesses
 from .command import ClientGone, Feed, Reaper, Supervision
+from .deadline import Deadline
 from .files import Refused
 from .identity import acting_as
 from .launcher import Launcher
 from .output import HeadTail
-from .settings import AGENT_UID, Settings
-from .spawn import IDLE_NAME, Order, SpawnFailed, become_agent
+from .settings import Settings
+from .spawn import Order, SpawnFailed
 from .syscalls import become_subreaper
 from .wire import CHUNK, Head, Wire, WireClosed
 
@@ -53,12 +55,17 @@ def answer_requests(wire: Wire, operations: dict[str, Operation], after_each: Ca
         after_each()
 
 
+def _refused_late() -> Refused:
+    return Refused("deadline", "the sandbox's deadline is over: nothing of the agent is started until it is moved or taken back")
+
+
 class CommandWorker:
     """Runs commands of one connection, one after the other. Lives inside the sandbox's limits."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, deadline: Deadline) -> None:
         become_subreaper()
         self._settings = settings
+        self._deadline = deadline
         self._reaper = Reaper()
         self._launcher = Launcher(settings)
 
@@ -79,8 +86,14 @@ class CommandWorker:
             user=head["user"],
         )
 
+    def _too_late(self, head: Head) -> bool:
+        return head["user"] == "agent" and self._deadline.over
+
     def _exec(self, wire: Wire, head: Head, size: int) -> None:
         started = time.monotonic()
+        if self._too_late(head):
+            wire.skip(size)
+            raise _refused_late()
         feed = Feed(wire, size)
         deadline = None if head.get("timeout_s") is None else started + head["timeout_s"]
         out, err = HeadTail(head["output_cap"]), HeadTail(head["output_cap"])
@@ -91,7 +104,7 @@ class CommandWorker:
             exit_code = exc.exit_code if isinstance(exc, SpawnFailed) else 126
             self._answer(wire, {"exit_code": exit_code, "duration_s": time.monotonic() - started}, b"", f"{exc}\n".encode())
             return
-        ending = Supervision(self._settings, self._reaper, child, (out, err), deadline).run(feed)
+        ending = Supervision(self._settings, self._reaper, child, (out, err), deadline).run(feed, lambda: self._too_late(head))
         feed.finish()
         stderr = err.value()
         if ending.survivors:
@@ -111,7 +124,10 @@ class CommandWorker:
 
     def _start(self, wire: Wire, head: Head, size: int) -> None:
         wire.skip(size)
-        process, new = detached.claim(self._settings, head.get("name", ""))
+        name = head.get("name", "")
+        if self._too_late(head) and not detached.known(self._settings, name):
+            raise _refused_late()
+        process, new = detached.claim(self._settings, name)
         if not new:
             wire.send({"ok": {"process": process}})
             return
@@ -120,16 +136,19 @@ class CommandWorker:
             wire.send({"ok": {"process": process}})
         wire.close()
         self._launcher.close()
-        detached.supervise(self._settings, self._reaper, self._launcher, process, self._order(head))
+        deadline = self._deadline if head["user"] == "agent" else None
+        detached.supervise(self._settings, self._reaper, self._launcher, process, self._order(head), deadline)
         raise WireClosed("ended")
 
 
 class ControlWorker:
     """Everything but running commands. Lives outside the sandbox's limits, so that it works when they are reached."""
 
-    def __init__(self, settings: Settings, command_service: int) -> None:
+    def __init__(self, settings: Settings, command_service: int, deadline: Deadline) -> None:
         self._settings = settings
         self._command_service = command_service
+        self._deadline = deadline
+        self._agent = AgentProcesses(settings, command_service)
 
     def work(self, wire: Wire) -> None:
         """Serve one connection."""
@@ -139,6 +158,7 @@ class ControlWorker:
             "poll": self._poll,
             "kill": self._kill,
             "kill_all": self._kill_all,
+            "deadline": self._set_deadline,
             "read": self._read,
             "write": self._write,
             "archive": self._archive,
@@ -155,7 +175,7 @@ class ControlWorker:
             {
                 "ok": {
                     "disk_bytes": _disk_bytes(self._settings),
-                    "processes": len(self._agent_processes()),
+                    "processes": len(self._agent.running()),
                     "cpu_s": tree.cpu_seconds([self._command_service, *inside]),
                     "memory_bytes": sum(_resident(pid) for pid in inside),
                 }
@@ -171,34 +191,19 @@ class ControlWorker:
         detached.kill(self._settings, head["process"])
         wire.send({"ok": {}})
 
-    def _agent_processes(self) -> list[int]:
-        """Return what runs for the agent: by user where it has one of its own, else by descent from the workers."""
-        if self._settings.mode == "privileged":
-            pids = [pid for pid in tree.all_pids() if tree.owner(pid) == AGENT_UID and tree.running(pid)]
-            spawners = {child for worker in tree.children(self._command_service) for child in tree.children(worker)}
-            return [pid for pid in pids if not (pid in spawners and _name(pid) == IDLE_NAME)]
-        return [pid for pid in self._below_workers() if _name(pid) != IDLE_NAME]
-
-    def _below_workers(self) -> list[int]:
-        """Return everything that workers started, children that wait for their order too."""
-        below = [pid for worker in tree.children(self._command_service) for pid in tree.descendants(worker)]
-        return [pid for pid in below if tree.running(pid)]
-
     def _kill_all(self, wire: Wire, head: Head, size: int) -> None:
-        deadline = time.monotonic() + _KILL_ALL_WAIT_S
-        while True:
-            if self._settings.mode == "privileged":
-                _kill_as_agent()
-                left = self._agent_processes()
-            else:
-                # waiting children too: their name is no proof, and a worker makes itself a new one
-                for pid in reversed(self._below_workers()):
-                    tree.send(pid, signal.SIGKILL)
-                left = self._below_workers()
-            if not left or time.monotonic() > deadline:
-                break
+        give_up, rounds = time.monotonic() + _KILL_ALL_WAIT_S, 0
+        while (left := self._agent.kill(rounds)) and time.monotonic() < give_up:
+            rounds += 1
             time.sleep(0.002)
         wire.send({"ok": {"survivors": len(left)}})
+
+    def _set_deadline(self, wire: Wire, head: Head, size: int) -> None:
+        seconds = head["seconds"]
+        if seconds is not None and not (isinstance(seconds, int | float) and math.isfinite(seconds)):
+            raise Refused("bad_deadline", f"{seconds!r} is no number of seconds")
+        self._deadline.set(seconds)
+        wire.send({"ok": {}})
 
     def _read(self, wire: Wire, head: Head, size: int) -> None:
         path = self._settings.real_path(head["path"])
@@ -293,21 +298,6 @@ class _FrameReader(io.RawIOBase):
             self._ended = "end" in head
 
 
-def _kill_as_agent() -> None:
-    """Send SIGKILL to everything the agent's user may signal: one call, so nothing can fork past it."""
-    pid = os.fork()
-    if pid:
-        os.waitpid(pid, 0)
-        return
-    try:
-        become_agent()
-        os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing there
-    finally:
-        os._exit(0)
-
-
 def _disk_bytes(settings: Settings) -> int:
     """Return what is in use on the sandbox's disk; without one of its own, what lies in the workspace."""
     if settings.mode != "open":
@@ -324,11 +314,3 @@ def _disk_bytes(settings: Settings) -> int:
 def _resident(pid: int) -> int:
     fields = tree.stat_fields(pid)
     return int(fields[21]) * os.sysconf("SC_PAGESIZE") if fields else 0
-
-
-def _name(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""

@@ -12,10 +12,17 @@ from typing import NoReturn
 
 from . import tree
 from .command import Reaper
+from .deadline import Watch
 from .wire import Wire, WireClosed
 
 
-def serve(listener: socket.socket, work: Callable[[Wire], None], spared: set[int], goes_on: Callable[[], bool]) -> None:
+def serve(
+    listener: socket.socket,
+    work: Callable[[Wire], None],
+    spared: set[int],
+    goes_on: Callable[[], bool],
+    watch: Watch | None = None,
+) -> None:
     """Accept connections for ever, each in a forked worker.
 
     A child that is neither a worker nor in ``spared`` was left behind by a worker that was killed: it is killed too.
@@ -25,14 +32,21 @@ def serve(listener: socket.socket, work: Callable[[Wire], None], spared: set[int
         work: what a worker does with its connection.
         spared: pids of other children of this process; those that end are taken out.
         goes_on: asked after every ended child; false ends the service.
+        watch: keeps the deadline, where this service is the one to do it.
     """
     reaper = Reaper()
     workers: set[int] = set()
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(reaper.descriptor, select.POLLIN)
+    look_again: float | None = None
+    if watch is not None:
+        poll.register(watch.descriptor, select.POLLIN)
+        look_again = watch.look()  # it may have rung while nobody served
     while True:
-        events = dict(poll.poll())
+        events = dict(poll.poll(look_again))
+        if watch is not None and (look_again is not None or watch.descriptor in events):
+            look_again = watch.look()
         if reaper.descriptor in events:
             ended = reaper.collect()
             workers.difference_update(ended)

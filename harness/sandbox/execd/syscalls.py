@@ -43,6 +43,8 @@ CAP_LAST = 63
 # what root keeps inside: a strict part of what Docker leaves a container's root
 KEPT_CAPS = (CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_NET_BIND_SERVICE)
 
+_CLOCK_BOOTTIME, _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_TIMER_ABSTIME = 7, 0o4000, 0o2000000, 1
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _CAP_VERSION_3 = 0x20080522
@@ -134,6 +136,19 @@ def restore_effective(effective: int) -> None:
     if effective:
         _, permitted, inheritable = _capabilities()
         _set_capabilities(effective, permitted, inheritable)
+
+
+def make_timer() -> int:
+    """Return a timer's descriptor: readable when it has rung. Its clock goes on while the machine is suspended."""
+    descriptor: int = _libc.timerfd_create(_CLOCK_BOOTTIME, _TFD_NONBLOCK | _TFD_CLOEXEC)
+    _check(min(descriptor, 0), "timerfd_create")
+    return descriptor
+
+
+def set_timer(descriptor: int, moment: int) -> None:
+    """Let it ring once at ``moment``, nanoseconds of CLOCK_BOOTTIME; at once if that has passed; never if it is 0."""
+    setting = struct.pack("qqqq", 0, 0, *divmod(moment, 1_000_000_000))
+    _check(_libc.timerfd_settime(descriptor, _TFD_TIMER_ABSTIME, setting, None), "timerfd_settime")
 
 
 def map_single_user(inside_uid: int, inside_gid: int, outside_uid: int, outside_gid: int) -> None:
