@@ -55,8 +55,8 @@ class Dojo:
     Args:
         home: results directory; default ``$DOJO_HOME`` or ``./results``.
         cache: models and data; default ``$DOJO_CACHE`` or ``~/.cache/dojo``.
-        tasks: directories to look for tasks in; default ``$DOJO_TASKS`` or the project's.
-        agents: directories to look for agents in; default ``$DOJO_AGENTS`` or the project's.
+        tasks: directories to look for tasks in, before dojo's own; default ``$DOJO_TASKS``.
+        agents: directories to look for agents in, before dojo's own; default ``$DOJO_AGENTS``.
         database: an SQLAlchemy URL; default SQLite inside ``home``.
         sandbox: the backend used where a call names none.
     """
@@ -336,7 +336,7 @@ class Dojo:
         return agent_dir.find_agent(agent, self._agent_roots)
 
     def expand_tasks(self, patterns: Sequence[str]) -> list[str]:
-        """Turn task ids, globs and ``all`` into task ids, each once, in the order given."""
+        """Turn task ids, paths, globs and ``all`` into task ids and absolute paths, each once, in the order given."""
         from fnmatch import fnmatchcase
 
         known = [task.id for task in self.tasks()]
@@ -348,7 +348,8 @@ class Dojo:
                     raise UsageError(f"no task matches {pattern!r}", hint=f"known: {', '.join(known)}")
                 found |= dict.fromkeys(matches)
             else:
-                found[task_dir.find_task(pattern, self._task_roots).id] = None
+                named = task_dir.find_task(pattern, self._task_roots)
+                found[str(named.path) if named.by_path else named.id] = None
         return list(found)
 
     def prepare_data(self, task: str, profile: str, progress: Progress | None = None) -> PreparedTask:
@@ -410,10 +411,10 @@ class Dojo:
         return check_agent(self.agent(agent))
 
     def new_agent(self, name: str, folder: Path | None = None) -> agent_dir.Agent:
-        """Start an agent as a copy of ``example_shell`` in ``folder`` (default: the first directory agents are found in)."""
+        """Start an agent as a copy of ``example_shell`` in ``folder`` (default: see `agent_dir.new_agents_folder`)."""
         from harness.executor.checks import new_agent
 
-        return new_agent(name, folder or agent_dir.agent_roots(self._agent_roots)[0], self.agent("example_shell"))
+        return new_agent(name, folder or agent_dir.new_agents_folder(self._agent_roots), self.agent("example_shell"))
 
     def images(self) -> list[dict[str, Any]]:
         """Return every image that container backends can use, and whether it is built.
@@ -528,10 +529,10 @@ class Dojo:
         Raises:
             MissingError: task, data or base model are not what the run was planned with.
         """
-        key = (spec.task.id, spec.task.profile, spec.base_model.name)
+        key = (spec.task.path or spec.task.id, spec.task.profile, spec.base_model.name)
         with self._assets_lock:
             if key not in self._assets:
-                task = task_dir.find_task(spec.task.id, self._task_roots)
+                task = task_dir.find_task(spec.task.path or spec.task.id, self._task_roots)
                 model = base_models.prepare_base_model(spec.base_model.name, self.cache, progress)
                 self._assets[key] = Assets(prepare_task(task, spec.task.profile, self.cache, progress), model)
             assets = self._assets[key]

@@ -10,7 +10,7 @@ from platform import python_version
 from pydantic import Field, ValidationError
 
 import harness
-from harness.assets.agent_dir import Agent, copy_agent, load_agent
+from harness.assets.agent_dir import Agent, copy_agent, load_agent, refuse_links
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.spec.agent import AgentConfig
@@ -77,6 +77,7 @@ def plan_batch(
         limit = profile.budget.override(budget) if budget else profile.budget
         for agent in agents:
             _check_backbone(agent.config, backbone)
+            refuse_links(agent)
             configured = _with_params(agent.config, agent_params or {})
             for seed in seeds:
                 runs.append(
@@ -86,6 +87,7 @@ def plan_batch(
                         agent=AgentRef(config=configured, digest=agent.digest),
                         task=TaskRef(
                             id=prepared.task.id,
+                            path=str(prepared.task.path) if prepared.task.by_path else None,
                             profile=prepared.profile,
                             digest=prepared.task.digest,
                             data_digest=prepared.digest,
