@@ -17,6 +17,7 @@ from harness.assets.prepare import PreparedTask, prepare_task
 from harness.executor.local import LocalExecutor
 from harness.executor.planner import BatchPlan, plan_batch, profile_of, record_plan
 from harness.executor.slots import Slots
+from harness.extras import require
 from harness.sandbox.base import Check
 from harness.sandbox.registry import backend_names, get_backend
 from harness.session.lifecycle import RunSession
@@ -119,6 +120,8 @@ class Dojo:
         bad = next((check for check in backend.check() if not check.ok), None)
         if bad:
             raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
+        if backend.name != "docker":  # images bring their own
+            require("torch", "transformers", "peft", "lm_eval", "math_verify")
         prepared = []
         for task in found_tasks:
             wanted = profile_of(task.dojo.profiles, task.id, profile)

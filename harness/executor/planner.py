@@ -13,6 +13,7 @@ import harness
 from harness.assets.agent_dir import Agent, copy_agent, load_agent, refuse_links
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
+from harness.assets.task_dir import Task
 from harness.spec.agent import AgentConfig
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError, UsageError
@@ -107,7 +108,7 @@ def plan_batch(
         name=name,
         runs=tuple(runs),
         agent_dirs={agent.config.name: str(agent.path) for agent in agents},
-        warnings=tuple(_warnings(runs, len(seeds))),
+        warnings=(*_shadows([*agents, *(prepared.task for prepared, _, _ in tasks)]), *_warnings(runs, len(seeds))),
         max_wall_s=sum(run.budget.wall for run in runs),
     )
 
@@ -160,6 +161,10 @@ def _with_params(config: AgentConfig, given: Mapping[str, str]) -> AgentConfig:
         return AgentConfig.model_validate({**config.model_dump(), "params": {**config.params, **changed}})
     except ValidationError as exc:
         raise UsageError(describe(exc), hint=f"see the agent.toml of {config.name}") from exc
+
+
+def _shadows(chosen: Sequence[Agent | Task]) -> list[str]:
+    return [f"{found.path} stands before dojo's own {found.shadows}" for found in chosen if found.shadows]
 
 
 def _warnings(runs: Sequence[RunSpec], seeds: int) -> list[str]:

@@ -130,7 +130,7 @@ def test_shared_folders_are_digested_and_copied_and_must_lie_beside_the_agent(tm
     for outside in ("../..", ".", "../../elsewhere"):
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
         (path / "agent.toml").write_text(text.replace("../reading", outside))
-        with pytest.raises(SpecError, match="shared: .* is not beside one/"):
+        with pytest.raises(SpecError, match=r"shared: .* is not beside one/"):
             load_agent(path)
 
 
@@ -154,7 +154,7 @@ def test_tasks_are_found_by_id(tmp_path: Path) -> None:
     assert (task.path, task.dojo.title) == (path, "T")
     with pytest.raises(NotFoundError) as caught:
         find_task("math/onee", [tmp_path])
-    assert caught.value.hint == "did you mean math/one?"
+    assert caught.value.hint.startswith("did you mean math/one")
 
 
 def test_a_task_s_digest_tells_its_data_program_but_not_its_readme(tmp_path: Path) -> None:
