@@ -30,8 +30,8 @@ class Settings(Spec):
 
     home: Path = Field(Path("results"), description="batches, runs and the database")
     cache: Path = Field(Path("~/.cache/dojo"), description="models, data and images")
-    tasks: tuple[Path, ...] | None = Field(None, description="directories to look for tasks in; default the project's")
-    agents: tuple[Path, ...] | None = Field(None, description="directories to look for agents in; default the project's")
+    tasks: tuple[Path, ...] | None = Field(None, description="directories to look for tasks in, before dojo's own")
+    agents: tuple[Path, ...] | None = Field(None, description="directories to look for agents in, before dojo's own")
     database: str | None = Field(None, description="SQLAlchemy URL; default SQLite in home")
     profile: ProfileName = Field("mini", description="profile that `submit` uses")
     sandbox: str = Field("namespace", description="sandbox backend that runs use")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import dojo_tool
-from source_rows.rows import Row, is_number, layout_of, learn_answer_form, learn_prompt_form, normal, parse_source, read_jsonl
+from reading.rows import Row, is_number, layout_of, learn_answer_form, learn_prompt_form, normal, parse_source, read_jsonl
+from reading.training import load_model, train_adapter
 
 WORK = Path.cwd()  # /workspace
 # Kept back from training for saving, checking and handing in.
@@ -33,8 +33,8 @@ def clean(rows: list[Row], golds: list[str], leaks: set[str]) -> list[Row]:
     return list(kept.values())
 
 
-def build_dataset(task: dict[str, Any], seed: int) -> list[dict[str, Any]]:
-    """Return prompt/completion messages from every source, balanced over sources by shuffling, capped as the task rules."""
+def build_dataset(task: dict[str, Any], seed: int) -> list[tuple[str, str]]:
+    """Return prompts and answers from every source, balanced over sources by shuffling, capped as the task rules."""
     few = read_jsonl(Path(task["data"]["path"]) / "few_shot.jsonl") or list(task["examples"])
     form, prompts = learn_answer_form(few, task["answer_format"]), learn_prompt_form(few)
     golds = [str(e["gold"]) for e in few if "gold" in e]
@@ -45,75 +45,7 @@ def build_dataset(task: dict[str, Any], seed: int) -> list[dict[str, Any]]:
     kept = clean(rows, golds, {normal(str(e["prompt"])) for e in few})
     random.Random(seed).shuffle(kept)
     print(f"recipe: {len(rows)} rows read, {len(kept)} kept; answers are {form}", flush=True)
-    return [
-        {
-            "prompt": [{"role": "user", "content": prompts.write(r.prompt)}],
-            "completion": [{"role": "assistant", "content": form.write(r.value)}],
-        }
-        for r in kept[: int(task["max_train_samples"])]
-    ]
-
-
-def train(task: dict[str, Any], data: list[dict[str, Any]], params: dict[str, Any], seconds: float, seed: int, out: Path) -> None:
-    """Train a LoRA adapter for ``seconds`` with a schedule that follows the clock, so that it always decays to the end."""
-    import torch
-    from datasets import Dataset
-    from peft import LoraConfig
-    from torch.optim.lr_scheduler import LambdaLR
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    cuda = torch.cuda.is_available()
-    base = task["base_model"]["path"]
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16 if cuda else torch.float32)
-    begun = time.monotonic()
-
-    def spent() -> float:
-        return min(1.0, (time.monotonic() - begun) / seconds)
-
-    class Clock(TrainerCallback):
-        """Stops when the time is used up."""
-
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            print(f"recipe: training begins, {seconds - (time.monotonic() - begun):.0f} s left", flush=True)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-            control.should_training_stop = spent() >= 1.0
-            return control
-
-    config = SFTConfig(
-        output_dir=str(WORK / "trainer"),
-        max_steps=10**6,
-        per_device_train_batch_size=int(params["batch_size"]),
-        learning_rate=float(params["learning_rate"]),
-        max_length=int(params["max_length"]),
-        completion_only_loss=True,
-        gradient_checkpointing=False,
-        bf16=cuda,
-        use_cpu=not cuda,
-        save_strategy="no",
-        report_to="none",
-        logging_steps=10,
-        seed=seed,
-        disable_tqdm=True,
-    )
-    rank = int(params["rank"])
-    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=Dataset.from_list(data),
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=[Clock()],
-    )
-    optimizer = torch.optim.AdamW((p for p in trainer.model.parameters() if p.requires_grad), lr=config.learning_rate)
-    warm = 0.05
-    trainer.optimizer = optimizer
-    trainer.lr_scheduler = LambdaLR(optimizer, lambda _: min(1.0, (spent() + 0.01) / warm) * (1.0 - 0.98 * spent()))
-    trainer.train()
-    trainer.model.save_pretrained(str(out))
+    return [(prompts.write(r.prompt), form.write(r.value)) for r in kept[: int(task["max_train_samples"])]]
 
 
 def main() -> None:
@@ -135,7 +67,8 @@ def main() -> None:
         return
     adapter = WORK / "adapter"
     api.note(f"recipe: training for {seconds:.0f} s on {len(data)} rows")
-    train(task, data, params, seconds, seed, adapter)
+    model, tokenizer = load_model(task["base_model"]["path"])
+    train_adapter(model, tokenizer, data, params, seconds=seconds, seed=seed, out=adapter)
     report = api.validate(str(adapter))
     if not report["ok"]:
         raise SystemExit(f"recipe: the adapter does not validate: {report['problems']}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import dojo_tool
 import optuna
-from source_rows.rows import (
+from reading.rows import (
     AnswerForm,
     PromptForm,
     Row,
@@ -26,7 +26,7 @@ from source_rows.rows import (
     parse_source,
     read_jsonl,
 )
-from training import train_adapter, warm_model
+from reading.training import load_model, train_adapter
 
 WORK = Path.cwd()  # /workspace
 # Kept back for checking and handing in the best trial.
@@ -92,7 +92,7 @@ class Search:
         base.mkdir(parents=True, exist_ok=True)
         (base / "dojo.json").write_text(json.dumps({"dojo": "base"}), encoding="utf-8")
         self.api.submit(str(base), note="the base model, so that a valid submission exists")
-        model, tokenizer = warm_model(self.task["base_model"]["path"])
+        model, tokenizer = load_model(self.task["base_model"]["path"])
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self.seed, n_startup_trials=4))
         seconds, best = self.trial_seconds(), -math.inf

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.compare import Comparison, ComparisonRow, compare_all
 from harness.analysis.leaderboard import Leaderboard, LeaderboardRow, ReferenceLine, leaderboard
+from harness.extras import require
 from harness.spec.event import Evaluated, Event
 from harness.spec.outcome import Cause
 from harness.spec.result import RunResult
@@ -31,7 +32,11 @@ def write_plots(results: Sequence[RunResult], folder: Path, events: Callable[[st
         results: finished runs.
         folder: where to write; made if it is not there.
         events: run id → the run's events; without it the dev scores over time are not drawn.
+
+    Raises:
+        MissingError: matplotlib is not installed.
     """
+    require("matplotlib")
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     board = leaderboard(results)

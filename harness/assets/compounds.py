@@ -62,4 +62,4 @@ def load_rdkit() -> Any:
         import_module("rdkit.RDLogger").DisableLog("rdApp.*")
         return import_module("rdkit.Chem")
     except ImportError as exc:
-        raise MissingError("RDKit is not installed", hint="install the extra `ml` (`make setup` does)") from exc
+        raise MissingError("RDKit is not installed", hint="pip install 'dojo-bench[ml]' (in a checkout: make setup)") from exc

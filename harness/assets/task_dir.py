@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.assets.agent_dir import roots_from
+from harness.assets.roots import Place, places, search_roots
 from harness.files import tree_digest
 from harness.spec.errors import NotFoundError
 from harness.spec.task import DojoTask, TaskConfig, load_task_config
-
-_PROJECT = Path(__file__).resolve().parents[2]
 
 # Made from a task by running it, or about it; neither changes what the task is.
 _NOT_THE_TASK = ("admission", "README.md")
@@ -26,12 +24,16 @@ class Task:
         path: the directory.
         config: its ``task.toml``.
         digest: SHA-256 over its files without ``README.md`` and ``admission/``.
+        shadows: the task of the same id that it stands before; None where there is none.
+        by_path: it was named by its directory, and its id need not lead to it.
     """
 
     id: str
     path: Path
     config: TaskConfig
     digest: str
+    shadows: Path | None = None
+    by_path: bool = False
 
     @property
     def dojo(self) -> DojoTask:
@@ -42,11 +44,6 @@ class Task:
     def instruction(self) -> str:
         """The text of ``instruction.md``, with its placeholders."""
         return (self.path / "instruction.md").read_text(encoding="utf-8")
-
-
-def task_roots(roots: Sequence[Path] | None = None) -> list[Path]:
-    """Directories to look for tasks in: the given ones, else ``$DOJO_TASKS`` (``:`` between them), else the project's."""
-    return list(roots) if roots is not None else roots_from("DOJO_TASKS", _PROJECT / "tasks")
 
 
 def load_task(path: Path) -> Task:
@@ -61,30 +58,36 @@ def load_task(path: Path) -> Task:
 
 
 def list_tasks(roots: Sequence[Path] | None = None) -> list[Task]:
-    """Return all tasks of all roots by id; of two with one id the first root's counts.
+    """Return all tasks by id: those of the user's own folders (see `roots.own_roots`) and dojo's.
 
     Raises:
         SpecError: a ``task.toml`` is malformed.
+        UsageError: one of the folders does not exist.
     """
-    return [load_task(path) for _, path in sorted(_directories(roots).items())]
+    return [_load(place) for place in _places(roots).values()]
 
 
 def find_task(task: str, roots: Sequence[Path] | None = None) -> Task:
-    """Return a task by id.
+    """Return a task by id, or by the path of its directory where nothing has that id.
 
     Raises:
         NotFoundError: no such task; says which id is near.
         SpecError: its ``task.toml`` is malformed.
+        UsageError: one of the folders does not exist.
     """
-    known = _directories(roots)
-    if task not in known:
-        raise NotFoundError.named("task", task, sorted(known))
-    return load_task(known[task])
+    known = _places(roots)
+    if task in known:
+        return _load(known[task])
+    path = Path(task).expanduser()
+    if (path / "task.toml").is_file():
+        return replace(load_task(path), by_path=True)
+    raise NotFoundError.named("task", task, sorted(known))
 
 
-def _directories(roots: Sequence[Path] | None) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for root in task_roots(roots):
-        for file in sorted(root.glob("*/*/task.toml")):
-            found.setdefault(f"{file.parent.parent.name}/{file.parent.name}", file.parent)
-    return found
+def _load(place: Place) -> Task:
+    return replace(load_task(place.path), shadows=place.shadows)
+
+
+def _places(roots: Sequence[Path] | None) -> dict[str, Place]:
+    folders = [file.parent for root in search_roots("tasks", roots) for file in sorted(root.glob("*/*/task.toml"))]
+    return places((f"{folder.parent.name}/{folder.name}", folder) for folder in folders)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from harness.attack.base import Where
 from harness.attack.suite import ATTACKS
 from harness.attack.threats import THREATS
+from harness.project import bundled
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
+PAGE = bundled("docs") / "security.md"
 _BEGIN = "<!-- the table below is written by `python -m harness.attack.page` -->\n"
 _END = "<!-- end of the table -->\n"
 

@@ -11,6 +11,7 @@ from harness.cli.base import Command, Invocation, LazyGroup, pass_invocation
 from harness.cli.commands import AGENTS
 from harness.cli.complete import agents as complete_agents
 from harness.cli.output import Output
+from harness.cli.tasks import note_shadows
 
 if TYPE_CHECKING:
     from harness.assets.agent_dir import Agent
@@ -40,7 +41,12 @@ def check_agent(invocation: Invocation, agent: str) -> int:
 
 @click.command("new", cls=Command)
 @click.argument("name")
-@click.option("--in", "folder", type=click.Path(file_okay=False, path_type=Path), help="Parent directory (default: agents).")
+@click.option(
+    "--in",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Parent directory (default: your first folder of agents).",
+)
 @pass_invocation
 def new_agent(invocation: Invocation, name: str, folder: Path | None) -> None:
     """Start an agent from a working example: a shell script that hands something in and can already be submitted."""
@@ -58,12 +64,14 @@ def _summary(agent: Agent) -> dict[str, Any]:
         "backbone": config.backbone,
         "params": config.params,
         "digest": agent.digest,
+        "shadows": agent.shadows,
     }
 
 
 def _render_list(data: Any, output: Output) -> None:
     rows = [(a["name"], a["version"], a["placement"], a["backbone"], a["description"]) for a in data["agents"]]
     output.table(("agent", "version", "placement", "backbone", "about"), rows)
+    note_shadows(output, [(a["name"], a["shadows"]) for a in data["agents"]])
 
 
 def _render_new(data: Any, output: Output) -> None:

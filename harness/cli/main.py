@@ -71,9 +71,11 @@ def _error(exc: Exception, invocation: Invocation) -> int:
         invocation.output.error(exc.code, exc.message, exc.hint or "run again with --debug for the details")
         return exc.exit_code
     if isinstance(exc, ModuleNotFoundError) and exc.name and not exc.name.startswith("harness"):
-        hint = "`make setup` installs everything, `pip install -e '.[ml,analysis]'` what runs and plots need"
-        invocation.output.error("missing", f"the package {exc.name} is not installed", hint)
-        return 3
+        from harness.extras import missing
+
+        found = missing(exc.name)
+        invocation.output.error(found.code, found.message, found.hint)
+        return found.exit_code
     message = f"dojo itself failed: {type(exc).__name__}: {exc}"
     invocation.output.error("internal", message, "run again with --debug and report the traceback")
     return 1

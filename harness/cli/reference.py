@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import click
 
 from harness.cli.base import Invocation, LazyGroup
 from harness.cli.main import cli
+from harness.project import bundled
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+PAGE = bundled("docs") / "cli.md"
 _WIDTH = 100
 _INTRO = """\
 # Command line

@@ -27,7 +27,12 @@ UNSAFE = "unsafe-local"
     help="An agent's name or directory; repeatable.",
 )
 @click.option(
-    "--task", "tasks", multiple=True, shell_complete=complete_tasks, metavar="T", help="A task's id, as math/aime25; repeatable."
+    "--task",
+    "tasks",
+    multiple=True,
+    shell_complete=complete_tasks,
+    metavar="T",
+    help="A task's id, as math/aime25, or directory; repeatable.",
 )
 @click.option("--tasks", "patterns", multiple=True, metavar="GLOB", help="all, or a glob over task ids; repeatable.")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N-1 (default 1).")

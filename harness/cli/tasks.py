@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +92,7 @@ def _summary(task: Task) -> dict[str, Any]:
         "sizes": sizes_of(config),
         "licence": config.licence,
         "digest": task.digest,
+        "shadows": task.shadows,
     }
 
 
@@ -100,6 +102,14 @@ def _render_list(data: Any, output: Output) -> None:
         for t in data["tasks"]
     ]
     output.table(("task", "metric", "dev/hidden/source rows", "profiles", "licence"), rows)
+    note_shadows(output, [(t["id"], t["shadows"]) for t in data["tasks"]])
+
+
+def note_shadows(output: Output, rows: Sequence[tuple[str, Any]]) -> None:
+    """Say below a list which of its rows stand before another of the same name."""
+    for name, shadows in rows:
+        if shadows:
+            output.line(f"{name} is your own and stands before {shadows}")
 
 
 def shown_sizes(sizes: Any) -> str:
@@ -123,6 +133,7 @@ def _render_task(data: Any, output: Output) -> None:
             ("submission", data["submission_policy"].replace("_", " ")),
             ("licence", data["licence"] or "–"),
             ("digest", data["digest"][:12]),
+            *([("stands before", data["shadows"])] if data["shadows"] else []),
         ]
     )
     output.table(("sub-set", "metric", "about"), [(s["name"], s["metric"], s["description"]) for s in data["subsets"]])

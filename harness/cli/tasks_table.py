@@ -9,18 +9,18 @@ import datetime
 import os
 import platform
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.output import Output, plain
 from harness.cli.tasks import shown_sizes, sizes_of
+from harness.project import bundled
 
 if TYPE_CHECKING:
     from harness.assets.task_dir import Task
     from harness.executor.checks import TaskCheck
     from harness.grading.admission import Row
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
+PAGE = bundled("docs") / "tasks.md"
 _COLUMNS = ("task", "metric", "hidden", "base", "few-shot", "majority", "best without a model", "oracle", "grade", "verdict")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.assets.agent_dir import Agent, find_agent
+from harness.assets.agent_dir import Agent, find_agent, links_of
 from harness.assets.base_models import BaseModel
 from harness.assets.grader import load_grader
 from harness.assets.leak_scan import scan_leaks
@@ -32,12 +32,12 @@ def check_agent(agent: Agent) -> list[Check]:
     command = agent.config.command
     inside = [part for part in command if part.startswith("/agent/")]
     missing = [part for part in inside if not (agent.path / part.removeprefix("/agent/")).is_file()]
-    hidden = [p.name for p in agent.path.rglob("*") if p.is_symlink()]
+    links = links_of(agent)
     remedy = "replace them by the files: the directory is copied for each run"
     return [
         Check("agent.toml", True, f"{agent.config.name} {agent.config.version}"),
         Check("command", not missing, " ".join(command), f"{', '.join(missing)} is not in {agent.path.name}/"),
-        Check("links", not hidden, f"{len(hidden)} symbolic links", remedy),
+        Check("links", not links, ", ".join(p.name for p in links) or "none", remedy),
         Check("README.md", (agent.path / "README.md").is_file(), "says what the agent does", "write one"),
     ]
 

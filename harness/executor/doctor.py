@@ -55,7 +55,7 @@ def _host(home: Path, cache: Path) -> list[Check]:
             "packages",
             not missing,
             "missing: " + ", ".join(missing) if missing else "torch, transformers, peft, trl, lm-eval and the rest are there",
-            "run `make setup`",
+            "pip install 'dojo-bench[ml]' (in a checkout: make setup)",
         ),
         Check("cores", True, f"{len(os.sched_getaffinity(0))} CPU cores"),
     ]

@@ -11,9 +11,10 @@ from platform import python_version
 from pydantic import Field, ValidationError
 
 import harness
-from harness.assets.agent_dir import Agent, copy_agent
+from harness.assets.agent_dir import Agent, copy_agent, refuse_links
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
+from harness.assets.task_dir import Task
 from harness.spec.agent import AgentConfig
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
@@ -96,6 +97,7 @@ def plan_batch(
         _refuse_unmetered(budget_of_run)
         for _, agent in agents:
             _check_backbone(agent.config, backbone)
+            refuse_links(agent)
             configured = _with_params(agent.config, agent_params or {})
             for seed in seeds:
                 runs.append(
@@ -105,6 +107,7 @@ def plan_batch(
                         agent=AgentRef(config=configured, digest=agent.digest),
                         task=TaskRef(
                             id=prepared.task.id,
+                            path=str(prepared.task.path) if prepared.task.by_path else None,
                             profile=prepared.profile,
                             digest=prepared.task.digest,
                             data_digest=prepared.digest,
@@ -125,7 +128,10 @@ def plan_batch(
         name=name,
         runs=tuple(runs),
         agents={agent.name: called for called, agent in agents},
-        warnings=tuple(_warnings(runs, len(seeds))),
+        warnings=(
+            *_shadows([*(agent for _, agent in agents), *(prepared.task for prepared, _, _ in tasks)]),
+            *_warnings(runs, len(seeds)),
+        ),
         max_wall_s=sum(run.budget.wall for run in runs),
     )
 
@@ -229,6 +235,10 @@ def _with_params(config: AgentConfig, given: Mapping[str, str]) -> AgentConfig:
         return AgentConfig.model_validate({**config.model_dump(), "params": {**config.params, **changed}})
     except ValidationError as exc:
         raise UsageError(describe(exc), hint=f"see the agent.toml of {config.name}") from exc
+
+
+def _shadows(chosen: Sequence[Agent | Task]) -> list[str]:
+    return [f"{found.path} stands before dojo's own {found.shadows}" for found in chosen if found.shadows]
 
 
 def _warnings(runs: Sequence[RunSpec], seeds: int) -> list[str]:

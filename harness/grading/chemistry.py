@@ -167,5 +167,5 @@ def rdkit_module(name: str) -> Any:
     except ImportError as exc:
         raise GraderFailure(
             f"RDKit ({name}) is not installed: no chemistry answer can be scored",
-            hint="install the extra `ml` (`make setup` does)",
+            hint="pip install 'dojo-bench[ml]' (in a checkout: make setup)",
         ) from exc

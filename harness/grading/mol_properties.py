@@ -84,7 +84,7 @@ def longest_ring(mol: Any) -> int:
         networkx = import_module("networkx")
     except ImportError as exc:
         raise GraderFailure(
-            "networkx is not installed: penalised logP cannot be computed", hint="install the extra `ml` (torch brings it)"
+            "networkx is not installed: penalised logP cannot be computed", hint="pip install 'dojo-bench[ml]' (torch brings it)"
         ) from exc
     graph = networkx.Graph()
     graph.add_nodes_from(range(mol.GetNumAtoms()))

@@ -13,6 +13,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import uuid
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 from harbor.environments.base import BaseEnvironment, ExecResult
 from harbor.environments.capabilities import EnvironmentCapabilities
 
+from harness.project import project_root
 from harness.sandbox.base import Mount, Sandbox, SandboxSpec, User
 from harness.sandbox.client import Cancellation, ExecdSandbox
 from harness.sandbox.launching import SYSTEM_PATH
@@ -34,7 +36,6 @@ from harness.spec.errors import MissingError, SandboxError
 from harness.spec.task import Limits
 
 _USERS: dict[str, User] = {"agent": "agent", "1000": "agent", "root": "root", "0": "root"}
-_PROJECT = Path(__file__).resolve().parents[2]
 _WORK = "/workspace"
 # What an export has on each side, and where its Dockerfile copies that to.
 _AGENT_SIDE = {"data": "/data", "model": "/models/base"}
@@ -49,16 +50,21 @@ _DEFAULT = Limits(cpus=2.0, memory_mb=4096, disk_mb=8192)
 T = TypeVar("T")
 
 
+def _default_python() -> Path:
+    own = project_root() / ".venv" / "bin" / "python"
+    return own if own.exists() else Path(sys.executable)
+
+
 class DojoEnvironment(BaseEnvironment):  # type: ignore[misc]  # Harbor is in a venv of its own
     """One of our sandboxes behind Harbor's interface.
 
     Options (``--ek name=value``): ``backend`` (default ``namespace``); ``python``, the interpreter of the venv that agents train
-    and graders score with (default: this checkout's ``.venv``).
+    and graders score with (default: this checkout's ``.venv``, else the one that runs Harbor).
     """
 
     def __init__(self, *args: Any, backend: str = "namespace", python: str = "", **kwargs: Any) -> None:
         self._backend = get_backend(backend)
-        self._python = Path(python) if python else _PROJECT / ".venv" / "bin" / "python"
+        self._python = Path(python) if python else _default_python()
         self._sandbox: Sandbox | None = None
         self._written: Path | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dojo-harbor")

@@ -270,8 +270,6 @@ class _Place:
         self.group.remove()
 
     def _remove_container(self) -> None:
-        from docker.errors import APIError, NotFound
-
         try:
             container = self._container_found()
         except MissingError:
@@ -280,6 +278,8 @@ class _Place:
             return
         if container is None:
             return
+        from docker.errors import APIError, NotFound
+
         with engine.speaking(f"removing the container {self.container_name}"):
             try:
                 container.remove(force=True, v=True)
@@ -298,9 +298,9 @@ class _Place:
             time.sleep(0.02)
 
     def _container_found(self) -> Container | None:
+        docker = engine.client()
         from docker.errors import NotFound
 
-        docker = engine.client()
         with engine.speaking(f"looking for the container {self.container_name}"):
             try:
                 return docker.containers.get(self.container_name)

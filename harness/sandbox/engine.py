@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from harness.extras import require
 from harness.spec.errors import MissingError, SandboxError, SandboxUnavailable
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ def client() -> DockerClient:
     """Return this process's client of the engine.
 
     Raises:
-        MissingError: no engine answers, or it is on another machine.
+        MissingError: no engine answers, or it is on another machine, or the Python package is not installed.
     """
     return _client(os.getpid())  # a client must not be shared over a fork
 
 
 @functools.lru_cache(maxsize=1)
 def _client(pid: int) -> DockerClient:
+    require("docker")
     import docker
     from docker.errors import DockerException
 

@@ -37,6 +37,15 @@ def package_folder() -> str:
     return str(Path(harness.__file__).resolve().parent)
 
 
+def hidden_folders() -> list[str]:
+    """Return what agents must not see of dojo inside folders that are shown to them, as an installed wheel is inside Python's.
+
+    The package, with tasks and graders in it, and the record of its files beside it.
+    """
+    records = {str(found.resolve()) for entry in sys.path for found in Path(entry).glob("dojo_bench-*.dist-info")}
+    return [package_folder(), *sorted(records)]
+
+
 def disk_folder() -> Path:
     """Return where what sandboxes write lies on the host: on a real disk, not in memory."""
     return Path("/var/tmp") if os.access("/var/tmp", os.W_OK) else Path("/tmp")

@@ -13,7 +13,7 @@ from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.client import Channel, ExecdSandbox
 from harness.sandbox.gpus import gpu_numbers
 from harness.sandbox.host_disk import await_release, disk_kind, image_path
-from harness.sandbox.launching import base_environment, check_spec, disk_folder, package_folder, run_jail
+from harness.sandbox.launching import base_environment, check_spec, disk_folder, hidden_folders, run_jail
 from harness.sandbox.state import SandboxFolder
 from harness.spec.errors import IsolationUnavailable, MissingError, SandboxUnavailable
 
@@ -123,7 +123,7 @@ def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
         "mode": "privileged" if _privileged() else "nested",
         "disk": {"kind": kind, "size_mb": spec.limits.disk_mb, "image": str(place.image), "mkfs": mkfs if kind == "ext4" else ""},
         "exposed": exposed,
-        "hidden": [package_folder()],
+        "hidden": hidden_folders(),
         "binds": [{"source": str(m.source.resolve()), "target": m.target, "writable": m.writable} for m in spec.mounts],
         "gpus": list(spec.gpus or gpu_numbers()[: spec.limits.gpus]),
         "env": base_environment() | dict(spec.env),

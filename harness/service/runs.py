@@ -17,6 +17,7 @@ from harness.assets.prepare import prepare_task
 from harness.executor.base import Executor, Work
 from harness.executor.planner import BatchPlan, plan_again, plan_batch, profile_of, record_plan
 from harness.executor.registry import get_executor
+from harness.extras import require
 from harness.sandbox.registry import backend_names, get_backend
 from harness.service.bench import Bench
 from harness.session.status import RunStatus, run_status
@@ -72,6 +73,8 @@ class Runs(Bench):
         found_tasks = self.expand_tasks(tasks)
         runs_on = self._executor(executor)
         backend = self._checked_backend(sandbox)
+        if backend != "docker":  # images bring their own
+            require("torch", "transformers", "peft", "lm_eval", "math_verify")
         prepared = []
         for task in found_tasks:
             wanted = profile_of(task.dojo.profiles, task.id, profile)

@@ -85,7 +85,7 @@ class Tasks(Bench):
         return check_agent(self.agent(agent))
 
     def new_agent(self, name: str, folder: Path | None = None) -> agent_dir.Agent:
-        """Start an agent as a copy of ``example_shell`` in ``folder`` (default: the first directory agents are found in)."""
+        """Start an agent as a copy of ``example_shell`` in ``folder`` (default: see `agent_dir.new_agents_folder`)."""
         from harness.executor.checks import new_agent
 
-        return new_agent(name, folder or agent_dir.agent_roots(self._agent_roots)[0], self.agent("example_shell"))
+        return new_agent(name, folder or agent_dir.new_agents_folder(self._agent_roots), self.agent("example_shell"))

@@ -18,9 +18,7 @@ class AgentConfig(Spec):
     version: str = "0.1.0"
     description: str = ""
     command: tuple[str, ...] = Field(min_length=1, description="argv inside the sandbox, cwd /workspace")
-    include: tuple[str, ...] = Field(
-        (), description="files or folders beside the agent's own that it takes along, as ../shared/x"
-    )
+    shared: tuple[str, ...] = Field((), description="folders beside the agent's own that it takes along, as ../reading")
     placement: Literal["task", "own"] = Field("task", description="own: in a second sandbox that sees only the agent API")
     backbone: Literal["none", "optional", "required"] = Field("none", description="whether it thinks with an LLM")
     env: dict[str, str] = Field(default_factory=dict, description="extra environment variables (no secrets)")

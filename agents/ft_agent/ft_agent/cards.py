@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from source_rows.rows import Row, normal, rationale_value
+from reading.rows import Row, normal, rationale_value
 
 from ft_agent.data import (
     Context,

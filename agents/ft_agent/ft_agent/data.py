@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from source_rows.rows import Row, bare_value, is_number, normal, rationale_value
+from reading.rows import Row, bare_value, is_number, normal, rationale_value
 
 from ft_agent.evidence import answer_votes, contradicts_itself
 from ft_agent.forms import Forms

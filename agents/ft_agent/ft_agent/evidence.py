@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from source_rows.rows import Row, is_number, normal, rationale_value
+from reading.rows import Row, is_number, normal, rationale_value
 
 # A share estimated from fewer rows says nothing about a source.
 FEWEST_CHECKED = 10

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from source_rows.rows import AnswerForm, PromptForm, is_number, learn_answer_form, learn_prompt_form, normal
+from reading.rows import AnswerForm, PromptForm, is_number, learn_answer_form, learn_prompt_form, normal
 
 _SMILES = re.compile(r"[A-Za-z0-9@+\-\[\]()=#$/\\.%:*]+")
 _WORD = re.compile(r"[A-Za-z]+")

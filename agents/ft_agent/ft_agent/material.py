@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from source_rows.rows import Row, layout_of, normal, parse_source, read_jsonl
+from reading.rows import Row, layout_of, normal, parse_source, read_jsonl
 
 from ft_agent.cards import Card, describe_source, hold_out
 from ft_agent.data import Context, Example, clean, kind, repair

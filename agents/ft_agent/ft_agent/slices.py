@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from source_rows.rows import Row
+from reading.rows import Row
 
 # Words of a question that are looked at. More separates wordings of one kind of question without telling a planner anything new.
 DEPTH = 6

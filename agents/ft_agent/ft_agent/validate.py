@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from source_rows.rows import bare_value, normal
+from reading.rows import bare_value, normal
 
 from ft_agent.config import ModelFacts, Schema, check, estimate_memory_mb, lora_parameters
 from ft_agent.data import Context, Dataset, Example, RecipeError

@@ -144,9 +144,19 @@ def the_hosts_files_are_absent(stage: Stage) -> None:
 
 @promise("isolation")
 def the_harness_cannot_be_imported(stage: Stage) -> None:
-    """Its graders are in it."""
-    result = python(stage.sandbox, "import harness")
-    expect(not result.ok and b"ModuleNotFoundError" in result.stderr, result)
+    """Its graders are in it. Installed beside torch it leaves an empty folder: a name, and nothing behind it."""
+    for name in ("grading", "bundled", "sandbox.execd"):
+        result = python(stage.sandbox, f"import harness.{name}")
+        expect(not result.ok and b"ModuleNotFoundError" in result.stderr, result)
+    look = """
+import importlib.metadata, importlib.util, os
+spec = importlib.util.find_spec("harness")
+folders = [] if spec is None else list(spec.submodule_search_locations or [spec.origin])
+records = [str(d.locate_file("")) for d in importlib.metadata.distributions(name="dojo-bench") if d.files]
+print([name for folder in folders for name in os.listdir(folder)] + records)
+"""
+    result = python(stage.sandbox, look)
+    expect(result.ok and result.stdout.strip() == b"[]", result)
 
 
 @promise("isolation")

@@ -14,11 +14,12 @@ from typing import Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from harness.project import project_root
 from harness.sandbox.images.pins import Pins, agree, pin_path, read_pins
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError, NotFoundError, SpecError
 
-FOLDER = Path(__file__).resolve().parents[3]
+FOLDER = project_root()
 INPUTS_LABEL = "org.dojo.inputs"
 # without manuals, but with every package's licence; and without this machine's name and name server, which mmdebstrap copies in
 DEBIAN_OPTIONS = (
@@ -130,7 +131,7 @@ def all_images(root: Path = FOLDER) -> tuple[Image, ...]:
     if not path.is_file():
         raise MissingError(
             "images are defined in the project's folder images/, which is not beside this package",
-            hint="run dojo from a checkout, or name a built image in DOJO_IMAGE_TASK and DOJO_IMAGE_GRADER",
+            hint="install dojo again, or name a built image in DOJO_IMAGE_TASK and DOJO_IMAGE_GRADER",
         )
     try:
         found = TypeAdapter(dict[str, Definition]).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -139,6 +140,7 @@ def all_images(root: Path = FOLDER) -> tuple[Image, ...]:
     return tuple(
         Image(name=name, variant=variant, definition=definition, root=root)
         for name, definition in found.items()
+        if all((root / part).exists() for part in definition.project)  # a wheel has no checkout to copy into one
         for variant in definition.variants
     )
 

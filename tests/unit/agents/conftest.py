@@ -5,6 +5,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 AGENTS = HERE.parents[2] / "agents"
-for path in (HERE, AGENTS / "ft_agent", AGENTS / "shared"):
+for path in (HERE, AGENTS / "ft_agent"):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
+# last, because every agent's folder is a name there
+if str(AGENTS) not in sys.path:
+    sys.path.append(str(AGENTS))

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from source_rows.layout import Layout, learn_layout
-from source_rows.rows import layout_of, learn_answer_form, learn_prompt_form, parse_source, read_jsonl
-from source_rows.rules import Rule
-from source_rows.wordings import Loop, Slot
+from reading.layout import Layout, learn_layout
+from reading.rows import layout_of, learn_answer_form, learn_prompt_form, parse_source, read_jsonl
+from reading.rules import Rule
+from reading.wordings import Loop, Slot
 
 from harness.assets.prepare import prepare_task
 from harness.assets.task_dir import Task, list_tasks

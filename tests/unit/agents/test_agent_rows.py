@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from source_rows.rows import (
+from reading.rows import (
     AnswerForm,
     bare_value,
     last_boxed,

@@ -17,6 +17,8 @@ from sources import boxed_sources
 from tiny_model import make_tiny_model
 from where import AGENTS
 
+from harness.assets.agent_dir import copy_agent, load_agent
+
 HARNESS_TOOL = AGENTS.parent / "harness" / "session"
 
 
@@ -39,6 +41,8 @@ def by_kind(path: Path) -> Mapping[str, tuple[str, float]]:
 def start(agent: Path, api: FakeApi, folder: Path, **params: Any) -> subprocess.Popen[str]:
     config = tomllib.loads((agent / "agent.toml").read_text())
     folder.mkdir(exist_ok=True)
+    copied = folder.parent / "as-in-a-run" / agent.name
+    copy_agent(load_agent(agent), copied)
     tool = folder.parent / "bin" / "dojo-tool"
     if not tool.exists():
         tool.parent.mkdir(exist_ok=True)
@@ -56,7 +60,7 @@ def start(agent: Path, api: FakeApi, folder: Path, **params: Any) -> subprocess.
         "TOKENIZERS_PARALLELISM": "false",
     }
     # inside a sandbox the agent is at /agent, its data at /data, the model at /models/base
-    argv = [part.replace("/agent/", f"{agent}/") for part in config["command"]]
+    argv = [part.replace("/agent/", f"{copied}/") for part in config["command"]]
     return subprocess.Popen(
         argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

@@ -7,7 +7,7 @@ from ft_agent.evidence import arithmetic, error_rates
 from ft_agent.forms import Forms, learn_forms, value_kind
 from ft_agent.plan import Operation
 from ft_agent.slices import name_slices
-from source_rows.rows import AnswerForm, PromptForm, Row, normal, parse_source, read_jsonl
+from reading.rows import AnswerForm, PromptForm, Row, normal, parse_source, read_jsonl
 from sources import SUFFIX, boxed_sources
 
 BOXED = Forms(PromptForm("", SUFFIX), AnswerForm("boxed"), frozenset({"integer"}))

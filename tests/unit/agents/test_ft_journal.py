@@ -57,7 +57,7 @@ def test_everything_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(AGENTS / "ft_agent")},
+        env={**os.environ, "PYTHONPATH": f"{AGENTS / 'ft_agent'}:{AGENTS}"},
     )
     assert process.stdout is not None
     acknowledged = 0

@@ -10,7 +10,7 @@ from ft_agent.timebook import TimeBook
 from ft_agent.train import TrainingFailed
 from ft_agent.validate import Catch, Machine, climb, data_problems, step_problems
 from ft_cases import a_plan
-from source_rows.rows import AnswerForm, PromptForm, normal
+from reading.rows import AnswerForm, PromptForm, normal
 
 FORMS = Forms(PromptForm(), AnswerForm("boxed"), frozenset({"integer"}))
 CONTEXT = Context(FORMS, 100)

@@ -90,7 +90,7 @@ print(load_grader(Path({str(exported)!r})).score({{"question": "?", "answer": "7
 
 
 def test_the_oracle_finds_its_task_and_every_source_on_the_agent_s_side(exported: Path) -> None:
-    code = "import json, dojo_tool, rows; print(json.dumps([dojo_tool.Client().task(), dojo_tool.__file__]))"
+    code = "import json, dojo_tool, reading.rows; print(json.dumps([dojo_tool.Client().task(), dojo_tool.__file__]))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=exported / "solution", env={}, check=False
     )

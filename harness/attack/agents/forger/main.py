@@ -8,7 +8,7 @@ import pickle
 import shutil
 from typing import Any
 
-import dojo_tool  # type: ignore[import-not-found]
+import dojo_tool
 import torch
 from safetensors.torch import load_file, save_file
 

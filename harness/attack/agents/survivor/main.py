@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-import dojo_tool  # type: ignore[import-not-found]
+import dojo_tool
 
 MARK = "dojo-attack-left-by-the-survivor"
 REWRITE = """

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-import dojo_tool  # type: ignore[import-not-found]
+import dojo_tool
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x1b]52;c;cm0=\x07\x1b[31m\u202egnp"
 MARKUP = "<script>alert(1)</script> <img src=x onerror=alert(1)> [click](javascript:alert(1))"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from source_rows.trees import FROM_0, FROM_1, KEY, LETTER, Path, children, look_up, names_of, nodes
+from reading.trees import FROM_0, FROM_1, KEY, LETTER, Path, children, look_up, names_of, nodes
 
 # A list's only value stands for the list.
 SOLE = ("@sole",)

@@ -1,14 +1,18 @@
-"""One adapter for so many seconds with TRL, on a model that stays loaded between trials."""
+"""One LoRA adapter for so many seconds with TRL, on a model that may stay loaded for the next."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# The rate rises over this share of the time and falls to this share of itself by the end.
+WARM_SHARE, LAST_SHARE = 0.05, 0.02
 
-def warm_model(path: str) -> tuple[Any, Any]:
-    """Load the base model and its tokenizer once."""
+
+def load_model(path: str) -> tuple[Any, Any]:
+    """Return the base model and its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -17,9 +21,28 @@ def warm_model(path: str) -> tuple[Any, Any]:
 
 
 def train_adapter(
-    model: Any, tokenizer: Any, data: list[tuple[str, str]], settings: dict[str, Any], *, seconds: float, seed: int, out: Path
+    model: Any,
+    tokenizer: Any,
+    pairs: Sequence[tuple[str, str]],
+    settings: dict[str, Any],
+    *,
+    seconds: float,
+    seed: int,
+    out: Path,
 ) -> Any:
-    """Train and save a LoRA adapter; the rate follows the clock down to nothing after ``seconds``. Returns the bare model."""
+    """Train an adapter on (prompt, answer) pairs, loss on answers only, save it in ``out`` and return the bare model.
+
+    The learning rate follows the clock, so it has decayed when the time is up, however fast the machine is.
+
+    Args:
+        model: the base model; the one returned takes its place.
+        tokenizer: its tokenizer.
+        pairs: what to train on.
+        settings: ``batch_size``, ``learning_rate``, ``max_length`` and ``rank``.
+        seconds: how long.
+        seed: of the order and the adapter's first weights.
+        out: the adapter's folder; the trainer's own lies beside it.
+    """
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -33,8 +56,11 @@ def train_adapter(
     def spent() -> float:
         return min(1.0, (time.monotonic() - begun) / seconds)
 
-    class Clock(TrainerCallback):
-        """Stops when the time is used up."""
+    class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]  # untyped where the libraries are not installed
+        """Says when training begins, and stops it when the time is used up."""
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            print(f"training begins, {seconds - (time.monotonic() - begun):.0f} s left", flush=True)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             control.should_training_stop = spent() >= 1.0
@@ -52,15 +78,15 @@ def train_adapter(
         use_cpu=not cuda,
         save_strategy="no",
         report_to="none",
-        logging_steps=20,
+        logging_steps=10,
         seed=seed,
         disable_tqdm=True,
     )
     messages = [
-        {"prompt": [{"role": "user", "content": p}], "completion": [{"role": "assistant", "content": a}]} for p, a in data
+        {"prompt": [{"role": "user", "content": p}], "completion": [{"role": "assistant", "content": a}]} for p, a in pairs
     ]
     rank = int(settings["rank"])
-    trainer = SFTTrainer(
+    trainer: Any = SFTTrainer(
         model=model,
         args=config,
         train_dataset=Dataset.from_list(messages),
@@ -70,10 +96,12 @@ def train_adapter(
     )
     optimizer = torch.optim.AdamW((p for p in trainer.model.parameters() if p.requires_grad), lr=config.learning_rate)
     trainer.optimizer = optimizer
-    trainer.lr_scheduler = LambdaLR(optimizer, lambda _: min(1.0, (spent() + 0.01) / 0.05) * (1.0 - 0.98 * spent()))
+    trainer.lr_scheduler = LambdaLR(
+        optimizer, lambda _: min(1.0, (spent() + 0.01) / WARM_SHARE) * (1.0 - (1.0 - LAST_SHARE) * spent())
+    )
     trainer.train()
     trainer.model.save_pretrained(str(out))
     bare = trainer.model.unload()
-    # the trainer lays its own forward over the model's; the next trial wants the model's own
+    # the trainer lays its own forward over the model's; the next adapter wants the model's own
     bare.__dict__.pop("forward", None)
     return bare

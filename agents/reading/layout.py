@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from source_rows.rules import Rule, learn_rule
-from source_rows.trees import look_up, nodes, unfold, written
-from source_rows.wordings import Slot, Wording, learn_wordings, render
+from reading.rules import Rule, learn_rule
+from reading.trees import look_up, nodes, unfold, written
+from reading.wordings import Slot, Wording, learn_wordings, render
 
 # Rows of more values (whole documents) are not looked through: the ways to try grow with their square.
 MOST_VALUES = 1000

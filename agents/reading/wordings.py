@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from source_rows.trees import Path, children, look_up, names_of, nodes, written
+from reading.trees import Path, children, look_up, names_of, nodes, written
 
 SEPARATORS = (" | ", ", ", "; ", " ", ",", "\n")
 

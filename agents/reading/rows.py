@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from source_rows.layout import Layout, learn_layout
+from reading.layout import Layout, learn_layout
 
 # Names that data sets use for the same thing, the most telling first.
 PROMPT_FIELDS = ("prompt", "problem", "question", "query", "instruction", "input", "text")
