@@ -32,7 +32,6 @@ class TaskRef(Spec):
     profile: str
     digest: str
     data_digest: str
-    path: str | None = Field(None, description="the directory, where the task was named by one")
 
 
 class BaseModelRef(Spec):
