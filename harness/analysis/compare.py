@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -10,12 +10,15 @@ from typing import Literal
 from pydantic import Field
 
 from harness.analysis import stats
+from harness.analysis.counted import counted_measurements
 from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
-from harness.analysis.measurement import LeftOut, Measurement, Measurements, measurements_from, require_same_items
+from harness.analysis.headings import measured_by
+from harness.analysis.measurement import LeftOut, Measurement, Measurements, require_same_items
 from harness.analysis.plan import Components, components_of, runs_needed
 from harness.analysis.tables import difference_of
 from harness.spec.base import Spec
 from harness.spec.errors import NotFoundError, UsageError
+from harness.spec.measured import Measured, measured_together
 from harness.spec.result import RunResult
 
 Judgement = Literal["better", "worse", "not_distinguishable"]
@@ -26,7 +29,7 @@ OVER_TASKS = "all tasks"
 _TIE = 1e-9
 
 
-class ComparisonRow(Spec):
+class ComparisonRow(Measured):
     """A minus B on one task, or the mean over tasks."""
 
     task: str
@@ -62,6 +65,11 @@ class Comparison(Spec):
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def shown(self) -> tuple[ComparisonRow, ...]:
+        """The rows by task, and the one over tasks where there are several."""
+        return self.rows if self.overall in self.rows else (*self.rows, self.overall)
+
 
 @dataclass(frozen=True)
 class _Pair:
@@ -89,7 +97,14 @@ class _Found:
     warnings: list[str]
 
 
-def compare(results: Iterable[RunResult], a: str, b: str, task: str | None = None, mix: bool = False) -> Comparison:
+def compare(
+    results: Iterable[RunResult],
+    a: str,
+    b: str,
+    task: str | None = None,
+    mix: bool = False,
+    excluded: Mapping[str, str] | None = None,
+) -> Comparison:
     """Compare agent ``a`` with agent ``b`` on every task on which both were measured in one setting.
 
     Args:
@@ -98,22 +113,30 @@ def compare(results: Iterable[RunResult], a: str, b: str, task: str | None = Non
         b: the other agent.
         task: a task id or glob; all tasks when None.
         mix: compare runs of different settings (budget, image, base model, backbone, profile, digests) too, with a warning.
+        excluded: run id → why it is left out although it is a measurement.
 
     Raises:
         NotFoundError: no such agent or task was measured.
         UsageError: the agents are the same, were scored on different items, or share no task in one setting.
     """
-    measured = measurements_from(results)
+    measured = counted_measurements(results, excluded)
     return _judge_together([_find_pairs(measured, a, b, task, mix)], measured)[0]
 
 
-def compare_all(results: Iterable[RunResult], task: str | None = None) -> tuple[list[Comparison], list[str]]:
+def compare_all(
+    results: Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None
+) -> tuple[list[Comparison], list[str]]:
     """Compare every agent with every other, for a page that shows them all: p values are adjusted over all rows of all pairs.
+
+    Args:
+        results: finished runs.
+        task: a task id or glob; all tasks when None.
+        excluded: run id → why it is left out although it is a measurement.
 
     Returns:
         The comparisons, the leading agent first in each, and a sentence for each pair that cannot be compared.
     """
-    measured = measurements_from(results)
+    measured = counted_measurements(results, excluded)
     means: dict[str, list[float]] = {}
     for m in measured.measurements:
         means.setdefault(m.agent, []).append(m.primary)
@@ -247,6 +270,7 @@ def _task_row(pair: _Pair, p_adjusted: float, level: float) -> ComparisonRow:
         p_adjusted,
         level,
         runs_needed([pair.components], value, level) if pair.components else None,
+        what=measured_by([*pair.runs_a, *pair.runs_b]),
         single=pair.single,
         win=win,
         tie=len(pair.runs_a[0].item_values) - win - loss,
@@ -281,6 +305,7 @@ def _overall(pairs: Sequence[_Pair], rows: Sequence[ComparisonRow]) -> Compariso
         float(estimate.p_value()),
         stats.ALPHA,
         needed,
+        what=measured_together(rows),
         single=single,
         win=sum(row.win for row in rows),
         tie=sum(row.tie for row in rows),
@@ -299,6 +324,7 @@ def _row(
     level: float,
     needed: int | None,
     *,
+    what: Measured,
     single: bool,
     win: int,
     tie: int,
@@ -314,6 +340,7 @@ def _row(
     smallest = float(estimate.half_width(level))
     verdict, reason = judge(value, adjusted_low, adjusted_high, smallest, needed, single)
     return ComparisonRow(
+        **what.model_dump(),
         task=task,
         difference=value,
         ci_low=low,

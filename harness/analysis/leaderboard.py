@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import Field
 
 from harness.analysis import stats
+from harness.analysis.counted import counted_measurements
 from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
-from harness.analysis.measurement import LeftOut, Measurement, Measurements, measurements_from
+from harness.analysis.headings import Heading, differs_from, measured_by, measured_in
+from harness.analysis.measurement import LeftOut, Measurement, Measurements
 from harness.analysis.references import normalised_score
 from harness.analysis.tables import score_of
 from harness.spec.base import Spec
+from harness.spec.measured import Measured
 from harness.spec.result import RunResult
 
 OVER_TASKS = "all tasks"
 SINGLE_RUN = "this model: one run says nothing about run-to-run variance"
 
 
-class LeaderboardRow(Spec):
+class LeaderboardRow(Measured):
     """One agent on one task (or over all tasks) in one setting."""
 
     task: str
@@ -35,9 +39,10 @@ class LeaderboardRow(Spec):
     label: str = Field("", description="what the interval describes, where it is not the agent")
     normalised: float | None = Field(None, description="(score − base)/(reference − base), where the task gives a reference")
     setting: str = Field("", description="in what the setting differs from the newest one on the task")
+    differs: str = Field("", description="the same with the values; runs of another setting stand in a table of their own")
 
 
-class ReferenceLine(Spec):
+class ReferenceLine(Measured):
     """A yardstick on the task's hidden items: no agent, no runs."""
 
     name: str
@@ -45,6 +50,7 @@ class ReferenceLine(Spec):
     ci_low: float
     ci_high: float
     setting: str = ""
+    differs: str = ""
 
 
 class Leaderboard(Spec):
@@ -56,19 +62,40 @@ class Leaderboard(Spec):
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def tables(self) -> list[Table]:
+        """Return the rows as they stand in tables: one for each task and setting, and last the one over all tasks."""
+        rows: dict[Heading, list[LeaderboardRow]] = {}
+        lines: dict[Heading, list[ReferenceLine]] = {}
+        for row in (*self.rows, *self.overall):
+            rows.setdefault(_heading(row, row.task), []).append(row)
+        for task, found in self.references.items():
+            for line in found:
+                lines.setdefault(_heading(line, task), []).append(line)
+        return [Table(heading, tuple(found), tuple(lines.get(heading, ()))) for heading, found in rows.items()]
 
-def leaderboard(results: Iterable[RunResult], task: str | None = None) -> Leaderboard:
+
+@dataclass(frozen=True)
+class Table:
+    """Runs of one setting on one task (or over all tasks), under what was measured, with the task's yardsticks."""
+
+    heading: Heading
+    rows: tuple[LeaderboardRow, ...]
+    lines: tuple[ReferenceLine, ...]
+
+
+def leaderboard(results: Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None) -> Leaderboard:
     """Rank the agents of ``results``.
 
     Args:
-        results: finished runs, of any batches; those that are no measurement are left out and counted.
+        results: finished runs, of any batches; those that are no measurement and quick looks are left out and counted.
         task: a task id or glob; all tasks when None.
+        excluded: run id → why it is left out although it is a measurement.
 
     Raises:
         NotFoundError: no measured task matches ``task``.
         UsageError: runs of one task and data digest were scored on different items.
     """
-    measured = measurements_from(results)
+    measured = counted_measurements(results, excluded)
     warnings = list(measured.warnings)
     rows: list[LeaderboardRow] = []
     references: dict[str, tuple[ReferenceLine, ...]] = {}
@@ -80,9 +107,9 @@ def leaderboard(results: Iterable[RunResult], task: str | None = None) -> Leader
             fields = sorted({f for g in groups for f in g.differs})
             warnings.append(f"{name}: runs of {len(groups)} settings are shown apart; they differ in {', '.join(fields)}")
         for group in groups:
-            rows += _rows(group, measured)
+            rows += _rows(group, groups[0], measured)
             warnings += filter(None, (repeated_seeds(agent, runs) for agent, runs in group.agents.items()))
-        references[name] = tuple(line for group in groups for line in _reference_lines(group))
+        references[name] = tuple(line for group in groups for line in _reference_lines(group, groups[0]))
     if any(row.flagged for row in rows):
         warnings.append("runs in which cheating was found count as the base model's score")
     chosen = set(references)
@@ -95,9 +122,10 @@ def leaderboard(results: Iterable[RunResult], task: str | None = None) -> Leader
     )
 
 
-def _rows(group: Group, measured: Measurements) -> list[LeaderboardRow]:
+def _rows(group: Group, newest: Group, measured: Measurements) -> list[LeaderboardRow]:
     estimates = {agent: score_of(runs) for agent, runs in group.agents.items()}
-    return _ranked(group.task, estimates, group.agents, measured, setting=_setting(group), group=group)
+    differs = differs_from(group.setting, newest.setting)
+    return _ranked(group.task, estimates, group.agents, measured, differs=differs, group=group)
 
 
 def _overall(groups: Sequence[Group], measured: Measurements) -> list[LeaderboardRow]:
@@ -115,21 +143,23 @@ def _ranked(
     runs: dict[str, list[Measurement]],
     measured: Measurements,
     *,
-    setting: str = "",
+    differs: str = "",
     group: Group | None = None,
     single: set[str] | None = None,
 ) -> list[LeaderboardRow]:
     single = {a for a in estimates if len(runs[a]) < 2} if single is None else single
     agents = sorted(estimates, key=lambda a: (-float(estimates[a].value), a))
     intervals = [(-math.inf, math.inf) if a in single else _bounds(estimates[a]) for a in agents]
+    what = measured_by(m for found in runs.values() for m in found).model_dump()
     rows = []
     for agent, ranks in zip(agents, stats.rank_ranges(intervals), strict=True):
         value = float(estimates[agent].value)
-        low, high = _bounds(estimates[agent])
+        low, high = _interval(estimates[agent], runs[agent])
         name = runs[agent][0].agent
         left = [out for out in measured.left_out if out.agent == name and (group is None or out.task == task)]
         rows.append(
             LeaderboardRow(
+                **what,
                 task=task,
                 agent=agent,
                 runs=len(runs[agent]),
@@ -142,10 +172,16 @@ def _ranked(
                 left_out=len(left),
                 label=SINGLE_RUN if agent in single else "",
                 normalised=normalised_score(value, runs[agent][0].references) if group else None,
-                setting=setting,
+                setting=_setting(group) if group else "",
+                differs=differs,
             )
         )
     return rows
+
+
+def _interval(estimate: stats.Estimate, runs: Sequence[Measurement]) -> tuple[float, float]:
+    """Return a row's interval. A single run's is the one recorded with its grade, which `dojo status` and `show` print too."""
+    return (runs[0].ci_low, runs[0].ci_high) if len(runs) == 1 else _bounds(estimate)
 
 
 def _bounds(estimate: stats.Estimate) -> tuple[float, float]:
@@ -154,14 +190,27 @@ def _bounds(estimate: stats.Estimate) -> tuple[float, float]:
     return max(0.0, float(low)), min(1.0, float(high))
 
 
+def _heading(row: LeaderboardRow | ReferenceLine, task: str) -> Heading:
+    return Heading(row.heading(task), f"other {row.differs}" if row.differs else "")
+
+
 def _setting(group: Group) -> str:
     return f"other {', '.join(group.differs)}" if group.differs else ""
 
 
-def _reference_lines(group: Group) -> list[ReferenceLine]:
+def _reference_lines(group: Group, newest_group: Group) -> list[ReferenceLine]:
     """Take the yardsticks of the group's newest run: they belong to the data and the base model, not to a run."""
     newest = max(group.runs, key=lambda m: m.created)
+    what, differs = measured_in(group.setting, newest.metric).model_dump(), differs_from(group.setting, newest_group.setting)
     return [
-        ReferenceLine(name=r.name, score=r.scores.primary.value, ci_low=r.ci_low, ci_high=r.ci_high, setting=_setting(group))
+        ReferenceLine(
+            **what,
+            name=r.name,
+            score=r.scores.primary.value,
+            ci_low=r.ci_low,
+            ci_high=r.ci_high,
+            setting=_setting(group),
+            differs=differs,
+        )
         for r in newest.references
     ]

@@ -58,6 +58,8 @@ class Measurement(Spec):
     setting: Setting
     primary: float
     metric: str
+    ci_low: float = Field(0.0, description="recorded interval of this one run's score, see `harness.grading.scores.interval`")
+    ci_high: float = 1.0
     item_values: dict[str, float] = Field(description="item id → score or jackknife pseudo-value")
     item_subsets: dict[str, str] = Field(description="item id → sub-set")
     items_digest: str = Field(description="of the item ids, to name an item set in messages")
@@ -144,6 +146,8 @@ def _measure(result: RunResult, known_subsets: Mapping[str, str]) -> tuple[Measu
         setting=setting_of(spec),
         primary=primary.value,
         metric=primary.name,
+        ci_low=scored.ci_low,
+        ci_high=scored.ci_high,
         item_values=values,
         item_subsets=subsets,
         items_digest=_digest(*sorted(values)),

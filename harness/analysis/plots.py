@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.compare import Comparison, ComparisonRow, compare_all
-from harness.analysis.leaderboard import Leaderboard, LeaderboardRow, ReferenceLine, leaderboard
+from harness.analysis.headings import Heading, run_headings
+from harness.analysis.leaderboard import Leaderboard, leaderboard
 from harness.extras import require
 from harness.spec.event import Evaluated, Event
 from harness.spec.outcome import Cause
@@ -22,16 +24,26 @@ GREY = "#777777"
 _SERIES = [(BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"), (BLACK, "X")]
 _VERDICT = {"better": (BLUE, "^"), "worse": (VERMILION, "v"), "not_distinguishable": (GREY, "o")}
 _INCHES_A_ROW = 0.34
+# What a title needs, and how it is broken: task, profile and model on the first line; so many characters fit above a panel.
+_INCHES_A_PANEL = 1.2
+_TITLE = 3
+_COLUMNS = 70
 _DPI = 150
 
 
-def write_plots(results: Sequence[RunResult], folder: Path, events: Callable[[str], Iterable[Event]] | None = None) -> list[Path]:
+def write_plots(
+    results: Sequence[RunResult],
+    folder: Path,
+    events: Callable[[str], Iterable[Event]] | None = None,
+    excluded: Mapping[str, str] | None = None,
+) -> list[Path]:
     """Write every plot that the results allow, each as PNG and SVG, and return the files.
 
     Args:
         results: finished runs.
         folder: where to write; made if it is not there.
         events: run id → the run's events; without it the dev scores over time are not drawn.
+        excluded: run id → why it is not compared although it is a measurement.
 
     Raises:
         MissingError: matplotlib is not installed.
@@ -39,14 +51,14 @@ def write_plots(results: Sequence[RunResult], folder: Path, events: Callable[[st
     require("matplotlib")
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    board = leaderboard(results)
+    board = leaderboard(results, excluded=excluded)
     if board.rows:
         files += _save(plot_leaderboard(board), folder / "leaderboard")
     if events is not None:
         histories = {r.spec.id: dev_history(events(r.spec.id)) for r in results}
         if any(histories.values()):
-            files += _save(plot_dev_scores(results, histories), folder / "dev-scores")
-    for comparison in compare_all(results)[0]:
+            files += _save(plot_dev_scores(results, histories, excluded), folder / "dev-scores")
+    for comparison in compare_all(results, excluded=excluded)[0]:
         files += _save(plot_comparison(comparison), folder / f"compare-{comparison.a}-{comparison.b}")
     return files
 
@@ -59,41 +71,45 @@ def dev_history(events: Iterable[Event]) -> list[tuple[float, float]]:
 
 
 def plot_leaderboard(board: Leaderboard) -> Figure:
-    """Draw a panel a task: agents with 95 % intervals (hollow: one run), yardsticks in grey below them."""
-    panels: list[tuple[str, Sequence[LeaderboardRow], Sequence[ReferenceLine]]] = []
-    for task in dict.fromkeys(row.task for row in board.rows):
-        panels.append((task, [row for row in board.rows if row.task == task], board.references.get(task, ())))
-    if board.overall:
-        panels.append((board.overall[0].task, board.overall, ()))
-    figure, axes = _panels([len(rows) + len(lines) for _, rows, lines in panels])
-    for axis, (task, rows, lines) in zip(axes, panels, strict=True):
+    """Draw a panel for each task and setting: agents with 95 % intervals (hollow: one run), yardsticks in grey below them."""
+    tables = board.tables()
+    figure, axes = _panels([len(table.rows) + len(table.lines) for table in tables])
+    for axis, table in zip(axes, tables, strict=True):
         names = []
-        for place, row in enumerate(rows):
+        for place, row in enumerate(table.rows):
             _interval(axis, place, row.score, row.ci_low, row.ci_high, BLUE, "o", hollow=bool(row.label))
             runs = "1 run: this model" if row.runs == 1 else f"{row.runs} runs" + (", single on a task" if row.label else "")
-            names.append(f"{row.agent} ({'; '.join(filter(None, (runs, row.setting)))})")
-        for place, line in enumerate(lines, start=len(rows)):
+            names.append(f"{row.agent} ({runs})")
+        for place, line in enumerate(table.lines, start=len(table.rows)):
             _interval(axis, place, line.score, line.ci_low, line.ci_high, GREY, "D")
             axis.axvline(line.score, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
-            names.append(f"{line.name.replace('_', ' ')} ({'; '.join(filter(None, ('yardstick', line.setting)))})")
-        _rows_axis(axis, names, task)
+            names.append(f"{line.name.replace('_', ' ')} (yardstick)")
+        _rows_axis(axis, names, table.heading)
         axis.set_xlim(-0.02, 1.02)
     axes[-1].set_xlabel("score on the hidden split, with 95 % interval")
     return figure
 
 
-def plot_dev_scores(results: Sequence[RunResult], histories: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Draw a panel a task: each run's dev scores over its clock, and its hidden score at its end (hollow), where it counts."""
-    tasks = sorted({r.spec.task.id for r in results if histories[r.spec.id]})
+def plot_dev_scores(
+    results: Sequence[RunResult],
+    histories: Mapping[str, Sequence[tuple[float, float]]],
+    excluded: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw a panel for each task and setting: each run's dev scores over its clock.
+
+    A run's hidden score stands at its end (hollow), where it counts.
+    """
+    headings = run_headings(results, excluded, with_task=True)
+    panels: dict[Heading, list[RunResult]] = {}
+    for r in sorted((r for r in results if histories[r.spec.id]), key=lambda r: r.spec.task.id):
+        panels.setdefault(headings[r.spec.id], []).append(r)
     agents = sorted({r.spec.agent.name for r in results if histories[r.spec.id]})
     style = {agent: _SERIES[number % len(_SERIES)] for number, agent in enumerate(agents)}
-    figure, axes = _panels([8] * len(tasks))
-    for axis, task in zip(axes, tasks, strict=True):
+    figure, axes = _panels([8] * len(panels))
+    for axis, (heading, shown) in zip(axes, panels.items(), strict=True):
         named: set[str] = set()
-        for result in results:
+        for result in shown:
             points = histories[result.spec.id]
-            if result.spec.task.id != task or not points:
-                continue
             agent = result.spec.agent.name
             colour, marker = style[agent]
             minutes, scores = zip(*points, strict=True)
@@ -104,7 +120,7 @@ def plot_dev_scores(results: Sequence[RunResult], histories: Mapping[str, Sequen
                 axis.plot([minutes[-1], end], [scores[-1], hidden], color=colour, linewidth=0.8, linestyle=":")
                 axis.plot([end], [hidden], color=colour, marker=marker, markersize=7, markerfacecolor="white", linestyle="none")
             named.add(agent)
-        axis.set_title(task, loc="left", fontsize=10, parse_math=False)
+        _title(axis, heading)
         axis.set_ylabel("score")
         axis.set_ylim(-0.02, 1.02)
         axis.set_xlim(left=0)
@@ -115,25 +131,32 @@ def plot_dev_scores(results: Sequence[RunResult], histories: Mapping[str, Sequen
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """Draw a forest plot: a row a task and one over the tasks, with win/tie/loss by item at the right.
+    """Draw a forest plot, a panel for each thing measured: a row a task and one over the tasks.
 
-    Thick: 95 % interval of the row alone; thin: adjusted for the rows shown together, which the verdict looks at.
+    Thick: 95 % interval of the row alone; thin: adjusted for the rows shown together, which the verdict looks at. At the right
+    win/tie/loss by item.
     """
-    rows = list(comparison.rows)
-    if comparison.overall not in rows:
-        rows.append(comparison.overall)
-    figure, (axis,) = _panels([len(rows)])
+    panels: dict[Heading, list[ComparisonRow]] = {}
+    for row in comparison.shown:
+        panels.setdefault(Heading(row.heading(f"{comparison.a} against {comparison.b}")), []).append(row)
+    figure, axes = _panels([len(rows) for rows in panels.values()])
+    widest = max(max(abs(row.ci_adjusted_low), abs(row.ci_adjusted_high)) for row in comparison.shown)
+    for axis, (heading, rows) in zip(axes, panels.items(), strict=True):
+        _forest(axis, heading, rows)
+        axis.set_xlim(-1.1 * widest, 1.1 * widest)
+    label = f"score of {comparison.a} minus {comparison.b}: 95 % interval (thick), adjusted (thin)"
+    axes[-1].set_xlabel(label, parse_math=False)
+    return figure
+
+
+def _forest(axis: Any, heading: Heading, rows: Sequence[ComparisonRow]) -> None:
     for place, row in enumerate(rows):
         colour, marker = _VERDICT[row.verdict]
         axis.plot([row.ci_adjusted_low, row.ci_adjusted_high], [place, place], color=colour, linewidth=0.9)
         _interval(axis, place, row.difference, row.ci_low, row.ci_high, colour, marker, hollow=bool(row.label))
         axis.annotate(_beside(row), (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axis.axvline(0, color=BLACK, linewidth=0.8)
-    _rows_axis(axis, [f"{row.task} ({row.runs_a}+{row.runs_b} runs)" for row in rows], f"{comparison.a} against {comparison.b}")
-    widest = max(max(abs(row.ci_adjusted_low), abs(row.ci_adjusted_high)) for row in rows)
-    axis.set_xlim(-1.1 * widest, 1.1 * widest)
-    axis.set_xlabel(f"score of {comparison.a} minus {comparison.b}: 95 % interval (thick), adjusted (thin)", parse_math=False)
-    return figure
+    _rows_axis(axis, [f"{row.task} ({row.runs_a}+{row.runs_b} runs)" for row in rows], heading)
 
 
 def _beside(row: ComparisonRow) -> str:
@@ -145,7 +168,7 @@ def _panels(heights: Sequence[int]) -> tuple[Figure, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    inches = sum(h * _INCHES_A_ROW + 0.75 for h in heights) + 0.4
+    inches = sum(h * _INCHES_A_ROW + _INCHES_A_PANEL for h in heights) + 0.4
     figure = Figure(figsize=(8.5, inches), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": [h + 0.6 for h in heights]})
@@ -160,14 +183,22 @@ def _interval(
     axis.plot([value], [place], color=colour, marker=marker, markersize=7, markerfacecolor=face, linestyle="none")
 
 
-def _rows_axis(axis: Any, names: Sequence[str], title: str) -> None:
+def _rows_axis(axis: Any, names: Sequence[str], heading: Heading) -> None:
     axis.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-    axis.set_title(title, loc="left", fontsize=10, parse_math=False)
+    _title(axis, heading)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
     axis.tick_params(axis="y", length=0)
+
+
+def _title(axis: Any, heading: Heading) -> None:
+    """Write what was measured above a panel: first what and with which data and model, below it the rest, then the difference."""
+    words = heading.title.split(" · ")
+    lines = [" · ".join(words[:_TITLE]), " · ".join(words[_TITLE:])]
+    lines += [heading.note] if heading.note else []
+    axis.set_title("\n".join(fill(line, _COLUMNS) for line in lines), loc="left", fontsize=10, parse_math=False)
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis.compare import Comparison, compare_all
-from harness.analysis.leaderboard import Leaderboard, LeaderboardRow, ReferenceLine, leaderboard
+from harness.analysis.headings import Heading, run_headings
+from harness.analysis.leaderboard import Leaderboard, Table, leaderboard
+from harness.spec.measured import measured, measured_together
 from harness.spec.result import RunResult
 
 # What Markdown or HTML would take as its own; text from agents (outcome messages) must stay text.
@@ -20,6 +22,7 @@ def markdown_report(
     folders: Mapping[str, str] | None = None,
     plots: Sequence[str] = (),
     unfinished: Sequence[str] = (),
+    excluded: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page.
 
@@ -29,9 +32,10 @@ def markdown_report(
         folders: run id → link to the run's folder, relative to where the page will lie.
         plots: links to pictures, relative to where the page will lie.
         unfinished: a line for each run that has not ended.
+        excluded: run id → why it is not compared although it is a measurement.
     """
-    board = leaderboard(results)
-    comparisons, refused = compare_all(results)
+    board = leaderboard(results, excluded=excluded)
+    comparisons, refused = compare_all(results, excluded=excluded)
     parts = [f"# {_text(title)}", _summary(results, board)]
     parts += ["Not ended yet:\n\n" + _bullets(unfinished)] if unfinished else []
     parts += ["## Leaderboard", *_boards(board)]
@@ -39,7 +43,7 @@ def markdown_report(
         parts += ["## Comparisons", *_comparisons(comparisons, refused)]
     warnings = dict.fromkeys((*board.warnings, *(w for c in comparisons for w in c.warnings)))
     parts += ["## Warnings", _bullets(warnings)] if warnings else []
-    parts += ["## Runs", _runs(results, folders or {}), "## Timelines", _timelines(results)]
+    parts += ["## Runs", *_runs(results, folders or {}, excluded or {}), "## Timelines", _timelines(results)]
     parts += ["## Plots", *(f"![{_text(link)}](<{link}>)" for link in plots)] if plots else []
     return "\n\n".join(parts) + "\n"
 
@@ -48,6 +52,7 @@ def _summary(results: Sequence[RunResult], board: Leaderboard) -> str:
     agents = sorted({r.spec.agent.name for r in results})
     tasks = sorted({r.spec.task.id for r in results})
     text = f"{len(results)} runs of {_text(', '.join(agents))} on {_text(', '.join(tasks))}"
+    text += f" ({_text(measured_together(measured(r.spec) for r in results).heading())})" if results else ""
     left = [f"{_text(out.run)} ({_text(out.agent)}, {_text(out.task)}): {_text(out.reason)}" for out in board.left_out]
     if not left:
         return f"{text}; all count."
@@ -57,32 +62,32 @@ def _summary(results: Sequence[RunResult], board: Leaderboard) -> str:
 def _boards(board: Leaderboard) -> list[str]:
     if not board.rows:
         return ["No run has been measured."]
-    parts = []
-    for task in dict.fromkeys(row.task for row in board.rows):
-        parts.append(_board(task, [row for row in board.rows if row.task == task], board.references.get(task, ())))
-    if board.overall:
-        parts.append(_board(board.overall[0].task, board.overall, ()))
-    return parts
+    return [_board(table) for table in board.tables()]
 
 
-def _board(task: str, rows: Sequence[LeaderboardRow], lines: Sequence[ReferenceLine]) -> str:
+def _board(table: Table) -> str:
     cells: list[tuple[object, ...]] = []
-    for row in rows:
+    for row in table.rows:
         rank = f"{row.rank_low}–{row.rank_high}" if row.rank_low != row.rank_high else row.rank_low
-        notes = [row.label, row.setting, f"{row.flagged} cheating" if row.flagged else ""]
+        notes = [row.label, f"{row.flagged} cheating" if row.flagged else ""]
         notes += [f"normalised {row.normalised:.2f}" if row.normalised is not None else ""]
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
         cells.append((rank, row.agent, row.runs, f"{row.score:.3f}", interval, "; ".join(filter(None, notes))))
-    for line in lines:
-        cells.append(("", f"({line.name})", "", f"{line.score:.3f}", f"{line.ci_low:.3f} to {line.ci_high:.3f}", line.setting))
-    return f"### {_text(task)}\n\n" + _table(("rank", "agent", "runs", "score", "95 %", "note"), cells)
+    for line in table.lines:
+        cells.append(("", f"({line.name})", "", f"{line.score:.3f}", f"{line.ci_low:.3f} to {line.ci_high:.3f}", ""))
+    return _headed(table.heading) + _table(("rank", "agent", "runs", "score", "95 %", "note"), cells)
+
+
+def _headed(heading: Heading) -> str:
+    note = f"{_text(heading.note)}\n\n" if heading.note else ""
+    return f"### {_text(heading.title)}\n\n{note}"
 
 
 def _comparisons(comparisons: Sequence[Comparison], refused: Sequence[str]) -> list[str]:
-    cells = []
+    tables: dict[Heading, list[tuple[object, ...]]] = {}
     for found in comparisons:
-        for row in found.rows if found.overall in found.rows else (*found.rows, found.overall):
-            cells.append(
+        for row in found.shown:
+            tables.setdefault(Heading(row.heading()), []).append(
                 (
                     f"{found.a} against {found.b}",
                     row.task,
@@ -94,21 +99,23 @@ def _comparisons(comparisons: Sequence[Comparison], refused: Sequence[str]) -> l
                 )
             )
     columns = ("agents", "task", "difference (95 %)", "p adjusted", "win/tie/loss", "runs", "verdict about the first")
-    parts = [_table(columns, cells)] if cells else []
+    parts = [_headed(heading) + _table(columns, cells) for heading, cells in tables.items()]
     return [*parts, _bullets(refused)] if refused else parts
 
 
-def _runs(results: Sequence[RunResult], folders: Mapping[str, str]) -> str:
-    cells = []
+def _runs(results: Sequence[RunResult], folders: Mapping[str, str], excluded: Mapping[str, str]) -> list[str]:
+    """Make a table for each thing that was measured."""
+    tables: dict[Heading, list[tuple[object, ...]]] = {}
+    headings = run_headings(results, excluded)
     for r in results:
         folder = folders.get(r.spec.id)
         hidden = f"{r.grade.scores.primary.value:.3f}" if r.grade else "–"
         dev = f"{r.best_dev:.3f}" if r.best_dev is not None else "–"
         outcome = r.outcome.cause.value + (f": {r.outcome.message}" if r.outcome.message else "")
         figures = (hidden, dev, r.evaluations, r.submissions, _minutes(r.usage.wall))
-        cells.append(
-            (r.spec.id, r.spec.agent.name, r.spec.task.id, r.spec.seed, outcome, *figures, _Link(folder) if folder else "")
-        )
+        link = _Link(folder) if folder else ""
+        row = (r.spec.id, r.spec.agent.name, r.spec.task.id, r.spec.seed, outcome, *figures, link)
+        tables.setdefault(headings[r.spec.id], []).append(row)
     columns = (
         "run",
         "agent",
@@ -122,7 +129,7 @@ def _runs(results: Sequence[RunResult], folders: Mapping[str, str]) -> str:
         "agent's time",
         "folder",
     )
-    return _table(columns, cells)
+    return [_headed(heading) + _table(columns, cells) for heading, cells in tables.items()]
 
 
 def _timelines(results: Sequence[RunResult]) -> str:

@@ -8,8 +8,12 @@ import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import agents, batches, tasks
+from harness.cli.headings import tables, wrapped
+from harness.cli.leaderboard import left_out
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
+
+_COLUMNS = ("task", "difference>", "95 %", "p>", "win/tie/loss>", "runs>", "verdict")
 
 
 @click.command("compare", cls=Command)
@@ -31,21 +35,23 @@ def _render(data: Any, output: Output) -> None:
     rows = list(data["rows"])
     if data["overall"] not in rows:
         rows.append(data["overall"])
-    cells = [
-        (
-            row["task"],
-            f"{row['difference']:+.3f}",
-            f"{row['ci_low']:+.3f} to {row['ci_high']:+.3f}",
-            f"{row['p_adjusted']:.3g}",
-            f"{row['win']}/{row['tie']}/{row['loss']}",
-            f"{row['runs_a']}+{row['runs_b']}",
-            row["verdict"].replace("_", " "),
-        )
-        for row in rows
-    ]
-    columns = ("task", "difference>", "95 %", "p>", "win/tie/loss>", "runs>", "verdict")
-    output.table(columns, cells, title=f"{one_line(data['a'])} against {one_line(data['b'])}")
+    for title, found in tables([row | {"agents": f"{data['a']} against {data['b']}"} for row in rows], ["agents"]).items():
+        output.table(_COLUMNS, [_cells(row) for row in found], title=title)
     for row in rows:
-        output.line(f"{row['task']}: {row['verdict'].replace('_', ' ')}: {one_line(row['reason'])}")
+        reason = one_line(f"{row['task']}: {row['verdict'].replace('_', ' ')}: {row['reason']}")
+        output.line(wrapped(reason, " "))
+    left_out(data, output)
     for warning in data["warnings"]:
         output.say(f"warning: {one_line(warning)}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        row["task"],
+        f"{row['difference']:+.3f}",
+        f"{row['ci_low']:+.3f} to {row['ci_high']:+.3f}",
+        f"{row['p_adjusted']:.3g}",
+        f"{row['win']}/{row['tie']}/{row['loss']}",
+        f"{row['runs_a']}+{row['runs_b']}",
+        row["verdict"].replace("_", " "),
+    )

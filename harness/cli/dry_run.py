@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness.cli.humanise import count, duration
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
+from harness.spec.measured import quick_look
 
 if TYPE_CHECKING:
     from harness.executor.planner import BatchPlan
@@ -26,6 +27,9 @@ def planned(plan: BatchPlan) -> dict[str, Any]:
             "score": None,
             "base_model": run.base_model.name,
             "budget": run.budget,
+            "sandbox": run.sandbox,
+            "dojo_version": run.versions.get("dojo", ""),
+            "limit": run.limit,
             "limits": run.limits,
         }
         for run in plan.runs
@@ -40,7 +44,10 @@ def render(data: Any, output: Output) -> None:
         budget = run["budget"]
         what = [run["agent"], run["task"], run["profile"], run["seed"], run["base_model"]]
         rows.append([*what, duration(budget["wall"]), budget["evaluations"]])
-    output.table(("agent", "task", "profile", "seed>", "base model", "time>", "evals>"), rows, title="would run")
+    first = data["runs"][0]
+    mark = quick_look(first["limit"])
+    title = " · ".join(filter(None, ("would run", mark, first["sandbox"], f"dojo {first['dojo_version']}")))
+    output.table(("agent", "task", "profile", "seed>", "base model", "time>", "evals>"), rows, title=title)
     power = data["power"]
     for row in [*power["rows"], *([power["overall"]] if power["overall"] else [])]:
         output.line(f"{row['task']}: {could_show(row)} ({one_line(row['basis'])})")

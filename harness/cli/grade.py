@@ -8,6 +8,7 @@ import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import runs
+from harness.cli.headings import facts_of, heading
 from harness.cli.humanise import interval, score
 from harness.cli.output import Output, plain
 
@@ -21,7 +22,13 @@ def grade(invocation: Invocation, run: str, again: bool) -> None:
     dojo = invocation.dojo()
     record = plain(dojo.grade(run, again=again))
     record["graders"] = [{key: record[key] for key in ("number", "time", "verdict_sha256", "seconds", "settings")}]
-    invocation.output.result(record, render)
+    row = plain(dojo.status(run).runs[0])
+    invocation.output.result({**record, "task": row["task"], "limit": row["limit"], **facts_of(row)}, _render)
+
+
+def _render(data: Any, output: Output) -> None:
+    output.line(heading(data, data["task"]))
+    render(data, output)
 
 
 def render(data: Any, output: Output) -> None:

@@ -8,6 +8,7 @@ import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import batches, tasks
+from harness.cli.headings import tables
 from harness.cli.humanise import interval, score
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
@@ -20,33 +21,38 @@ from harness.cli.sanitise import one_line
 def leaderboard(invocation: Invocation, task: str | None, batch: str | None) -> None:
     """Rank agents with 95 % intervals, beside base, few-shot base and majority.
 
-    Ranks are ranges: the best and the worst that the intervals allow.
+    Ranks are ranges: the best and the worst that the intervals allow. Runs of different settings stand in separate tables.
     """
     invocation.output.result(invocation.dojo().leaderboard(task, batch), render)
 
 
 def render(data: Any, output: Output) -> None:
-    """Print one table a task, agents first and the yardsticks below them, then what was left out and why."""
+    """Print a table for each task and setting: agents first, yardsticks below them; then what was left out and why."""
     if not data["rows"]:
         output.line("no run has been measured yet")
-    for task in dict.fromkeys(row["task"] for row in data["rows"]):
-        _table(task, [r for r in data["rows"] if r["task"] == task], data["references"].get(task, []), output)
-    if data.get("overall"):
-        _table("all tasks", data["overall"], [], output)
+    below = tables(row | {"task": task} for task, lines in data["references"].items() for row in lines)
+    for title, rows in tables(data["rows"]).items():
+        _table(title, rows, below.get(title, []), output)
+    for title, rows in tables(data.get("overall") or []).items():
+        _table(title, rows, [], output)
     for label in dict.fromkeys(row["label"] for row in data["rows"] if row.get("label")):
         output.line(f"* {one_line(label)}")
-    for out in data.get("left_out", []):
-        output.line("left out: " + ", ".join(f"{name} {one_line(value)}" for name, value in out.items() if value))
+    left_out(data, output)
     for warning in data.get("warnings", []):
         output.say(f"warning: {one_line(warning)}")
+
+
+def left_out(data: Any, output: Output) -> None:
+    """Print which runs do not count, and why."""
+    for out in data.get("left_out", []):
+        output.line("left out: " + ", ".join(f"{name} {one_line(value)}" for name, value in out.items() if value))
 
 
 def _table(title: str, rows: list[dict[str, Any]], references: list[dict[str, Any]], output: Output) -> None:
     cells: list[list[object]] = []
     for row in rows:
         low, high = row["rank_low"], row["rank_high"]
-        notes = [row.get("setting", "")]
-        notes += [f"{row['flagged']} run(s) with cheating"] if row.get("flagged") else []
+        notes = [f"{row['flagged']} run(s) with cheating"] if row.get("flagged") else []
         notes += [f"normalised {row['normalised']:.2f}"] if row.get("normalised") is not None else []
         cells.append(
             [
@@ -59,9 +65,7 @@ def _table(title: str, rows: list[dict[str, Any]], references: list[dict[str, An
             ]
         )
     for line in references:
-        cells.append(
-            ["", f"({line['name']})", "", score(line["score"]), interval(line["ci_low"], line["ci_high"]), line["setting"]]
-        )
+        cells.append(["", f"({line['name']})", "", score(line["score"]), interval(line["ci_low"], line["ci_high"]), ""])
     noted = any(row[-1] for row in cells)
     columns = ["rank>", "agent", "runs>", "score>", "95 %", "note"]
     output.table(columns if noted else columns[:-1], [row if noted else row[:-1] for row in cells], title=title)

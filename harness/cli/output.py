@@ -144,9 +144,6 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     from rich.text import Text
 
     table = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -159,6 +156,8 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
         table.add_row(*(Text(cell) for cell in row))
     colour = colours(sys.stdout)
     console = Console(file=io.StringIO(), force_terminal=colour, no_color=not colour, width=_width())
+    if title:  # not rich's own, which is broken at the width of the table
+        console.print(Text(title, style="bold"))
     console.print(table)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.cli.headings import tables
 from harness.cli.humanise import amount, duration, interval, score
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
@@ -31,23 +32,33 @@ def exit_code(rows: list[dict[str, Any]]) -> int:
 
 
 def batch_rows(data: Any, output: Output) -> None:
-    """Print where the runs of a batch stand."""
+    """Print where the runs of a batch stand: a table for each task and setting, under what was measured."""
     name = f" ({one_line(data['name'])})" if data.get("name") else ""
+    output.line(f"batch {data['batch']}{name}")
+    columns = ["run", "agent", "seed>", "state", "score (95 %)", "best dev", "time>"]
+    for title, rows in tables(_with_metric(data["runs"])).items():
+        output.line()
+        output.table(columns, [_cells(row) for row in rows], title=title)
     moving = [row for row in data["runs"] if row["state"] in _MOVING]
-    rows = []
-    for row in data["runs"]:
-        state = row["state"] if cause(row) in ("", "completed", row["state"]) else f"{row['state']}: {cause(row)}"
-        scored = score(row["score"])
-        if row["ci_low"] is not None:
-            scored += f" ({interval(row['ci_low'], row['ci_high'])})"
-        dev = f"{score(row['dev_score'])} in {row['evaluations']}" if row["evaluations"] else "–"
-        rows.append([row["id"], row["agent"], row["task"], row["seed"], state, scored, dev, spent(row)])
-    columns = ["run", "agent", "task", "seed>", "state", "score (95 %)", "best dev", "time>"]
-    output.table(columns, rows, title=f"batch {data['batch']}{name}")
     for row in data["runs"]:
         note = row["why"] or (row["last_event"] if row in moving else "")
         if note and cause(row) != "completed":
             output.line(f"  {row['id']}: {one_line(note, 200)}")
+
+
+def _with_metric(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Name the metric of runs that have no score yet as that of the task's other runs: they stand in one table."""
+    known = {row["task"]: row["metric"] for row in rows if row["metric"]}
+    return [row | {"metric": row["metric"] or known.get(row["task"], "")} for row in rows]
+
+
+def _cells(row: dict[str, Any]) -> list[object]:
+    state = row["state"] if cause(row) in ("", "completed", row["state"]) else f"{row['state']}: {cause(row)}"
+    scored = score(row["score"])
+    if row["ci_low"] is not None:
+        scored += f" ({interval(row['ci_low'], row['ci_high'])})"
+    dev = f"{score(row['dev_score'])} in {row['evaluations']}" if row["evaluations"] else "–"
+    return [row["id"], row["agent"], row["seed"], state, scored, dev, spent(row)]
 
 
 def spent(row: dict[str, Any]) -> str:

@@ -9,9 +9,13 @@ import click
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import runs
 from harness.cli.grade import render as render_grade
+from harness.cli.headings import wrapped
 from harness.cli.humanise import amount, count, duration, interval, score, size, when
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
+from harness.spec.budget import Budget
+from harness.spec.measured import budget_words, measured, quick_look
+from harness.spec.run import RunSpec
 
 
 @click.command("show", cls=Command)
@@ -31,13 +35,18 @@ def _render(data: Any, output: Output) -> None:
             ("agent", f"{spec['agent']['config']['name']} {spec['agent']['config']['version']} ({spec['agent']['digest'][:12]})"),
             ("task", f"{spec['task']['id']} {spec['task']['profile']} (data {spec['task']['data_digest'][:12]})"),
             ("base model", f"{spec['base_model']['name']} ({spec['base_model']['digest'][:12]})"),
+            ("budget", budget_words(Budget.model_validate(spec["budget"]))),
+            ("sandbox", f"{spec['sandbox']}, dojo {spec['versions'].get('dojo', 'unknown')}"),
             ("seed", spec["seed"]),
             ("started", when(spec["created"])),
             ("outcome", f"{outcome['cause']} in phase {outcome['phase']}: {outcome['message']}"),
         ]
     )
+    if spec["limit"]:
+        output.line(f"{quick_look(spec['limit'])}: never compared or ranked")
     if data["grade"]:
         output.line()
+        output.line(wrapped(one_line(measured(RunSpec.model_validate(spec), _metric(data)).heading(spec["task"]["id"]))))
         render_grade(data["grade"], output)
         rows = [
             (r["name"], score(r["scores"]["primary"]["value"]), interval(r["ci_low"], r["ci_high"])) for r in data["references"]
@@ -59,6 +68,10 @@ def _render(data: Any, output: Output) -> None:
     if data["artefacts"]:
         output.line("artefacts (in the run's folder):")
         output.pairs(sorted(data["artefacts"].items()), indent="  ")
+
+
+def _metric(data: Any) -> str:
+    return str(data["grade"]["scores"]["primary"]["name"])
 
 
 def _submission(data: Any, output: Output) -> None:

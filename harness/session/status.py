@@ -23,6 +23,7 @@ from harness.spec.event import (
     Submitted,
     Validated,
 )
+from harness.spec.measured import measured
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.run import RunSpec
 from harness.store.run_dir import RunDir
@@ -36,6 +37,12 @@ class RunStatus(Spec):
     agent: str
     task: str
     profile: str
+    base_model: str = ""
+    metric: str = Field("", description="of the primary score; empty while nothing was scored")
+    sandbox: str = ""
+    dojo_version: str = ""
+    budget_words: str = Field("", description="the limits in words, as in every heading")
+    limit: int | None = Field(None, description="a quick look at so many items; never compared or ranked")
     seed: int
     state: RunState
     phase: str
@@ -73,12 +80,19 @@ def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> R
     usage = _usage(record)
     grade = record.grades[-1] if record.grades else None
     best = record.best_evaluation
+    what = measured(spec, _metric(record))
     return RunStatus(
         id=spec.id,
         batch=spec.batch,
         agent=spec.agent.name,
         task=spec.task.id,
-        profile=spec.task.profile,
+        profile=what.profile,
+        base_model=what.base_model,
+        metric=what.metric,
+        sandbox=what.sandbox,
+        dojo_version=what.dojo_version,
+        budget_words=what.budget,
+        limit=spec.limit,
         seed=spec.seed,
         state=record.state,
         phase=record.state.value,
@@ -98,6 +112,13 @@ def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> R
         why=_why(spec, record, driven),
         folder=folder,
     )
+
+
+def _metric(record: RunRecord) -> str:
+    """Return the name of the primary score, from what was scored so far."""
+    scored = [grade.scores.primary.name for grade in record.grades]
+    scored += [str(e.answer["scores"]["primary"].get("name", "")) for e in record.evaluations]
+    return scored[0] if scored else ""
 
 
 def _usage(record: RunRecord) -> Usage:

@@ -79,9 +79,8 @@ def result() -> Callable[..., RunResult]:
             budget=budget,
             limits=Limits(),
             generation=Generation(),
-            sandbox="namespace",
             created=START + timedelta(minutes=made),
-            **spec,
+            **{"sandbox": "namespace", "versions": {"dojo": "0.1.0"}, **spec},
         )
         grade = GradeRecord(
             number=1,

@@ -9,7 +9,7 @@ import numpy as np
 from harness.analysis.compare import compare
 from harness.analysis.leaderboard import leaderboard
 from harness.analysis.plots import dev_history, plot_comparison, plot_dev_scores, plot_leaderboard, write_plots
-from harness.spec import Cause, Event, EventKind, RunResult
+from harness.spec import Budget, Cause, Event, EventKind, RunResult
 
 Build = Callable[..., RunResult]
 
@@ -58,7 +58,8 @@ def test_nothing_measured_draws_nothing(result: Build, tmp_path: Path) -> None:
 def test_the_leaderboard_has_a_panel_a_task_and_one_over_tasks_with_a_row_an_agent_and_yardstick(result: Build) -> None:
     figure = plot_leaderboard(leaderboard(some_runs(result)))
     titles = [axis.get_title(loc="left") for axis in figure.axes]
-    assert titles == ["chem/count", "math/sums", "all tasks"]
+    what = "mini · smol\naccuracy · 1m, 20 evaluations · namespace · dojo 0.1.0"
+    assert titles == [f"{task} · {what}" for task in ("chem/count", "math/sums", "all tasks")]
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == ["ft_agent (1 run: this model)", "recipe (3 runs)", "base (yardstick)", "majority (yardstick)"]
 
@@ -81,3 +82,17 @@ def test_dev_scores_are_drawn_on_the_runs_clock_with_hidden_scores_of_runs_that_
     assert lines.count(([0.0, 1.5], [0.2, 0.5])) == 2
     assert ([1.5], [0.25]) in lines
     assert all(1.0 not in y for _, y in lines)
+
+
+def test_runs_of_another_setting_have_a_panel_that_says_so(result: Build) -> None:
+    runs = [
+        *(result("a", s, [1, 0, 1]) for s in range(2)),
+        *(result("a", s, [1, 0, 1], budget=Budget(wall=60, evaluations=5)) for s in range(2)),
+        result("a", 9, [1, 0, 1], budget=Budget(wall=60, evaluations=5), limit=3),
+    ]
+    titles = [axis.get_title(loc="left").splitlines()[2:] for axis in plot_leaderboard(leaderboard(runs)).axes]
+    assert titles == [[], ["other budget 1m, 20 evaluations instead of 1m, 5 evaluations"]]
+    axes = plot_dev_scores(runs, {run.spec.id: [(0.5, 0.3)] for run in runs}).axes
+    titles = [" ".join(axis.get_title(loc="left").splitlines()[2:]) for axis in axes]
+    older = "other budget 1m, 20 evaluations instead of 1m, 5 evaluations"
+    assert titles == [older, "", "quick look at 3 items; never compared or ranked"]

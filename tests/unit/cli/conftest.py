@@ -87,6 +87,7 @@ def spec_of(number: int, agent: str, seed: int) -> RunSpec:
         limits=Limits(),
         generation=Generation(),
         sandbox="namespace",
+        versions={"dojo": "0.1.0"},
     )
 
 

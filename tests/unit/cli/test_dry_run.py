@@ -17,8 +17,9 @@ def test_it_says_what_the_runs_could_show() -> None:
 
 def test_it_lists_the_runs_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     run = {"agent": "base", "task": "t/x", "profile": "mini", "seed": 0, "base_model": "smol"}
-    run |= {"budget": {"wall": 300.0, "evaluations": 8}}
+    run |= {"budget": {"wall": 300.0, "evaluations": 8}, "sandbox": "docker", "dojo_version": "0.1.0", "limit": None}
     render({"runs": [run], "max_wall_s": 300.0, "power": {"rows": [ROW], "overall": None}}, Output())
     out = capsys.readouterr().out
+    assert out.startswith("would run · docker · dojo 0.1.0\n")
     assert "5m 00s" in out and "t/x: 3 runs per agent" in out
     assert out.endswith("1 run, at most 5m 00s of agent time one after the other; nothing was started\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.headings import wrapped
 from harness.spec import EventKind, RunResult
 from harness.store.database import Store
 from harness.store.run_dir import RunDir
@@ -188,3 +189,45 @@ def test_names_of_agents_and_ids_complete(home: list[str], dojo_cli: Cli) -> Non
     environ = {**os.environ, "_DOJO_COMPLETE": "bash_complete", "COMP_WORDS": "dojo show r2026", "COMP_CWORD": "2"}
     out = subprocess.run([sys.executable, "-m", "harness.cli.main"], env=environ, capture_output=True, text=True).stdout
     assert out.split() == [f"plain,{run}" for run in home]
+
+
+FACTS = {"profile": "mini", "base_model": "smol", "metric": "accuracy", "sandbox": "namespace", "dojo_version": "0.1.0"}
+HEADING = "mini · smol · accuracy · 10m, 20 evaluations · namespace · dojo 0.1.0"
+
+
+def test_every_row_says_what_was_measured(dojo_cli: Cli, home: list[str]) -> None:
+    board = dojo_cli("leaderboard", "--json").data
+    comparison = dojo_cli("compare", "recipe", "base", "--json").data
+    graded = dojo_cli("grade", home[0], "--json").data
+    for row in (*board["rows"], *board["references"]["math/sums"], *comparison["rows"], comparison["overall"], graded):
+        assert {**row, **FACTS, "budget": "10m, 20 evaluations"} == row
+    for row in dojo_cli("status", "--json").data["runs"][:-1]:
+        assert {**row, **FACTS, "budget_words": "10m, 20 evaluations"} == row
+
+
+def test_what_was_measured_stands_over_every_score_and_fits_a_terminal(dojo_cli: Cli, home: list[str]) -> None:
+    for arguments in (["status"], ["leaderboard"], ["show", home[0]], ["grade", home[0]], ["compare", "recipe", "base"]):
+        out = dojo_cli(*arguments).out
+        assert ("recipe against base · " if "compare" in arguments else "math/sums · ") + HEADING in out
+        assert max(len(line) for line in out.splitlines() if "run-to-run" not in line and "it said" not in line) <= 100
+    assert f"### math/sums · {HEADING}" in dojo_cli("report").out
+
+
+def test_a_heading_that_is_too_long_goes_on_below() -> None:
+    lines = wrapped(" · ".join(["chemistry/a_long_name", *(["something of twenty"] * 6)])).splitlines()
+    assert len(lines) == 2 and max(map(len, lines)) <= 100
+    assert lines[0].endswith(" ·") and lines[1].startswith("  something")
+
+
+def test_a_quick_look_is_marked_wherever_it_is_shown(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
+    run = Store(tmp_path / "results").run_dir(BATCH, home[0])
+    spec = run.spec().model_copy(update={"limit": 2})
+    (run.path / "run.json").write_text(spec.model_dump_json())
+    result = run.result()
+    assert result is not None
+    run.write_result(result.model_copy(update={"spec": spec}))
+    for arguments in (["status"], ["show", home[0]], ["grade", home[0]], ["report"]):
+        assert "quick look at 2 items" in dojo_cli(*arguments).out
+    board = dojo_cli("leaderboard")
+    assert f"left out: run {home[0]}, agent base, task math/sums, reason quick look at 2 items" in board.out
+    assert "left out" in dojo_cli("compare", "recipe", "base").out
