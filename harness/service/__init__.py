@@ -3,11 +3,11 @@
 from harness.service.data import Data
 from harness.service.images import Images
 from harness.service.results import Results
-from harness.service.runs import BatchStatus, Runs
+from harness.service.runs import BatchStatus
 from harness.service.tasks import Tasks
 
 
-class Dojo(Runs, Results, Tasks, Data, Images):
+class Dojo(Results, Tasks, Data, Images):
     """Everything dojo does, over one results directory and one cache.
 
     Args:
