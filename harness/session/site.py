@@ -20,12 +20,9 @@ from harness.session.assets import Assets
 from harness.session.services import AgentApi, RunService
 from harness.spec.errors import GraderFailure, SandboxUnavailable
 from harness.spec.run import RunSpec
-from harness.spec.task import Limits
 from harness.store.run_dir import RunDir
 
 AGENT_PROCESS = "agent"
-# An agent that only drives the API from its own sandbox needs little; a Python SDK agent fits.
-OWN_LIMITS = Limits(cpus=1.0, memory_mb=2048, pids=256, disk_mb=1024)
 
 
 class RunSite:
@@ -74,8 +71,17 @@ class RunSite:
             SandboxSpec(self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels)
         )
         if self.own:
+            config = self.spec.agent.config
             self.backend.create(
-                SandboxSpec(self.sandbox_id("agent"), OWN_LIMITS, tuple(self._agent_mounts()), relays, self.environment(), labels)
+                SandboxSpec(
+                    self.sandbox_id("agent"),
+                    config.limits,
+                    tuple(self._agent_mounts()),
+                    relays,
+                    self.environment(),
+                    labels,
+                    image=config.image or "task",
+                )
             )
 
     def attach_sandboxes(self) -> tuple[Sandbox, Sandbox]:

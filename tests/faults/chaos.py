@@ -34,6 +34,8 @@ WALL_S = 14
 # What an agent may be late: the sandbox looks at its deadline now and then, and a machine under load is slow to kill.
 LATE_S = 2.0
 AIMED = (
+    "state:preparing", "clock_started", "note", "evaluate", "submit", "killed", "sealed", "state:grading", "graded", "outcome",
+)  # fmt: skip
     "state:preparing",
     "clock_started",
     "note",
