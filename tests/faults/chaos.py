@@ -36,17 +36,6 @@ LATE_S = 2.0
 AIMED = (
     "state:preparing", "clock_started", "note", "evaluate", "submit", "killed", "sealed", "state:grading", "graded", "outcome",
 )  # fmt: skip
-    "state:preparing",
-    "clock_started",
-    "note",
-    "evaluate",
-    "submit",
-    "killed",
-    "sealed",
-    "state:grading",
-    "graded",
-    "outcome",
-)
 
 # Notes, evaluates and hands in until its time is over, and writes down what it was answered and when it was last alive.
 AGENT = """
