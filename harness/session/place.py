@@ -17,7 +17,6 @@ from harness.assets.prepare import PreparedTask
 from harness.files import write_atomic
 from harness.grading.evaluator import Evaluator
 from harness.sandbox.base import Backend, Mount, Relay, Sandbox, SandboxSpec
-from harness.sandbox.gpus import claim, gpu_numbers
 from harness.sandbox.runtime import runtime_root
 from harness.session import dojo_tool
 from harness.spec.errors import GraderFailure, SandboxUnavailable
@@ -77,11 +76,17 @@ class Place:
         mounts = self._task_mounts()
         if not self.own:
             mounts += self._agent_mounts()
-        relays = (Relay(API_PORT, self.socket),)
+        relays = (Relay(API_PORT, self.socket, "api"),)
         labels = {"dojo.run": self.spec.id}
         self.backend.create(
             SandboxSpec(
-                self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels, gpus=self.gpus()
+                self.sandbox_id("task"),
+                self.spec.limits,
+                tuple(mounts),
+                relays,
+                self.environment(),
+                labels,
+                gpu_owner=self.spec.id,
             )
         )
         if self.own:
@@ -98,10 +103,6 @@ class Place:
         task = self.backend.attach(self.sandbox_id("task"))
         return task, self.backend.attach(self.sandbox_id("agent")) if self.own else task
 
-    def gpus(self) -> tuple[str, ...]:
-        """Return the GPUs of this run, claimed at the first call; all its sandboxes share them."""
-        return claim(self.runtime, self.spec.limits.gpus, gpu_numbers())
-
     def evaluator(self, split: str, submission: Path | None = None) -> Evaluator:
         """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first."""
         role = "dev" if split == "dev" else "grade"
@@ -116,7 +117,7 @@ class Place:
             few_shot_path=prepared.few_shot_path,
             generation=self.spec.generation,
             limits=self.spec.limits,
-            gpus=self.gpus(),
+            gpu_owner=self.spec.id,
             split=split,
             submission_dir=submission,
         )
@@ -190,15 +191,19 @@ class Place:
         }
 
     def _task_mounts(self) -> list[Mount]:
-        prepared = self.assets.prepared
+        prepared, spec = self.assets.prepared, self.spec
+        data, digest = f"data:{spec.task.id}:{spec.task.profile}", spec.task.data_digest
         return [
-            Mount(self.assets.base_model.path, "/models/base"),
-            Mount(prepared.dir / "sources", "/data/sources"),
-            Mount(prepared.dir / "card.md", "/data/card.md"),
-            Mount(prepared.few_shot_path, "/data/few_shot.jsonl"),
+            Mount(
+                self.assets.base_model.path, "/models/base", asset=f"model:{spec.base_model.name}", digest=spec.base_model.digest
+            ),
+            Mount(prepared.dir / "sources", "/data/sources", asset=f"{data}/sources", digest=digest),
+            Mount(prepared.dir / "card.md", "/data/card.md", asset=f"{data}/card.md", digest=digest),
+            Mount(prepared.few_shot_path, "/data/few_shot.jsonl", asset=f"{data}/few_shot.jsonl", digest=digest),
             Mount(self.runtime / "tool", "/opt/dojo"),
         ]
 
     def _agent_mounts(self) -> list[Mount]:
-        mounts = [Mount(self.run.agent_dir, "/agent")]
+        agent = self.spec.agent
+        mounts = [Mount(self.run.agent_dir, "/agent", asset=f"agent:{agent.name}", digest=agent.digest)]
         return mounts if not self.own else [*mounts, Mount(self.runtime / "tool", "/opt/dojo")]
