@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.assets import agent_dir, base_models, task_dir
-from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.executor.local import LocalExecutor
 from harness.executor.planner import BatchPlan, plan_batch, profile_of, record_plan
@@ -32,6 +31,7 @@ from harness.spec.result import GradeRecord, Reference, RunResult
 from harness.spec.run import RunSpec
 from harness.store.database import RunRow, Store
 from harness.store.run_dir import EventListener, RunDir
+from harness.taskkit.building.package import Progress
 
 if TYPE_CHECKING:
     from harness.analysis.compare import Comparison

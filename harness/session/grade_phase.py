@@ -6,9 +6,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-from harness.assets.grader import ScoredAnswer, load_grader
 from harness.files import write_atomic
-from harness.grading.scores import interval, pseudo_values
 from harness.session.place import Place
 from harness.session.record import RunRecord
 from harness.spec.budget import Usage
@@ -18,6 +16,8 @@ from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.spec.verdict import ItemScore, Verdict
 from harness.store.run_dir import RunDir
+from harness.taskkit.scoring.contract import ScoredAnswer, load_grader
+from harness.taskkit.scoring.scores import interval, pseudo_values
 
 
 def grade_sealed(place: Place, run: RunDir, number: int) -> GradeRecord:
