@@ -65,13 +65,13 @@ def _names(item: dict[str, Any]) -> dict[str, str]:
 
 def measure(task_id: str, count: int, rounds: int) -> dict[str, Any]:
     from harness.assets.base_models import find_base_model
-    from harness.assets.grader import load_grader
     from harness.assets.prepare import prepare_task
     from harness.assets.task_dir import find_task
-    from harness.grading import worker
-    from harness.grading.lm_task import import_lm_eval, score_items
-    from harness.grading.submission import read_submission
-    from harness.grading.warm_model import WarmModel
+    from harness.grading.submission.check import read_submission
+    from harness.grading.worker import main as worker
+    from harness.grading.worker.lm_task import import_lm_eval, score_items
+    from harness.grading.worker.warm_model import WarmModel
+    from harness.taskkit.scoring.contract import load_grader
 
     worker.prepare_process()
     import_lm_eval()

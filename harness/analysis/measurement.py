@@ -58,7 +58,9 @@ class Measurement(Spec):
     setting: Setting
     primary: float
     metric: str
-    ci_low: float = Field(0.0, description="recorded interval of this one run's score, see `harness.grading.scores.interval`")
+    ci_low: float = Field(
+        0.0, description="recorded interval of this one run's score, see `harness.taskkit.scoring.scores.interval`"
+    )
     ci_high: float = 1.0
     item_values: dict[str, float] = Field(description="item id → score or jackknife pseudo-value")
     item_subsets: dict[str, str] = Field(description="item id → sub-set")

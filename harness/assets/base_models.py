@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.assets.hub import HubModel, fetch_model
-from harness.assets.package import PackageFile, Progress, fetch_package
 from harness.extras import require
 from harness.files import build_folder, make_readable, sha256_file, tree_files
 from harness.spec.errors import MissingError, NotFoundError, SpecError
+from harness.taskkit.building.hub import HubModel, fetch_model
+from harness.taskkit.building.package import PackageFile, Progress, fetch_package
 
 MANIFEST = "dojo-manifest.json"
 

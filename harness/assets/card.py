@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.assets.check_data import Removal
-from harness.assets.task_data import BuildContext, Item, Source, TaskData
 from harness.assets.task_dir import Task
+from harness.taskkit.building.data import BuildContext, Item, Source, TaskData
 
 
 def data_card(task: Task, context: BuildContext, data: TaskData, sources: Sequence[Source], removals: Sequence[Removal]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from harness.assets.overlap import OverlapIndex, normalised
-from harness.assets.task_data import Item, Source, SourceRow, TaskData
 from harness.spec.errors import SpecError
+from harness.taskkit.building.data import Item, Source, SourceRow, TaskData
+from harness.taskkit.building.overlap import OverlapIndex, normalised
 
 # Fewer golds than this may be in order by chance.
 _MIN_FOR_ORDER = 20

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.assets.base_models import source_of
-from harness.assets.hub import MODEL_FILES, HubData, HubModel, is_mirrored, mirror_folder
-from harness.assets.package import PackageFile
 from harness.assets.prepare import declared_fetches
 from harness.assets.task_dir import Task
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError
+from harness.taskkit.building.hub import MODEL_FILES, HubData, HubModel, is_mirrored, mirror_folder
+from harness.taskkit.building.package import PackageFile
 
 # How long the hub may take to answer, in seconds.
 _ANSWER_S = 10.0

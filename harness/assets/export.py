@@ -1,4 +1,4 @@
-"""A task as a self-contained Harbor task: its directory with data, base model and grader put where its Dockerfiles look."""
+"""A task as a self-contained Harbor task: data, base model and grader put where Harbor's Dockerfiles look."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from harness.assets.agent_dir import copy_agent, load_agent
 from harness.assets.base_models import BaseModel
+from harness.assets.grader_side import grader_code, task_code
+from harness.assets.harbor_files import harbor_files
 from harness.assets.prepare import PreparedTask
 from harness.files import build_folder
 from harness.project import PACKAGE, bundled
@@ -15,15 +17,6 @@ from harness.spec.errors import MissingError, UsageError
 from harness.spec.task import ProfileSpec
 
 _RECIPE = bundled("agents") / "recipe"
-_SOLVE = """#!/usr/bin/env bash
-# The oracle of a fine-tuning task is a sensible fixed recipe: the agent `recipe`, with dojo's API played by files (dojo_tool.py).
-set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-DOJO_AGENT_PARAMS=$(cat "$here/params.json")
-export DOJO_AGENT_PARAMS
-cd /workspace
-exec python "$here/recipe.py"
-"""
 _UNDER_HARBOR = """
 ## Under Harbor
 
@@ -33,7 +26,7 @@ The verifier scores what lies there when the time is up.
 # What Harbor's agent may take to start, and a day where the budget names no time; in seconds.
 _START_S, _NO_WALL_S = 120.0, 86400.0
 _IMAGE_MB = 4096
-_NOISE = shutil.ignore_patterns("__pycache__", "*.pyc", "admission")
+_NOISE = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 def export_harbor(prepared: PreparedTask, base_model: BaseModel, target: Path) -> Path:
@@ -53,8 +46,9 @@ def export_harbor(prepared: PreparedTask, base_model: BaseModel, target: Path) -
         assert part is not None
         if (prepared.task.path / "README.md").is_file():
             shutil.copyfile(prepared.task.path / "README.md", part / "README.md")
-        for name in ("environment", "tests", "solution"):
-            shutil.copytree(prepared.task.path / name, part / name, ignore=_NOISE)
+        for name, text in harbor_files(prepared.task.dojo.metric.name).items():
+            (part / name).parent.mkdir(exist_ok=True)
+            (part / name).write_text(text, encoding="utf-8")
         profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
         config = (prepared.task.path / "task.toml").read_text(encoding="utf-8")
         (part / "task.toml").write_text(with_limits(config, profile), encoding="utf-8")
@@ -102,9 +96,18 @@ def _verifier_side(prepared: PreparedTask, base_model: BaseModel, folder: Path) 
     for path in (prepared.hidden_path, prepared.few_shot_path):
         shutil.copyfile(path, folder / path.name)
     shutil.copytree(base_model.path, folder / "model")
-    for name in ("spec", "assets", "grading"):
-        shutil.copytree(PACKAGE / name, folder / "harness" / name, ignore=_NOISE)
-    shutil.copyfile(PACKAGE / "__init__.py", folder / "harness" / "__init__.py")
+    for source, place in grader_code():
+        _copy(source, folder / place)
+    for source, place in task_code(prepared.task.path):
+        _copy(source, folder / "domain" / place)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=_NOISE)
+    else:
+        shutil.copyfile(source, target)
 
 
 def _oracle(prepared: PreparedTask, profile: ProfileSpec, folder: Path) -> None:
@@ -113,7 +116,6 @@ def _oracle(prepared: PreparedTask, profile: ProfileSpec, folder: Path) -> None:
     recipe = load_agent(_RECIPE)
     copy_agent(recipe, folder)
     shutil.copyfile(PACKAGE / "interop" / "harbor_tool.py", folder / "dojo_tool.py")
-    (folder / "solve.sh").write_text(_SOLVE, encoding="utf-8")
     (folder / "params.json").write_text(json.dumps(recipe.config.params), encoding="utf-8")
     dojo = prepared.task.dojo
     examples = [json.loads(line) for line in prepared.few_shot_path.read_text(encoding="utf-8").splitlines()]

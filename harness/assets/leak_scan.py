@@ -8,33 +8,24 @@ included, and reports by detector what it finds again.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from harness.assets.check_data import leaks
-from harness.assets.compounds import load_rdkit
-from harness.assets.overlap import ngrams, words
-from harness.assets.prepare import PreparedTask
-from harness.assets.task_data import Item
+from harness.assets.prepare import PreparedTask, load_build
 from harness.spec.errors import MissingError
+from harness.taskkit.building.data import Item
+from harness.taskkit.building.overlap import ngrams, texts, words
 
 # A text of fewer words, and one word of fewer characters, is found in many places by chance.
 _WORDS, _CHARACTERS = 6, 24
-# Molecules of fewer atoms are reagents and building blocks that every data set of molecules shares.
-_ATOMS = 6
-_SMILES = re.compile(r"[A-Za-z0-9@+\-\[\]()=#$/\\.%:*]{3,}")
-
 # An item is repeated where this share of its runs of words is found in one text; of fewer runs nothing is said.
 _COVERED, _RUNS = 0.9, 5
 # A run that more items have tells none of them apart.
 _OWNERS = 3
-# Molecules of a text: canonical SMILES → heavy atoms.
-_Molecules = dict[str, int]
 # A prompt inside a longer text is looked for where this many of its tokens stand in a row.
 _ANCHOR = 5
 
@@ -44,8 +35,8 @@ class Hit:
     """An evaluation item found again: by which detector, which item, in which file and line.
 
     Detectors: ``prompt`` (the whole prompt), ``question`` (all that the prompt shows of the item's row), ``ngram`` (nearly all
-    its runs of 13 words in one text), ``answers`` (an id or the order of the items gives golds away), ``molecule`` (chemistry:
-    a molecule that the item asks about, however it is written).
+    its runs of 13 words in one text), ``answers`` (an id or the order of the items gives golds away), ``subject`` (what the item
+    asks about, however it is written, where the task's ``prepare.py`` tells subjects).
     """
 
     detector: str
@@ -93,19 +84,13 @@ def scan_leaks(prepared: PreparedTask) -> LeakReport:
     items = [*dev, *secret]
     shots = list(_lines(prepared.few_shot_path))
     report = LeakReport(len(items), counts=Counter({"prompt": 0, "question": 0, "ngram": 0, "answers": 0}))
-    molecules_of = None
-    if prepared.task.id.startswith("chemistry/"):
-        try:
-            molecules_of = _molecule_reader()
-            report.counts["molecule"] = 0
-        except MissingError as exc:
-            report.not_run["molecule"] = exc.message
+    told = _subjects_told(prepared, report)
     for name, split in {"dev": dev, "hidden": secret}.items():
         for problem in leaks(name, [_item(line) for line in split]):
             report.add("answers", problem, f"{name}.jsonl")
-    index = _Index(items, molecules_of)
+    index = _Index(items, told)
     if not prepared.manifest.get("shared_by_dev_and_hidden"):
-        _search_dev(dev, _Index(secret, molecules_of), report)
+        _search_dev(dev, _Index(secret, told), report)
     for source in prepared.sources:
         for number, row in enumerate(_lines(source.path), 1):
             report.rows += 1
@@ -113,17 +98,40 @@ def scan_leaks(prepared: PreparedTask) -> LeakReport:
     for shot in shots:
         _search_row(shot, index, report, f"few_shot.jsonl, {shot['id']}")
     seen = [prepared.dir / "card.md", prepared.task.path / "instruction.md"]
-    seen += sorted(p for p in (prepared.task.path / "environment").rglob("*") if p.is_file())
     for path in seen:
         _search_text(path.read_text(encoding="utf-8", errors="replace"), index, report, path.name)
     return report
 
 
-class _Index:
-    """What items are known by: their prompts, what a prompt shows of their rows, runs of words in that, their molecule."""
+@dataclass(frozen=True)
+class _Subjects:
+    """A task's ``subjects(row)`` and ``mentions(row)``: what a question is about, and all that a row of any kind speaks of."""
 
-    def __init__(self, items: list[Any], molecules_of: Callable[[Any], _Molecules] | None) -> None:
-        self.molecules_of = molecules_of
+    of: Callable[[Any], Collection[str]]
+    mentioned: Callable[[Any], Collection[str]]
+
+
+def _subjects_told(prepared: PreparedTask, report: LeakReport) -> _Subjects | None:
+    """Return how the task tells subjects, or None where it does not or something that it needs is missing."""
+    module = load_build(prepared.task)
+    of = getattr(module, "subjects", None)
+    if of is None:
+        return None
+    told = _Subjects(of, getattr(module, "mentions", of))
+    try:
+        told.of({}), told.mentioned({})
+    except MissingError as exc:
+        report.not_run["subject"] = exc.message
+        return None
+    report.counts["subject"] = 0
+    return told
+
+
+class _Index:
+    """What items are known by: their prompts, what a prompt shows of their rows, runs of words in that, their subjects."""
+
+    def __init__(self, items: list[Any], told: _Subjects | None) -> None:
+        self.told = told
         self.prompts = {self.form(str(item["prompt"])): str(item["id"]) for item in items}
         self.anchors = _anchors(self.prompts)
         self.contents: dict[str, list[tuple[frozenset[str], str]]] = defaultdict(list)
@@ -139,14 +147,14 @@ class _Index:
         # runs that many items have are the task's own wording
         self.runs = {gram: ids for gram, ids in owners.items() if len(ids) <= _OWNERS}
         self.runs_of = Counter(id for ids in self.runs.values() for id in ids)
-        self.molecules: dict[str, list[str]] = defaultdict(list)
-        for item in items if molecules_of else ():
-            for molecule in _subjects(molecules_of(item.get("row"))) if molecules_of else ():
-                self.molecules[molecule].append(str(item["id"]))
+        self.subjects: dict[str, list[str]] = defaultdict(list)
+        for item in items if told else ():
+            for subject in told.of(item.get("row")) if told else ():
+                self.subjects[subject].append(str(item["id"]))
 
     def form(self, text: str) -> str:
-        """The form in which prompts are compared: case means something in formulas only."""
-        return folded(text) if self.molecules_of else folded(text).casefold()
+        """The form in which prompts are compared: case means something in formulas only, and who has them tells subjects."""
+        return folded(text) if self.told else folded(text).casefold()
 
     def prompts_in(self, text: str) -> set[str]:
         """Items whose whole prompt stands in a text."""
@@ -176,9 +184,9 @@ def _search_dev(dev: list[Any], secret: _Index, report: LeakReport) -> None:
         place = f"dev.jsonl, {item['id']}"
         if found := secret.prompts.get(secret.form(str(item["prompt"]))):
             report.add("prompt", found, place)
-        for molecule in _subjects(secret.molecules_of(item.get("row"))) if secret.molecules_of else ():
-            for id in secret.molecules.get(molecule, ()):
-                report.add("molecule", id, place)
+        for subject in sorted(secret.told.of(item.get("row"))) if secret.told else ():
+            for id in secret.subjects.get(subject, ()):
+                report.add("subject", id, place)
 
 
 def _search_row(row: Any, index: _Index, report: LeakReport, place: str) -> None:
@@ -193,9 +201,9 @@ def _search_row(row: Any, index: _Index, report: LeakReport, place: str) -> None
     for leaf in leaves:
         for item in _repeated(leaf, index):
             report.add("ngram", item, place)
-    for molecule in index.molecules_of(row.get("row", row)) if index.molecules_of else ():
-        for id in index.molecules.get(molecule, ()):
-            report.add("molecule", id, place)
+    for subject in sorted(index.told.mentioned(row.get("row", row))) if index.told else ():
+        for id in index.subjects.get(subject, ()):
+            report.add("subject", id, place)
 
 
 def _search_text(text: str, index: _Index, report: LeakReport, place: str) -> None:
@@ -211,24 +219,6 @@ def _repeated(text: str, index: _Index) -> list[str]:
     return [id for id, count in found.items() if count >= _COVERED * index.runs_of[id] and index.runs_of[id] >= _RUNS]
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Yield every string in a JSON value; a string that is JSON text itself gives the strings inside."""
-    if isinstance(value, str):
-        if value.lstrip()[:1] in ("{", "[", '"'):
-            try:
-                yield from texts(json.loads(value))
-                return
-            except (ValueError, RecursionError):
-                pass
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts(item)
-
-
 def is_long(text: str) -> bool:
     """Whether a text is long enough to be told from others by itself."""
     tokens = text.split()
@@ -242,37 +232,6 @@ def folded(text: str) -> str:
         bare = token.strip(".,;:!?\"'“”‘’") or token
         out.append(bare.casefold() if bare.isalpha() else bare)
     return " ".join(out)
-
-
-def _molecule_reader() -> Callable[[Any], _Molecules]:
-    """Return a function that gives the molecules a row asks about: canonical SMILES → heavy atoms.
-
-    They are those of the first text that has any: what follows are answers and reasoning, which may name other molecules.
-
-    Raises:
-        MissingError: RDKit is not installed.
-    """
-    chem = load_rdkit()
-
-    @lru_cache(maxsize=100_000)
-    def read(token: str) -> tuple[str, int] | None:
-        molecule = None if token.isdigit() or len(token) < _ATOMS else chem.MolFromSmiles(token)
-        atoms = int(molecule.GetNumHeavyAtoms()) if molecule is not None else 0
-        return (str(chem.MolToSmiles(molecule)), atoms) if atoms >= _ATOMS else None
-
-    def molecules_of(row: Any) -> _Molecules:
-        for text in texts(row):
-            parts = {part.strip(":") for token in _SMILES.findall(text) for part in token.split(".")}
-            if found := dict(molecule for part in parts if (molecule := read(part))):
-                return found
-        return {}
-
-    return molecules_of
-
-
-def _subjects(molecules: _Molecules) -> list[str]:
-    """The largest, all of them where several are: smaller ones are scaffolds and reagents that many questions name."""
-    return sorted(smiles for smiles, atoms in molecules.items() if atoms == max(molecules.values()))
 
 
 def _item(line: Any) -> Item:

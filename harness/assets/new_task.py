@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from harness.assets.task_dir import Task, load_task
@@ -14,9 +13,6 @@ _GUIDE = bundled("docs") / "write-a-task.md"
 _EXAMPLE = "text/initials"
 _FILE = re.compile(rf"^`mytasks/{_EXAMPLE}/([^`]+)`\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
-# the same for every task; from one of the project's
-_COPIED = ("environment/Dockerfile", "tests/Dockerfile", "tests/test.sh", "solution/solve.sh")
-_COPIED_FROM = bundled("tasks") / "math" / "aime25"
 
 
 def new_task(name: str, root: Path) -> Task:
@@ -37,9 +33,6 @@ def new_task(name: str, root: Path) -> Task:
         file = target / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(_renamed(text, name), encoding="utf-8")
-    for path in _COPIED:
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(_COPIED_FROM / path, target / path)
     return load_task(target)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +13,18 @@ from typing import Any
 
 from harness.assets.card import data_card
 from harness.assets.check_data import Removal, check_items, decontaminate
-from harness.assets.hub import MIRROR_VARIABLE, HubData
-from harness.assets.imported_code import imported_code
-from harness.assets.package import PackageFile, Progress
 from harness.assets.render import instruction_values, render_instruction
-from harness.assets.task_data import BuildContext, Item, Source, TaskData
 from harness.assets.task_dir import Task
 from harness.files import build_folder, sha256_file, tree_files
 from harness.spec.budget import Budget
 from harness.spec.errors import DojoError, SpecError, UsageError
 from harness.spec.run import RunSpec
 from harness.spec.task import Generation, Limits
+from harness.taskkit.building.data import BuildContext, Item, Source, TaskData
+from harness.taskkit.building.hub import MIRROR_VARIABLE, HubData
+from harness.taskkit.building.package import PackageFile, Progress
+from harness.taskkit.digest import taskkit_digest
+from harness.taskkit.scoring.loading import load_task_module
 
 _LAYOUT = "dojo/data/v1"
 
@@ -123,7 +122,7 @@ def prepare_task(task: Task, profile: str, cache: Path, progress: Progress | Non
 
 
 def load_build(task: Task) -> ModuleType:
-    """Load a task's ``prepare.py``; it may import its neighbours with ``from . import …``.
+    """Load a task's ``prepare.py``; it may import its neighbours and its domain's ``shared/``.
 
     Raises:
         SpecError: there is none, or it does not load.
@@ -131,19 +130,10 @@ def load_build(task: Task) -> ModuleType:
     path = task.path / "prepare.py"
     if not path.is_file():
         raise SpecError(f"{path}: there is no data preparation", hint="docs/write-a-task.md shows one")
-    # The name carries the digest: two versions of a task, or two tasks of one name, never mix.
-    name = f"dojo_task_{task.digest[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(task.path)])
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        module = load_task_module(task.path, "prepare")
     except Exception as exc:
         raise SpecError(f"{path}: does not load: {exc!r}", hint="run it with Python to see the whole error") from exc
-    finally:
-        for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
-            del sys.modules[loaded]
     if not callable(getattr(module, "build", None)):
         raise SpecError(f"{path}: has no build(profile, context)", hint="docs/write-a-task.md shows one")
     return module
@@ -274,14 +264,9 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-# Modules every preparation rests on: how they fetch and describe does not change what is built (`_LAYOUT` says when it does).
-_NOT_DATA = frozenset({"task_data.py", "package.py", "hub.py", "tree.py", "errors.py", "base.py"})
-
-
 def _input_key(task: Task, profile: str) -> str:
     """Name what the data is made from, before it is made."""
-    parts = [_LAYOUT, task.digest, profile]
-    parts += [sha256_file(path) for path in imported_code(sorted(task.path.glob("*.py"))) if path.name not in _NOT_DATA]
+    parts = [_LAYOUT, task.digest, taskkit_digest("building"), profile]
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror and profile != "mini":
         stats = [(path, path.stat()) for path in tree_files(Path(mirror) / "datasets")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from harness.assets.roots import Place, places, search_roots
 from harness.files import tree_digest
 from harness.spec.errors import NotFoundError
 from harness.spec.task import DojoTask, TaskConfig, load_task_config
+from harness.taskkit.scoring.loading import SHARED
 
 # Made from a task by running it, or about it; neither changes what the task is.
 _NOT_THE_TASK = ("admission", "README.md")
@@ -23,7 +25,7 @@ class Task:
         id: ``domain/name``.
         path: the directory.
         config: its ``task.toml``.
-        digest: SHA-256 over its files without ``README.md`` and ``admission/``.
+        digest: SHA-256 over its files without ``README.md`` and ``admission/``, and over its domain's ``shared/``.
         shadows: the task of the same id that it stands before; None where there is none.
         by_path: it was named by its directory, and its id need not lead to it.
     """
@@ -54,7 +56,13 @@ def load_task(path: Path) -> Task:
     """
     path = path.resolve()
     config = load_task_config(path / "task.toml")
-    return Task(f"{path.parent.name}/{path.name}", path, config, tree_digest(path, _NOT_THE_TASK))
+    return Task(f"{path.parent.name}/{path.name}", path, config, with_shared(path, tree_digest(path, _NOT_THE_TASK)))
+
+
+def with_shared(task_dir: Path, digest: str) -> str:
+    """Add the code that a task shares with others of its domain to the digest of something in it."""
+    shared = task_dir.parent / SHARED
+    return hashlib.sha256(f"{digest} {tree_digest(shared)}".encode()).hexdigest() if shared.is_dir() else digest
 
 
 def list_tasks(roots: Sequence[Path] | None = None) -> list[Task]:

@@ -21,7 +21,7 @@ from harness.attack.small_model import (
     write_full,
     write_safetensors,
 )
-from harness.grading.submission import check_submission
+from harness.grading.submission.check import check_submission
 
 Make = Callable[[Path], object]
 _BASE_SEED = 0

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.assets.check_data import check_items, decontaminate
-from harness.assets.grader import TaskGrader, load_grader
-from harness.assets.task_data import Item, Source, SourceRow, TaskData
 from harness.attack.base import Attack, NotStopped, Where, stopped
 from harness.attack.ground import Ground
 from harness.attack.task import TASK_FOLDER
 from harness.spec.errors import SpecError
+from harness.taskkit.building.data import Item, Source, SourceRow, TaskData
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 _TEXT = (
     "A farmer has {n} sheep and sells a third of them at the market on Monday before she buys eleven more from her neighbour "

@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from harness.assets.grader import TaskGrader, load_grader
 from harness.attack.base import Attack, NotStopped, Where, stopped
 from harness.attack.ground import Ground
 from harness.attack.task import TASK_FOLDER
 from harness.grading.verdict import MAX_VERDICT_BYTES, read_verdict
 from harness.spec.errors import GraderFailure
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 _WORDS = ("even", "odd")
 _ROWS = {f"q{n}": {"question": f"{n}?", "answer": _WORDS[n % 2]} for n in range(6)}

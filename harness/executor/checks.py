@@ -11,9 +11,7 @@ from pathlib import Path
 
 from harness.assets.agent_dir import Agent, find_agent, links_of
 from harness.assets.base_models import BaseModel
-from harness.assets.grader import load_grader
 from harness.assets.leak_scan import scan_leaks
-from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
 from harness.files import sha256_file
@@ -22,9 +20,10 @@ from harness.grading.references import Admission, measure_references, stored_adm
 from harness.sandbox.base import Backend, Check
 from harness.spec.errors import DojoError, SpecError, UsageError
 from harness.spec.task import Sizes
+from harness.taskkit.building.package import Progress
+from harness.taskkit.scoring.contract import load_grader
 
-_HARBOR_FILES = ("task.toml", "instruction.md", "environment/Dockerfile", "tests/test.sh", "solution/solve.sh")
-_OWN_FILES = ("README.md", "prepare.py", "tests/grader.py", "tests/task.yaml")
+_FILES = ("task.toml", "instruction.md", "README.md", "prepare.py", "tests/grader.py", "tests/task.yaml")
 
 
 def check_agent(agent: Agent) -> list[Check]:
@@ -62,7 +61,7 @@ def check_task(
         base_model: asked for the profile's base model, to tell whether the record is of this very model.
         progress: told what is being done.
     """
-    missing = [name for name in (*_HARBOR_FILES, *_OWN_FILES) if not (task.path / name).is_file()]
+    missing = [name for name in _FILES if not (task.path / name).is_file()]
     checks = [
         Check("task.toml", True, f"{task.id} version {task.dojo.version}"),
         Check(

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.assets.grader import TaskGrader, load_grader
 from harness.assets.prepare import PreparedTask
 from harness.grading.references import Admission, constant_reference, majority_answers
 from harness.sandbox.base import Check
 from harness.spec.base import Spec
 from harness.spec.result import Reference
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 # An empty or echoed answer is no answer. A little more than nothing is left to formats that read a letter out of a prompt.
 FLOOR = 0.05

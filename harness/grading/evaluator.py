@@ -11,19 +11,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import harness
-from harness.assets.grader import TaskGrader, load_grader
-from harness.grading import protocol
+from harness.assets.grader_side import grader_code, task_code
 from harness.grading.push import push_directory
-from harness.grading.strict_json import StrictJsonError, strict_json
-from harness.grading.submission import inventory
+from harness.grading.submission.check import inventory
 from harness.grading.verdict import read_verdict
+from harness.grading.worker import protocol
 from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
 from harness.spec.errors import GraderFailure, SandboxError, SubmissionRefused
 from harness.spec.submission import SubmissionReport
 from harness.spec.task import Generation, Limits, load_task_config
 from harness.spec.toml import describe
 from harness.spec.verdict import Verdict
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
+from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 # Replies are looked for this often, seconds: a check takes tenths of a second, a score many seconds.
 _FIRST_POLL_S, _SLOWEST_POLL_S = 0.02, 0.2
@@ -32,7 +32,6 @@ _ALIVE_EVERY_S = 1.0
 # A worker writes progress at least every generated token; loading 15 GB of weights is the longest silence.
 HANG_S = 900.0
 _PROCESS = "grader"
-_PARTS = ("__init__.py", "spec", "grading", "assets/__init__.py", "assets/grader.py")
 
 
 class Evaluator:
@@ -46,7 +45,7 @@ class Evaluator:
         try:
             self._split, self._primary = labels["dojo.split"], labels["dojo.primary"]
             items = [json.loads(line) for line in sources[protocol.ITEMS].read_text(encoding="utf-8").splitlines()]
-            self._grader: TaskGrader = load_grader(sources[protocol.TASK + "/tests"].parent)
+            self._grader: TaskGrader = load_grader(sources[f"{protocol.TASK}/tests"].parent)
         except (KeyError, OSError, ValueError) as exc:
             raise GraderFailure(f"{sandbox.spec.id} is no grader sandbox: {exc!r}", hint="start one anew") from exc
         self._rows: dict[str, Mapping[str, Any]] = {item["id"]: item["row"] for item in items}
@@ -89,13 +88,12 @@ class Evaluator:
         Raises:
             IsolationUnavailable, SandboxUnavailable: from the backend.
         """
-        code = Path(harness.__file__).parent
         mounts = [
             Mount(base_model_dir, protocol.BASE),
             Mount(items_path, protocol.ITEMS),
             Mount(few_shot_path, protocol.FEW_SHOT),
-            Mount(task_dir / "tests", protocol.TASK + "/tests"),
-            *(Mount(code / part, f"{protocol.CODE}/harness/{part}") for part in _PARTS),
+            *(Mount(source, f"{protocol.DOMAIN}/{place}") for source, place in task_code(task_dir)),
+            *(Mount(source, f"{protocol.CODE}/{place}") for source, place in grader_code()),
         ]
         if submission_dir is not None:
             mounts.append(Mount(submission_dir, protocol.SUBMISSION))

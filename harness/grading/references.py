@@ -22,21 +22,21 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from harness.assets.base_models import BaseModel
-from harness.assets.grader import ScoredAnswer, TaskGrader, load_grader
-from harness.assets.imported_code import imported_code
 from harness.assets.prepare import PreparedTask
+from harness.assets.task_dir import with_shared
 from harness.files import tree_digest, write_atomic
-from harness.grading import extraction
 from harness.grading.evaluator import Evaluator
-from harness.grading.generation import VERSION
-from harness.grading.scores import aggregate, interval, pseudo_values
-from harness.grading.strict_json import StrictJsonError, strict_json
+from harness.grading.worker.generation import VERSION
 from harness.sandbox.base import Backend
 from harness.spec.base import Spec
 from harness.spec.errors import GraderFailure
 from harness.spec.result import Reference
 from harness.spec.task import Generation, Limits
 from harness.spec.verdict import ItemScore
+from harness.taskkit.digest import taskkit_digest
+from harness.taskkit.scoring.contract import ScoredAnswer, TaskGrader, load_grader
+from harness.taskkit.scoring.scores import aggregate, interval, pseudo_values
+from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 # Worked examples of the few-shot base: the usual number, and what fits the context of small models.
 SHOTS = 4
@@ -49,7 +49,9 @@ class Basis(Spec):
     data: str
     base_model: str
     generation: Generation
-    grader: str = Field(description="SHA-256 over the task's tests/, the extraction code and the version of our decoding")
+    grader: str = Field(
+        description="SHA-256 over the task's tests/, its domain's shared/, taskkit's scoring and the version of our decoding"
+    )
 
 
 class Admission(Spec):
@@ -109,25 +111,14 @@ def stored_admission(prepared: PreparedTask, base_model: BaseModel, generation: 
 
 def basis_of(prepared: PreparedTask, base_model: BaseModel, generation: Generation) -> Basis:
     """Return the digests that a measurement depends on."""
-    parts = [
-        tree_digest(prepared.task.path / "tests", ()),
-        hashlib.sha256(Path(extraction.__file__).read_bytes()).hexdigest(),
-        VERSION,
-        *_shared_code(prepared.task.path / "tests"),
-    ]
+    tests = with_shared(prepared.task.path, tree_digest(prepared.task.path / "tests"))
+    parts = [tests, taskkit_digest("scoring"), VERSION]
     return Basis(
         data=prepared.digest,
         base_model=base_model.digest,
         generation=generation,
         grader=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
     )
-
-
-def _shared_code(tests: Path) -> list[str]:
-    """Return the digests of what a task's graders rest on besides the extraction and the specifications' own base."""
-    apart = {"extraction.py", "errors.py", "base.py"}
-    code = [path for path in imported_code(sorted(tests.glob("*.py"))) if path.name not in apart]
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in code]
 
 
 def measure_references(

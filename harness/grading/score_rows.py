@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.assets.grader import ScoredAnswer, load_grader
-from harness.grading.strict_json import StrictJsonError, strict_json
 from harness.spec.errors import SpecError, UsageError
 from harness.spec.task import load_task_config
+from harness.taskkit.scoring.contract import ScoredAnswer, load_grader
+from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 # One line may hold a whole patent with its claims.
 MAX_LINE = 64 * 1024 * 1024

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.assets.grader import TaskGrader
-from harness.grading.scores import Row, aggregate
-from harness.grading.strict_json import StrictJsonError, strict_json
 from harness.spec.errors import GraderFailure
 from harness.spec.toml import describe
 from harness.spec.verdict import Scores, Verdict
+from harness.taskkit.scoring.contract import TaskGrader
+from harness.taskkit.scoring.scores import Row, aggregate
+from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 # 100,000 items of a few hundred bytes each; the largest split here is a hundred times smaller.
 MAX_VERDICT_BYTES = 64 * 1024 * 1024

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.assets.base_models import prepare_base_model
-from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.executor.planner import profile_of
 from harness.sandbox.base import Check
 from harness.service.bench import Bench
 from harness.spec.errors import MissingError
+from harness.taskkit.building.package import Progress
 
 if TYPE_CHECKING:
     from harness.assets.dry_run import Fetch

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.assets.package import Progress
 from harness.sandbox.base import Check
 from harness.service.bench import Bench
 from harness.spec.errors import MissingError
+from harness.taskkit.building.package import Progress
 
 
 class Images(Bench):

@@ -12,7 +12,6 @@ from contextlib import closing
 from pydantic import Field
 
 from harness.assets.base_models import prepare_base_model
-from harness.assets.package import Progress
 from harness.assets.prepare import prepare_task
 from harness.executor.base import Executor, Work
 from harness.executor.planner import BatchPlan, plan_again, plan_batch, profile_of, record_plan
@@ -29,6 +28,7 @@ from harness.spec.outcome import RunState
 from harness.spec.result import GradeRecord
 from harness.store.base import Damage, RunFilter, RunInfo
 from harness.store.run_dir import EventListener
+from harness.taskkit.building.package import Progress
 
 
 class BatchStatus(Spec):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.assets import agent_dir, task_dir
 from harness.assets.base_models import BaseModel, prepare_base_model
-from harness.assets.package import Progress
 from harness.assets.prepare import prepare_task
 from harness.executor.planner import profile_of
 from harness.sandbox.base import Check
 from harness.sandbox.registry import get_backend
 from harness.service.bench import Bench
+from harness.taskkit.building.package import Progress
 
 if TYPE_CHECKING:
     from harness.executor.checks import TaskCheck

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.assets.base_models import BaseModel, prepare_base_model
-from harness.assets.package import Progress
 from harness.assets.prepare import PreparedTask, limited, prepare_task
 from harness.assets.task_dir import find_task
 from harness.sandbox.base import Backend
 from harness.spec.errors import MissingError
 from harness.spec.result import Reference
 from harness.spec.run import RunSpec
+from harness.taskkit.building.package import Progress
 
 
 @dataclass(frozen=True)

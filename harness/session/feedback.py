@@ -7,9 +7,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.scores import interval
 from harness.spec.feedback import Change, Feedback, Interval, SampledError
 from harness.spec.verdict import ItemScore, Verdict
+from harness.taskkit.scoring.scores import interval
 
 # Enough to see a pattern in each sub-set, few enough to read.
 _SAMPLED_ERRORS = 12

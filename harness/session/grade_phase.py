@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.files import write_atomic
-from harness.grading.scores import interval, pseudo_values
 from harness.session.record import RunRecord
 from harness.session.sealed import check_sealed
 from harness.session.site import RunSite
 from harness.spec.result import GradeRecord
 from harness.spec.verdict import ItemScore, Verdict
 from harness.taskkit.scoring.contract import ScoredAnswer, load_grader
+from harness.taskkit.scoring.scores import interval, pseudo_values
 
 
 def grade_sealed(site: RunSite, record: RunRecord, number: int) -> GradeRecord:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness.assets.bioprobench import ProtocolTask, build_from_hub, steps_key
-from harness.assets.bioprobench_mini import REAGENTS, SOLVENTS, Recipe, build_mini
-from harness.assets.grader import load_grader
-from harness.assets.task_data import BuildContext, TaskData
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.bioprobench import ProtocolTask, build_from_hub, steps_key
+from ..shared.mini import REAGENTS, SOLVENTS, Recipe, build_mini
+from .tests import grader
 
 # Whether the step of a row is correct, the grader says.
-GRADER = load_grader(Path(__file__).parent).module
 KINDS = ("operation", "reagent", "parameter")
 _WRONG_VERBS = {"Weigh": "Discard", "Add": "Remove", "Heat": "Cool", "Stir": "Leave"}
 
@@ -25,7 +24,7 @@ def shown(row: Mapping[str, Any]) -> str:
     Raises:
         ValueError: the row has none.
     """
-    step = row["corrected_text" if GRADER.gold_of(row) else "corrupted_text"]
+    step = row["corrected_text" if grader.gold_of(row) else "corrupted_text"]
     if not isinstance(step, str) or not step.strip():
         raise ValueError("the row has no step to ask about")
     return step
@@ -48,7 +47,7 @@ def context_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def answer_of(row: Mapping[str, Any]) -> str:
     """The gold answer in the asked form."""
-    return f'{{"correct": {str(GRADER.gold_of(row)).lower()}}}'
+    return f'{{"correct": {str(grader.gold_of(row)).lower()}}}'
 
 
 def draw(kind: str, recipe: Recipe, rng: random.Random) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def about(row: Mapping[str, Any]) -> list[str]:
 TASK = ProtocolTask(
     subset="err",
     prompt=prompt,
-    gold_of=GRADER.gold_of,
+    gold_of=grader.gold_of,
     answer_of=answer_of,
     text_of=lambda row: f"{shown(row)} {context_of(row).get('purpose') or ''}",
     keys_of=lambda row: steps_key(about(row)),

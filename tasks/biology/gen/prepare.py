@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness.assets.bioprobench import ProtocolTask, build_from_hub, steps_key
-from harness.assets.bioprobench_mini import Recipe, build_mini
-from harness.assets.grader import load_grader
-from harness.assets.task_data import BuildContext, TaskData
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.bioprobench import ProtocolTask, build_from_hub, steps_key
+from ..shared.mini import Recipe, build_mini
+from .tests import grader
 
 # What the reference steps of a row are, the grader says.
-GRADER = load_grader(Path(__file__).parent).module
 KINDS = {"up to heating": 3, "whole": 6}
 
 
@@ -32,7 +31,7 @@ def check(row: Mapping[str, Any]) -> None:
     """
     if not str(row["input"] or "").strip():
         raise ValueError("the row asks for nothing")
-    GRADER.gold_of(row)
+    grader.gold_of(row)
 
 
 def draw(kind: str, recipe: Recipe, rng: random.Random) -> dict[str, Any]:
@@ -51,10 +50,10 @@ def spoil(row: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
 TASK = ProtocolTask(
     subset="gen",
     prompt=prompt,
-    gold_of=GRADER.gold_of,
-    answer_of=GRADER.answer_of,
+    gold_of=grader.gold_of,
+    answer_of=grader.answer_of,
     text_of=lambda row: str(row["input"]),
-    keys_of=lambda row: steps_key(GRADER.gold_of(row)),
+    keys_of=lambda row: steps_key(grader.gold_of(row)),
     check=check,
 )
 

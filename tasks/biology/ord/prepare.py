@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness.assets.bioprobench import ProtocolTask, build_from_hub, steps_key
-from harness.assets.bioprobench_mini import Recipe, build_mini
-from harness.assets.grader import load_grader
-from harness.assets.task_data import BuildContext, TaskData
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.bioprobench import ProtocolTask, build_from_hub, steps_key
+from ..shared.mini import Recipe, build_mini
+from .tests import grader
 
 # What the right order of a row is, the grader says.
-GRADER = load_grader(Path(__file__).parent).module
 KINDS = {"three steps": 3, "four steps": 4}
 
 
 def prompt(row: Mapping[str, Any]) -> str:
     """The whole question, the same in all profiles."""
-    shuffled, _ = GRADER.steps_of(row)
+    shuffled, _ = grader.steps_of(row)
     steps = [f"{place}: {step}" for place, step in enumerate(shuffled)]
     return "\n".join(
         [str(row["question"]), *steps, 'Reply as {"order": [...]} with the numbers of the steps in the right order.']
@@ -29,7 +28,7 @@ def prompt(row: Mapping[str, Any]) -> str:
 
 def answer_of(row: Mapping[str, Any]) -> str:
     """The right order in the asked form."""
-    return f'{{"order": {GRADER.right_order(row)}}}'
+    return f'{{"order": {grader.right_order(row)}}}'
 
 
 def draw(kind: str, recipe: Recipe, rng: random.Random) -> dict[str, Any]:
@@ -52,11 +51,11 @@ def spoil(row: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
 TASK = ProtocolTask(
     subset="ord",
     prompt=prompt,
-    gold_of=GRADER.right_order,
+    gold_of=grader.right_order,
     answer_of=answer_of,
     text_of=lambda row: f"{row['question']} {' '.join(map(str, row['correct_steps']))}",
     keys_of=lambda row: steps_key(row["correct_steps"]),
-    check=GRADER.steps_of,
+    check=grader.steps_of,
 )
 
 

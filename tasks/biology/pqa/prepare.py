@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness.assets.bioprobench import ProtocolTask, build_from_hub
-from harness.assets.bioprobench_mini import REAGENTS, SOLVENTS, Recipe, build_mini
-from harness.assets.grader import load_grader
-from harness.assets.task_data import BuildContext, TaskData
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.bioprobench import ProtocolTask, build_from_hub
+from ..shared.mini import REAGENTS, SOLVENTS, Recipe, build_mini
+from .tests import grader
 
 # What the right option of a row is, the grader says.
-GRADER = load_grader(Path(__file__).parent).module
 KINDS = ("parameter", "reagent", "operation")
 
 
 def prompt(row: Mapping[str, Any]) -> str:
     """The whole question, the same in all profiles."""
-    options = [f"{letter}: {choice}" for letter, choice in zip(GRADER.LETTERS, GRADER.choices_of(row), strict=False)]
+    options = [f"{letter}: {choice}" for letter, choice in zip(grader.LETTERS, grader.choices_of(row), strict=False)]
     return "\n".join([str(row["question"]), *options, 'Reply as {"answer": [letter, confidence in percent]}.'])
 
 
 def answer_of(row: Mapping[str, Any]) -> str:
     """The right option in the asked form, sure of it."""
-    return f'{{"answer": ["{GRADER.gold_of(row)}", 100]}}'
+    return f'{{"answer": ["{grader.gold_of(row)}", 100]}}'
 
 
 def draw(kind: str, recipe: Recipe, rng: random.Random) -> dict[str, Any]:
@@ -63,11 +62,11 @@ def spoil(row: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
 TASK = ProtocolTask(
     subset="pqa",
     prompt=prompt,
-    gold_of=GRADER.gold_of,
+    gold_of=grader.gold_of,
     answer_of=answer_of,
     text_of=lambda row: str(row["question"]),
     keys_of=lambda row: (),
-    check=GRADER.gold_of,
+    check=grader.gold_of,
 )
 
 

@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.assets.chemcot import Question
-from harness.assets.compounds import load_rdkit, split_of
-from harness.grading.chemistry import canonical, group_count, molecule
+from ..shared.chemcot import Question
+from ..shared.compounds import load_rdkit, split_of
+from ..shared.molecules import canonical, group_count, molecule
 
 MAX_CHARS = 18
 # Group → the element that stands for it where it is added, and the elements that may be taken away.

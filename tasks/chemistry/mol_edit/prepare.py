@@ -6,12 +6,14 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.chemcot import ChemCotTask, Question, answers_in, field_object, full_data, mini_data
-from harness.assets.compounds import CHEMICALS, short_compounds
-from harness.assets.task_data import BuildContext, TaskData
-from harness.grading.chemistry import canonical, group_count, molecule, parse, source_molecule
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, TaskData
 
+from ..shared.chemcot import ChemCotTask, Question, answers_in, field_object, full_data, mini_data
+from ..shared.compounds import CHEMICALS, short_compounds
+from ..shared.molecules import canonical, group_count, molecule, parse, source_molecule
+from ..shared.subjects import mentions as mentions
+from ..shared.subjects import subjects as subjects
 from .edits import KINDS, MAX_CHARS, Edits
 
 _NATIVE_KEY = "Final Target Molecule"
@@ -19,10 +21,11 @@ _NATIVE_KEY = "Final Target Molecule"
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Build the data of one profile."""
-    builders = {"mini": _mini, "full": lambda c: full_data(TASK, c)}
-    if profile not in builders:
-        raise UsageError(f"chemistry/mol_edit has no profile {profile!r}", hint="mini or full")
-    return builders[profile](context)
+    if profile == "mini":
+        return _mini(context)
+    if profile == "full":
+        return full_data(TASK, context)
+    raise UsageError(f"chemistry/mol_edit has no profile {profile!r}", hint="mini or full")
 
 
 def _mini(context: BuildContext) -> TaskData:

@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.assets.chemcot import Question
-from harness.assets.compounds import load_rdkit, split_of
-from harness.grading.chemistry import canonical, molecule
-from harness.grading.mol_properties import property_of
+from ..shared.chemcot import Question
+from ..shared.compounds import load_rdkit, split_of
+from ..shared.molecules import canonical, molecule
+from ..shared.properties import property_of
 
 MAX_CHARS = 16
 # The sub-sets whose property RDKit alone computes.

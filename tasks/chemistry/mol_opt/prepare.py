@@ -6,13 +6,15 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.chemcot import ChemCotTask, Question, answers_in, full_data, mini_data
-from harness.assets.compounds import CHEMICALS, short_compounds
-from harness.assets.task_data import BuildContext, TaskData
-from harness.grading.chemistry import canonical, molecule, parse, source_molecule
-from harness.grading.mol_properties import property_of
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, TaskData
 
+from ..shared.chemcot import ChemCotTask, Question, answers_in, full_data, mini_data
+from ..shared.compounds import CHEMICALS, short_compounds
+from ..shared.molecules import canonical, molecule, parse, source_molecule
+from ..shared.properties import property_of
+from ..shared.subjects import mentions as mentions
+from ..shared.subjects import subjects as subjects
 from .improvements import KINDS, MAX_CHARS, Improvements
 
 _NATIVE_KEY = "Final Target Molecule"
@@ -21,10 +23,11 @@ _SUBSETS = ("drd", "gsk", "jnk", "qed", "logp", "solubility")
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Build the data of one profile."""
-    builders = {"mini": _mini, "full": lambda c: full_data(TASK, c)}
-    if profile not in builders:
-        raise UsageError(f"chemistry/mol_opt has no profile {profile!r}", hint="mini or full")
-    return builders[profile](context)
+    if profile == "mini":
+        return _mini(context)
+    if profile == "full":
+        return full_data(TASK, context)
+    raise UsageError(f"chemistry/mol_opt has no profile {profile!r}", hint="mini or full")
 
 
 def _mini(context: BuildContext) -> TaskData:

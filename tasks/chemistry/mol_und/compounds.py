@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from harness.assets import compounds
-from harness.assets.compounds import CHEMICALS, short_compounds, split_of
-from harness.grading import chemistry
-
-__all__ = ["CHEMICALS", "GROUPS", "MAX_CHARS", "Compound", "load_rdkit", "read_compounds", "split_of"]
+from ..shared import molecules
+from ..shared.compounds import load_rdkit, short_compounds
 
 # Short enough for a 135M model on one CPU core.
 MAX_CHARS = 16
 
 # The groups of the benchmark (those that short compounds have in all numbers).
-GROUPS = {name: chemistry.GROUPS[name] for name in ("halo", "hydroxyl")}
+GROUPS = {name: molecules.GROUPS[name] for name in ("halo", "hydroxyl")}
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ def read_compounds(folder: Path) -> list[Compound]:
     Raises:
         MissingError: RDKit is not installed; without it no answer can be computed.
     """
-    chem, scaffolds = load_rdkit()
+    chem, scaffolds = load_rdkit(), import_module("rdkit.Chem.Scaffolds.MurckoScaffold")
     patterns = {name: chem.MolFromSmarts(smarts) for name, smarts in GROUPS.items()}
     found = []
     for smiles in short_compounds(folder, MAX_CHARS):
@@ -53,15 +50,3 @@ def read_compounds(folder: Path) -> list[Compound]:
         scaffold = scaffolds.MurckoScaffoldSmiles(mol=molecule) if counts["rings"] else ""
         found.append(Compound(smiles, counts, scaffold))
     return found
-
-
-def load_rdkit() -> tuple[Any, Any]:
-    """Return RDKit's ``Chem`` and ``MurckoScaffold``, quiet.
-
-    Raises:
-        MissingError: RDKit is not installed.
-    """
-    chem = compounds.load_rdkit()
-    from rdkit.Chem.Scaffolds import MurckoScaffold
-
-    return chem, MurckoScaffold

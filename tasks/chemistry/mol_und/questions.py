@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from .compounds import MAX_CHARS, Compound, load_rdkit, split_of
+from ..shared.chemcot import Question
+from ..shared.compounds import load_rdkit, split_of
+from .compounds import MAX_CHARS, Compound
 
 SUBSETS = ("fg_count", "ring_count", "equivalence", "ring_system_scaffold", "Murcko_scaffold")
 
@@ -26,25 +27,6 @@ _COUNT_TEXT = {
 }
 MAX_SCAFFOLD = 10
 _SWAPS = {"O": "S", "S": "O", "F": "Cl", "Cl": "Br", "Br": "Cl", "N": "O"}
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question with its exact answer.
-
-    Attributes:
-        subset: sub-set of the benchmark.
-        kind: question type.
-        text: the question.
-        answer: a count, ``Yes``/``No``, or a SMILES.
-        molecules: canonical SMILES of all molecules asked about.
-    """
-
-    subset: str
-    kind: str
-    text: str
-    answer: int | str
-    molecules: tuple[str, ...]
 
 
 class Questions:
@@ -75,7 +57,7 @@ class Questions:
             wanted = values[number % len(values)]
             compound = self._fresh(self._by_count[kind][wanted])
             subset = "fg_count" if kind in KINDS["fg_count"] else "ring_count"
-            return Question(subset, kind, _COUNT_TEXT[kind].format(compound.smiles), wanted, (compound.smiles,))
+            return _question(subset, kind, _COUNT_TEXT[kind].format(compound.smiles), wanted, (compound.smiles,))
         return {
             "equivalence": self._equivalence,
             "ring_system_scaffold": self._ring_system,
@@ -94,11 +76,11 @@ class Questions:
             if other and other[1] != compound.smiles and len(other[1]) <= MAX_CHARS + 4:
                 molecules = (compound.smiles,) if same else (compound.smiles, other[0])
                 text = f"Are {compound.smiles} and {other[1]} the same molecule?"
-                return Question("equivalence", "equivalence", text, "Yes" if same else "No", molecules)
+                return _question("equivalence", "equivalence", text, "Yes" if same else "No", molecules)
 
     def _mutated(self, smiles: str) -> tuple[str, str] | None:
         """Another molecule: one atom exchanged or one carbon more; (its canonical SMILES, as asked)."""
-        chem, _ = load_rdkit()
+        chem = load_rdkit()
         atoms = [i for i, char in enumerate(smiles) if char in _SWAPS and smiles[i : i + 2] not in ("Cl", "Br")]
         candidates = [smiles[:i] + _SWAPS[smiles[i]] + smiles[i + 1 :] for i in atoms] + [f"C{smiles}"]
         self._rng.shuffle(candidates)
@@ -112,18 +94,22 @@ class Questions:
 
     def _ring_system(self, present: bool) -> Question:
         compound = self._fresh(self._ringed)
-        chem, _ = load_rdkit()
+        chem = load_rdkit()
         molecule = chem.MolFromSmiles(compound.smiles)
         ring = compound.scaffold
         while not present and molecule.HasSubstructMatch(chem.MolFromSmiles(ring)):
             ring = self._rng.choice(self._scaffolds)
         text = f"Is the ring system {ring} in {compound.smiles}?"
-        return Question("ring_system_scaffold", "ring_system_scaffold", text, "Yes" if present else "No", (compound.smiles,))
+        return _question("ring_system_scaffold", "ring_system_scaffold", text, "Yes" if present else "No", (compound.smiles,))
 
     def _murcko(self, _: bool) -> Question:
         compound = self._fresh(self._ringed)
         text = f"What is the Murcko scaffold of {compound.smiles}?"
-        return Question("Murcko_scaffold", "Murcko_scaffold", text, compound.scaffold, (compound.smiles,))
+        return _question("Murcko_scaffold", "Murcko_scaffold", text, compound.scaffold, (compound.smiles,))
+
+
+def _question(subset: str, kind: str, query: str, answer: int | str, molecules: tuple[str, ...]) -> Question:
+    return Question(subset, kind, query, answer, molecules, gt=str(answer))
 
 
 def _varied(compounds: Sequence[Compound]) -> Iterator[Compound]:
@@ -139,7 +125,7 @@ def _varied(compounds: Sequence[Compound]) -> Iterator[Compound]:
 
 def rewritten(smiles: str, rng: random.Random) -> tuple[str, str] | None:
     """The same molecule written from another atom: (canonical SMILES, as written), or ``None`` where there is no other way."""
-    chem, _ = load_rdkit()
+    chem = load_rdkit()
     molecule = chem.MolFromSmiles(smiles)
     for root in rng.sample(range(molecule.GetNumAtoms()), molecule.GetNumAtoms()):
         text = chem.MolToSmiles(molecule, rootedAtAtom=root)

@@ -13,14 +13,17 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from harness.assets.task_data import Source, SourceRow
+from harness.taskkit.building.data import Source, SourceRow
 
+from ..shared.chemcot import Question
 from .compounds import Compound
-from .questions import COUNTED, KINDS, Question, Questions
+from .questions import COUNTED, KINDS, Questions
 
 _LICENCE = "MIT (compounds of chemicals 1.5.2, answers by RDKit)"
 _CURATED = {"halo": 3, "rings": 2, "equivalence": 6, "Murcko_scaffold": 1}
 _EXTRACTED = {"hydroxyl": 2, "rings": 2, "ring_system_scaffold": 3, "Murcko_scaffold": 4}
+NATIVE_KEYS = {**dict.fromkeys(KINDS, "output"), "fg_count": "count", "ring_count": "count", "Murcko_scaffold": "Output Scaffold"}
+"""Sub-set → the benchmark's own key of an answer."""
 _KINDS = [kind for kinds in KINDS.values() for kind in kinds]
 
 
@@ -73,7 +76,15 @@ def extracted(compounds: Sequence[Compound], rng: random.Random, count: int = 90
             rows.append(_noise(number, draw, rng))
             continue
         question = draw(rng.choices(list(_EXTRACTED), weights=list(_EXTRACTED.values()))[0])
-        rows.append(_row("extracted", number, question, rng, key=rng.choice(["output", "answer", _native(question.subset)])))
+        rows.append(
+            _row(
+                "extracted",
+                number,
+                question,
+                rng,
+                key=rng.choice(["output", "answer", NATIVE_KEYS[question.subset]]),
+            )
+        )
     return Source("extracted", "Question-and-answer pairs extracted from documents by a program.", _LICENCE, rows)
 
 
@@ -83,7 +94,7 @@ def _row(
     answer = question.answer if answer is None else answer
     row: dict[str, Any] = {
         "id": f"{source}-{number:04d}",
-        "query": question.text,
+        "query": question.query,
         "task": "mol_und",
         "subtask": question.subset,
         "struct_cot": json.dumps({key: answer}) if rng.random() < 0.8 else "",
@@ -91,10 +102,6 @@ def _row(
         "meta": json.dumps({"molecule": question.molecules[0]}),
     }
     return SourceRow(row, keys=question.molecules)
-
-
-def _native(subset: str) -> str:
-    return {"fg_count": "count", "ring_count": "count", "Murcko_scaffold": "Output Scaffold"}.get(subset, "output")
 
 
 def _slip(question: Question, rng: random.Random) -> int | str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .compounds import load_rdkit
+from ..shared.chemcot import field_object
+from ..shared.compounds import load_rdkit
 
 _ANSWER_KEYS = ("output", "count", "Output Scaffold", "answer", "gt")
 _MIN_CHARS = 4
+# sub-sets whose answer is a number
+COUNTING = ("fg_count", "ring_count")
 
 
 def molecules_in(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -18,7 +20,7 @@ def molecules_in(row: Mapping[str, Any]) -> tuple[str, ...]:
 
     A ring system that is asked for is none of them: a handful of ring systems occurs everywhere.
     """
-    chem, _ = load_rdkit()
+    chem = load_rdkit()
     found = []
     for token in re.split(r"[\s,;]+", str(row.get("query", ""))):
         text = token.strip(".?:'\"`")
@@ -34,23 +36,14 @@ def _looks_like_smiles(text: str) -> bool:
     return len(text) >= _MIN_CHARS and (text.isupper() or not text.isalpha())
 
 
-def answer_of(row: Mapping[str, Any]) -> str:
-    """The answer of a training row, from ``gt``, ``meta`` or ``struct_cot``; empty where there is none."""
+def answer_of(row: Mapping[str, Any]) -> int | str:
+    """The answer of a training row, from ``gt``, ``meta`` or ``struct_cot``: a number where one is asked for, empty for none."""
+    found = next((str(value) for value in _answers(row) if value not in (None, "")), "")
+    return int(found) if row.get("subtask") in COUNTING and found.strip().isdigit() else found
+
+
+def _answers(row: Mapping[str, Any]) -> Iterator[Any]:
+    yield row.get("gt")
     for field in ("gt", "meta", "struct_cot"):
-        value = row.get(field)
-        if field == "gt" and value not in (None, ""):
-            return str(value)
-        found = _object(value)
-        for key in _ANSWER_KEYS:
-            if found.get(key) not in (None, ""):
-                return str(found[key])
-    return ""
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return {}
-    return dict(value) if isinstance(value, Mapping) else {}
+        inside = field_object(row, field)
+        yield from (inside.get(key) for key in _ANSWER_KEYS)

@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.chemcot import ChemCotTask, Question, answers_in, full_data, mini_data
-from harness.assets.compounds import CHEMICALS, short_compounds
-from harness.assets.task_data import BuildContext, TaskData
-from harness.grading.chemistry import canonical, parse
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, TaskData
 
+from ..shared.chemcot import ChemCotTask, Question, answers_in, full_data, mini_data
+from ..shared.compounds import CHEMICALS, short_compounds
+from ..shared.molecules import canonical, parse
+from ..shared.subjects import mentions as mentions
+from ..shared.subjects import subjects as subjects
 from .questions import KINDS, MAX_CHARS, Drawn, reactions
 
 _NATIVE = {"fs": "Major Product", "retro": "Reactants", "rcr": "condition", "nepp": "output", "mechsel": "choice"}
@@ -25,10 +27,11 @@ _MIN_ATOMS = 6
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Build the data of one profile."""
-    builders = {"mini": _mini, "full": lambda c: full_data(TASK, c)}
-    if profile not in builders:
-        raise UsageError(f"chemistry/reaction has no profile {profile!r}", hint="mini or full")
-    return builders[profile](context)
+    if profile == "mini":
+        return _mini(context)
+    if profile == "full":
+        return full_data(TASK, context)
+    raise UsageError(f"chemistry/reaction has no profile {profile!r}", hint="mini or full")
 
 
 def _mini(context: BuildContext) -> TaskData:

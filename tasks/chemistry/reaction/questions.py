@@ -7,9 +7,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.assets.chemcot import Question
-from harness.assets.compounds import split_of
-
+from ..shared.chemcot import Question
+from ..shared.compounds import split_of
 from .rules import MECHANISMS, RULES, Rule, applicable, apply
 
 MAX_CHARS = 18

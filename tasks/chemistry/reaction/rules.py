@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from harness.assets.compounds import load_rdkit
-from harness.grading.chemistry import canonical, molecule
+from ..shared.compounds import load_rdkit
+from ..shared.molecules import canonical, molecule
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,8 @@ def apply(smarts: str, smiles: str) -> str:
 def applicable(smiles: str) -> list[Rule]:
     """All rules that apply to a molecule, in one way or several."""
     source = molecule(smiles)
+    if source is None:
+        return []
     return [rule for rule in RULES if source.HasSubstructMatch(_reaction(rule.forward).GetReactantTemplate(0))]
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.assets.hub import HubData, read_rows
-from harness.assets.overlap import normalised
-from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData
 from harness.spec.errors import UsageError
+from harness.taskkit.building.data import BuildContext, Item, Source, SourceRow, TaskData
+from harness.taskkit.building.hub import HubData, read_rows
+from harness.taskkit.building.overlap import normalised
 
 from .questions import KINDS, LETTERS, SUBJECTS, Question, draw_distinct
 from .sources import archive, forum, textbook
@@ -51,7 +51,7 @@ def _asked(row: Mapping[str, Any]) -> str:
 
 
 def _mini(context: BuildContext) -> TaskData:
-    splits = {}
+    splits: dict[str, list[Item]] = {}
     for split, count in _PER_KIND.items():
         rng = context.rng(split)
         splits[split] = []

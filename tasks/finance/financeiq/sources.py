@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from harness.assets.task_data import Source, SourceRow
+from harness.taskkit.building.data import Source, SourceRow
 
 from .questions import KINDS, LETTERS, SUBJECTS, Question, draw
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from harness.assets.hub import HubData, read_rows
-from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData, paper_split
 from harness.spec.errors import SpecError, UsageError
+from harness.taskkit.building.data import BuildContext, Item, Source, SourceRow, TaskData, paper_split
+from harness.taskkit.building.hub import HubData, read_rows
 
 from .problems import TYPES, Problem, draw_distinct
 from .sources import archive, forum, textbook

@@ -144,7 +144,7 @@ def _largest(rng: random.Random) -> Drawn:
 
 def _place_value(rng: random.Random) -> Drawn:
     number = rng.randint(100, 999)
-    h, t, o = str(number)
+    h, t, o = number // 100, number // 10 % 10, number % 10
     return (number,), f"Which number has {h} hundreds, {t} tens and {o} ones?", number, "Put the digits side by side."
 
 

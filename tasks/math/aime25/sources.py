@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from harness.assets.task_data import Source, SourceRow
+from harness.taskkit.building.data import Source, SourceRow
 
 from .problems import TYPES, Problem, draw
 

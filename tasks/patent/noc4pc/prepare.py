@@ -7,11 +7,12 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.patents import MAX_PROMPT_CHARS, PatentTask, build_full, document, head, panorama
-from harness.assets.patents_mini import Case, Claim, build_mini, draw_claim, parts_with
-from harness.assets.task_data import BuildContext, TaskData
 from harness.spec.errors import UsageError
-from harness.spec.panorama import object_in, objects_in
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.decisions import MAX_PROMPT_CHARS, PatentTask, build_full, document, head, panorama
+from ..shared.mini import Case, Claim, build_mini, draw_claim, parts_with
+from ..shared.panorama import object_in, objects_in
 
 CODES = ("ALLOW", "102", "103")
 # Question type → parts of the claim, documents.

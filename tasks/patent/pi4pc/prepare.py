@@ -7,11 +7,12 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.patents import MAX_PROMPT_CHARS, PatentTask, build_full, cut, head, panorama
-from harness.assets.patents_mini import Case, build_mini, draw_claim, parts_with
-from harness.assets.task_data import BuildContext, TaskData
 from harness.spec.errors import UsageError
-from harness.spec.panorama import names_in, object_in, options_of
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.decisions import MAX_PROMPT_CHARS, PatentTask, build_full, cut, head, panorama
+from ..shared.mini import Case, build_mini, draw_claim, parts_with
+from ..shared.panorama import names_in, object_in, options_of
 
 # Question type → parts of the claim, paragraphs that disclose one of them only.
 KINDS = {"one part": (1, 0), "two parts": (2, 2), "three parts": (3, 4)}

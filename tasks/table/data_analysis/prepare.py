@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.assets.packaged_tables import VEGA
-from harness.assets.table_tasks import BENCH, INSTRUCT, TableTask, wrong_final
-from harness.assets.task_data import BuildContext, TaskData
+from harness.taskkit.building.data import BuildContext, TaskData
 
+from ..shared.packaged import VEGA
+from ..shared.tablebench import BENCH, INSTRUCT, TableTask, wrong_final
 from .questions import anomaly, correlation, impact, mean, median, summary, trend
 
 SUBSETS = {

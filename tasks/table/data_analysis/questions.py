@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import statistics
 
-from harness.assets.packaged_tables import PackagedTables, Sample
-from harness.assets.table_tasks import Asked, final, number_text
+from ..shared.packaged import PackagedTables, Sample
+from ..shared.tablebench import Asked, final, number_text
 
 # A correlation near 0 cannot be answered within 10 %; of two columns one must clearly matter more than the other.
 _MIN_CORRELATION, _MIN_GAP = 0.3, 0.3

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
-from harness.assets.packaged_tables import VEGA, PackagedTables, Sample
-from harness.assets.table_tasks import BENCH, INSTRUCT, Asked, TableTask, final, number_text, wrong_final
-from harness.assets.task_data import BuildContext, TaskData
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.packaged import VEGA, PackagedTables, Sample
+from ..shared.tablebench import BENCH, INSTRUCT, Asked, TableTask, final, number_text, wrong_final
 
 
 def build(profile: str, context: BuildContext) -> TaskData:

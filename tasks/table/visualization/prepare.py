@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 
-from harness.assets.packaged_tables import VEGA, PackagedTables, Sample
-from harness.assets.table_tasks import BENCH, INSTRUCT, Asked, TableTask
-from harness.assets.task_data import BuildContext, TaskData
+from harness.taskkit.building.data import BuildContext, TaskData
+
+from ..shared.packaged import VEGA, PackagedTables, Sample
+from ..shared.tablebench import BENCH, INSTRUCT, Asked, TableTask
 
 _HEAD = "import pandas as pd\nimport matplotlib.pyplot as plt\ndf = pd.read_csv('table.csv')\n"
 

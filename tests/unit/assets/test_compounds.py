@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from harness.assets.compounds import TABLE, short_compounds, split_of
+from tasks.chemistry.shared.compounds import TABLE, short_compounds, split_of
 
 
 def test_a_molecule_is_listed_once_as_canonical_smiles_and_odd_ones_are_left_out(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from harness.assets.base_models import find_base_model
 from harness.assets.export import export_harbor, with_limits
+from harness.assets.harbor_files import harbor_files
 from harness.assets.prepare import prepare_task
 from harness.assets.task_dir import Task, find_task, list_tasks
 from harness.spec.errors import UsageError
@@ -35,8 +36,7 @@ def test_the_agent_s_side_holds_no_hidden_item_and_no_program_that_makes_them(ex
     hidden = [json.loads(line) for line in (exported / "tests" / "hidden.jsonl").read_text().splitlines()]
     agent = "\n".join(p.read_text(errors="replace") for p in (exported / "environment").rglob("*") if p.is_file())
     assert not [item["id"] for item in hidden if item["prompt"] in agent or item["row"]["question"] in agent]
-    assert not list(exported.rglob("prepare.py")) or all("harness" in p.parts for p in exported.rglob("prepare.py"))
-    assert not list(exported.rglob("problems.py"))
+    assert not list(exported.rglob("prepare.py")) and not list(exported.rglob("problems.py"))
 
 
 @pytest.mark.parametrize("task", list_tasks(), ids=lambda t: t.id)
@@ -62,7 +62,7 @@ def test_limits_are_added_to_a_task_that_names_none() -> None:
 def test_every_copied_file_of_the_dockerfiles_is_there(exported: Path) -> None:
     for side, names in {
         "environment": ("data", "model"),
-        "tests": ("harness", "model", "grader.py", "task.yaml", "generation.json"),
+        "tests": ("harness", "model", "domain/task/tests/grader.py", "domain/task/tests/task.yaml", "generation.json"),
     }.items():
         for name in names:
             assert (exported / side / name).exists()
@@ -71,12 +71,13 @@ def test_every_copied_file_of_the_dockerfiles_is_there(exported: Path) -> None:
 
 
 def test_the_verifier_s_copy_of_the_grader_runs_alone(exported: Path) -> None:
+    task = exported / "tests" / "domain" / "task"
     code = f"""
 from pathlib import Path
 import harness
-from harness.assets.grader import load_grader
+from harness.taskkit.scoring.contract import load_grader
 print(harness.__file__)
-print(load_grader(Path({str(exported)!r})).score({{"question": "?", "answer": "7"}}, "so \\\\boxed{{7}}", "aime25").score)
+print(load_grader(Path({str(task)!r})).score({{"question": "?", "answer": "7"}}, "so \\\\boxed{{7}}", "aime25").score)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -109,14 +110,27 @@ def usage() -> str:
     return done.stdout.partition("\n\n")[0]
 
 
-@pytest.mark.parametrize("task", list_tasks([TASKS]), ids=lambda task: task.id)
-def test_every_verifier_calls_the_worker_with_the_options_it_has(task: Task, usage: str) -> None:
+def test_the_verifier_calls_the_worker_with_the_options_it_has(usage: str) -> None:
     """A missing one would only show in a container, as a trial without a reward."""
-    call = (task.path / "tests" / "test.sh").read_text().partition("harness.grading.worker")[2].partition("\npython -")[0]
+    call = harbor_files("accuracy")["tests/test.sh"].partition("harness.grading.worker")[2].partition("\npython -")[0]
     given = {f"--{name}" for name in re.findall(r" --([a-z-]+) ", call)}
     optional = set(re.findall(r"\[(?:-h, )?(--[a-z-]+)", usage)) | {"--help"}
     known = set(re.findall(r"--[a-z-]+", usage))
     assert known - optional <= given <= known
+
+
+@pytest.mark.parametrize("script", ["tests/test.sh", "solution/solve.sh"])
+def test_harbor_s_scripts_parse_whatever_the_metric_is_called(script: str, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(harbor_files('F1\'s "mean" $x')[script])
+    done = subprocess.run(["bash", "-n", tmp_path / "script"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_dockerfiles_stand_on_images_that_dojo_makes() -> None:
+    lock = json.loads((TASKS.parent / "images" / "lock.json").read_text())
+    for name in ("environment/Dockerfile", "tests/Dockerfile"):
+        base = re.search(r"^ARG BASE=(\S+)$", harbor_files("accuracy")[name], re.MULTILINE)
+        assert base and base[1] in lock, name
 
 
 def test_nothing_is_overwritten(exported: Path) -> None:

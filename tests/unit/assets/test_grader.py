@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.grader import TaskGrader, load_grader
 from harness.spec.errors import GraderFailure, SpecError
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 GRADER = """
 SUBSET_METRICS = {"easy": "accuracy", "hard": "share"}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.hub import HubData, fetch_data, read_rows
 from harness.files import sha256_file
 from harness.spec.errors import MissingError, SpecError
+from harness.taskkit.building.hub import HubData, fetch_data, read_rows
 
 COMMIT = "0123456789" * 4
 
@@ -164,7 +164,7 @@ def server() -> Iterator[HubServer]:
 FETCH = """
 import sys
 from pathlib import Path
-from harness.assets.hub import HubData, fetch_data
+from harness.taskkit.building.hub import HubData, fetch_data
 data = HubData("org/name", ("small.jsonl", "large.jsonl"), "MIT", sys.argv[2])
 print(fetch_data(data, Path(sys.argv[1]), lambda text: print(text, flush=True)).sha256)
 """

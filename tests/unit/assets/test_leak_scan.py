@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from harness.assets import leak_scan
 from harness.assets.base_models import prepare_base_model
-from harness.assets.leak_scan import folded, scan_leaks, texts
-from harness.assets.prepare import PreparedTask, prepare_task
+from harness.assets.leak_scan import folded, scan_leaks
+from harness.assets.prepare import PreparedTask, load_build, prepare_task
 from harness.assets.task_dir import Task, find_task, list_tasks
 from harness.executor.checks import check_task
 from harness.service import Dojo
 from harness.spec.errors import MissingError
+from harness.taskkit.building.overlap import texts
 
 Row = dict[str, Any]
 
@@ -64,12 +64,12 @@ PLANTS: dict[str, tuple[str, Callable[[Row], Row]]] = {
     "question as JSON text after a line break": ("patent/par4pc", lambda item: {"raw": "\n " + json.dumps(item["row"])}),
     "prompt inside a longer text": ("table/visualization", lambda item: {"chat": f"User: {item['prompt']}\nAssistant: ?"}),
     "prompt in capitals": ("math/aime25", lambda item: {"t": item["prompt"].upper()}),
-    "molecule beside longer reasoning": (
+    "subject beside longer reasoning": (
         "chemistry/mol_und",
         lambda item: {"query": f"Name a use of {respelled(item)}", "struct_cot": f"Its ester {LARGER} was looked at first."},
     ),
     "ngram inside a longer text": ("biology/pqa", lambda item: {"text": f"It is known: {item['row']['question']} And so on."}),
-    "molecule": ("chemistry/mol_und", lambda item: {"query": f"Name a use of {respelled(item)}", "gt": "none"}),
+    "subject": ("chemistry/mol_und", lambda item: {"query": f"Name a use of {respelled(item)}", "gt": "none"}),
 }
 
 
@@ -90,7 +90,7 @@ def test_a_planted_leak_is_found_where_it_lies(name: str, tmp_path: Path) -> Non
     task, made = PLANTS[name]
     prepared = copy_of(task, tmp_path / "data")
     wanted = (
-        (lambda item: "scaffold" in item["prompt"]) if name.startswith("molecule") else (lambda item: len(item["prompt"]) > 60)
+        (lambda item: "scaffold" in item["prompt"]) if name.startswith("subject") else (lambda item: len(item["prompt"]) > 60)
     )
     item = next(found for n in range(40) if wanted(found := hidden(prepared, n)))
     place = plant(prepared, made(item))
@@ -127,7 +127,7 @@ def test_a_molecule_of_hidden_asked_about_in_dev_is_found(tmp_path: Path) -> Non
     query = f"Name a use of {respelled(item)}"
     dev = [json.loads(line) for line in prepared.dev_path.read_text(encoding="utf-8").splitlines()]
     rewrite(prepared.dev_path, [*dev, {**item, "id": "dev-999", "prompt": query, "row": {**item["row"], "query": query}}])
-    assert ("molecule", item["id"], "dev.jsonl, dev-999") in {(h.detector, h.item, h.place) for h in scan_leaks(prepared).hits}
+    assert ("subject", item["id"], "dev.jsonl, dev-999") in {(h.detector, h.item, h.place) for h in scan_leaks(prepared).hits}
 
 
 def test_an_id_with_the_answer_and_items_in_order_of_answers_are_found(tmp_path: Path) -> None:
@@ -139,13 +139,14 @@ def test_an_id_with_the_answer_and_items_in_order_of_answers_are_found(tmp_path:
     assert [h.item for h in scan_leaks(prepared).hits if "order of their answers" in h.item]
 
 
-def test_without_rdkit_the_detector_says_that_it_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
+def test_where_a_task_cannot_tell_subjects_the_detector_says_that_it_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_row: Any) -> set[str]:
         raise MissingError("RDKit is not installed", hint="install it")
 
-    monkeypatch.setattr(leak_scan, "load_rdkit", missing)
-    report = scan_leaks(prepare_task(find_task("chemistry/mol_und"), "mini", Dojo().cache))
-    assert report.not_run == {"molecule": "RDKit is not installed"} and "molecule" not in report.counts
+    task = find_task("chemistry/mol_und")
+    monkeypatch.setattr(load_build(task), "subjects", missing)
+    report = scan_leaks(prepare_task(task, "mini", Dojo().cache))
+    assert report.not_run == {"subject": "RDKit is not installed"} and "subject" not in report.counts
 
 
 def test_case_is_meaning_in_a_formula_and_none_in_a_word() -> None:

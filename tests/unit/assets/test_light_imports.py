@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import harness.assets
+import harness
 
 
-def test_importing_all_of_assets_loads_nothing_heavy() -> None:
-    modules = [f"harness.assets.{path.stem}" for path in Path(harness.assets.__file__).parent.glob("[a-z]*.py")]
+def test_importing_all_of_assets_and_taskkit_loads_nothing_heavy() -> None:
+    root = Path(harness.__file__).parent
+    files = [path.relative_to(root.parent) for part in ("assets", "taskkit") for path in (root / part).rglob("[a-z]*.py")]
+    modules = [".".join(file.with_suffix("").parts) for file in files]
     heavy = ("torch", "transformers", "rdkit", "pandas", "huggingface_hub", "datasets", "numpy")
     code = f"import sys\nfor name in {modules!r}: __import__(name)\nprint([name for name in {heavy!r} if name in sys.modules])"
     assert len(modules) > 10

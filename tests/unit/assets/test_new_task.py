@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.grader import load_grader
 from harness.assets.new_task import new_task
 from harness.assets.prepare import prepare_task
 from harness.grading.admission import rules, score_without_model
 from harness.spec.errors import UsageError
+from harness.taskkit.scoring.contract import load_grader
 
 
 def test_a_new_task_has_its_own_name_everywhere_and_breaks_no_rule(tmp_path: Path) -> None:
@@ -16,7 +16,6 @@ def test_a_new_task_has_its_own_name_everywhere_and_breaks_no_rule(tmp_path: Pat
     assert task.id == "law/clauses" and task.path == tmp_path / "mine" / "law" / "clauses"
     files = [path for path in task.path.rglob("*") if path.is_file()]
     assert not [path for path in files if "initials/" in path.read_text() or "text_initials" in path.read_text()]
-    assert (task.path / "tests" / "test.sh").stat().st_mode & 0o111
     prepared = prepare_task(task, "mini", tmp_path / "cache")
     assert load_grader(task.path).score({"name": "Ada Fox", "initials": "AF"}, '{"output": "AF"}', "initials").score == 1.0
     assert [check.name for check in rules(score_without_model(prepared), {}) if not check.ok] == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assets.overlap import NGRAM, Overlap, OverlapIndex, ngrams, normalised, words
+from harness.taskkit.building.overlap import NGRAM, Overlap, OverlapIndex, ngrams, normalised, words
 
 LONG = "Let p and q be the two roots of the given equation and find the value of their sum."
 SHORT = "What is 12 + 34?"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.package import PackageFile, fetch_package, unpack_wheel
 from harness.files import sha256_file
 from harness.spec.errors import MissingError
+from harness.taskkit.building.package import PackageFile, fetch_package, unpack_wheel
 
 
 def wheel_of(folder: Path, name: str, members: dict[str, str]) -> Path:

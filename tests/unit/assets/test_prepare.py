@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.assets.prepare import PreparedTask, prepare_task
-from harness.assets.task_data import paper_split
 from harness.assets.task_dir import load_task
 from harness.spec.errors import SpecError, UsageError
+from harness.taskkit.building.data import paper_split
 
 TOML = """
 [metadata.dojo]
@@ -23,7 +23,7 @@ budget = {wall = "5m"}
 """
 
 PREPARE = """
-from harness.assets.task_data import Item, Source, SourceRow, TaskData
+from harness.taskkit.building.data import Item, Source, SourceRow, TaskData
 from .neighbour import question
 
 

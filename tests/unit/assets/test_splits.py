@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assets.splits import paper_split, split_by_paper, split_strictly
+from harness.taskkit.building.splits import paper_split, split_by_paper, split_strictly
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.grading import protocol
 from harness.grading.evaluator import Evaluator
+from harness.grading.worker import protocol
 from harness.sandbox.base import ExecResult, Mount, ProcessStatus, SandboxSpec
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import GraderFailure, SandboxUnavailable, SubmissionRefused

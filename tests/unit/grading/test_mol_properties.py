@@ -6,9 +6,9 @@ import importlib.util
 
 import pytest
 
-from harness.grading.chemistry import group_count, molecule, parse, same_molecule, scaffold_similarity
-from harness.grading.mol_properties import longest_ring, penalised_logp, property_of, qed, solubility
 from harness.spec.errors import GraderFailure
+from tasks.chemistry.shared.molecules import group_count, molecule, parse, same_molecule, scaffold_similarity
+from tasks.chemistry.shared.properties import longest_ring, penalised_logp, property_of, qed, solubility
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_longest_ring_is_that_of_the_cycle_basis(smiles: str, ring: int) -> 
 def test_a_ring_of_eight_costs_two_normalised_steps() -> None:
     from rdkit.Chem import Crippen
 
-    from harness.grading.mol_properties import _accessibility_scorer
+    from tasks.chemistry.shared.properties import _accessibility_scorer
 
     mol = molecule("C1CCCCCCC1")
     other = (Crippen.MolLogP(mol) - 2.4570953) / 1.4343244 + (

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.assets.base_models import BaseModel
-from harness.assets.grader import load_grader
 from harness.assets.prepare import PreparedTask
 from harness.assets.task_dir import load_task
 from harness.grading.references import (
@@ -23,6 +22,7 @@ from harness.grading.references import (
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import GraderFailure
 from harness.spec.task import Generation, Limits
+from harness.taskkit.scoring.contract import load_grader
 from tests.unit.grading.tiny import TOY_TASK, toy_items, write_base, write_lines, write_tokenizer
 
 GRADER = load_grader(TOY_TASK)

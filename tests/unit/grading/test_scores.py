@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from harness.assets.grader import load_grader
-from harness.grading.scores import aggregate, interval, pseudo_values
-from harness.grading.strict_json import StrictJsonError, strict_json
 from harness.grading.verdict import read_verdict
 from harness.spec.errors import GraderFailure
 from harness.spec.verdict import ItemScore, Verdict
+from harness.taskkit.scoring.contract import load_grader
+from harness.taskkit.scoring.scores import aggregate, interval, pseudo_values
+from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 from tests.unit.grading.tiny import TOY_TASK
 
 GRADER = load_grader(TOY_TASK)

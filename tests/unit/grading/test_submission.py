@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from harness.grading.submission import check_submission
+from harness.grading.submission.check import check_submission
 from tests.unit.grading.tiny import (
     CONFIG,
     Q_PROJ,

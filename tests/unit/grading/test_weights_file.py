@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from harness.grading.weights_file import WeightsError, read_header
+from harness.grading.submission.weights_file import WeightsError, read_header
 
 ENTRY = b'{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
 

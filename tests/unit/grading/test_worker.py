@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.grading.adapter import LoraModule
-from harness.grading.base_files import read_base
-from harness.grading.submission import read_submission
+from harness.grading.submission.adapter import LoraModule
+from harness.grading.submission.base_files import read_base
+from harness.grading.submission.check import read_submission
 from tests.unit.grading.tiny import (
     Q_PROJ,
     TOY_TASK,
@@ -182,7 +182,7 @@ def test_merged_weights_are_what_peft_computes(base, tmp_path, extra):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from harness.grading.warm_model import WarmModel
+    from harness.grading.worker.warm_model import WarmModel
 
     torch.manual_seed(3)
     model = get_peft_model(
@@ -207,7 +207,7 @@ def test_merged_weights_are_what_peft_computes(base, tmp_path, extra):
 
 
 def test_the_base_model_is_restored_after_an_error_in_scoring(base, tmp_path):
-    from harness.grading.warm_model import WarmModel
+    from harness.grading.worker.warm_model import WarmModel
 
     warm = WarmModel(base)
     submission = read_submission(write_adapter(tmp_path / "a", adapter_weights(1)), read_base(base))
@@ -221,8 +221,8 @@ def test_our_batched_decoding_answers_as_lm_eval_s_own(base, tmp_path):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from harness.grading.lm import make_lm
-    from harness.grading.warm_model import WarmModel
+    from harness.grading.worker.lm import make_lm
+    from harness.grading.worker.warm_model import WarmModel
 
     warm = WarmModel(base)
     prompts = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.spec.panorama import claim_of, decoded, name_of, names_in, object_in, objects_in, options_of
+from tasks.patent.shared.panorama import claim_of, decoded, name_of, names_in, object_in, objects_in, options_of
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none()))

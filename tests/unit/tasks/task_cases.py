@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.assets.grader import TaskGrader, load_grader
 from harness.assets.task_dir import Task, find_task
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 TASKS = Path(__file__).resolve().parents[3] / "tasks"
 

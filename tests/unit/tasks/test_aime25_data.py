@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.grader import TaskGrader
 from harness.assets.prepare import PreparedTask, load_build, prepare_task
 from harness.assets.task_dir import Task
 from harness.spec.errors import MissingError
+from harness.taskkit.scoring.contract import TaskGrader
 
 
 def lines(path: Path) -> list[dict]:

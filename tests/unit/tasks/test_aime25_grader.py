@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assets.grader import TaskGrader
 from harness.assets.task_dir import Task
 from harness.spec.errors import GraderFailure, SpecError
+from harness.taskkit.scoring.contract import TaskGrader
 
 
 def row(answer: object) -> dict[str, object]:

@@ -1,4 +1,4 @@
-r"""What a grader reads out of a response: `harness.grading.extraction`."""
+r"""What a grader reads out of a response: `harness.taskkit.scoring.extraction`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.grading.extraction import after_thinking, as_object, last_boxed, last_json_value
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_boxed, last_json_value
 
 
 def text_or_number(value: object) -> str | int | None:

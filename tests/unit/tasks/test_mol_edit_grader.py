@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assets.grader import TaskGrader, load_grader
 from harness.assets.task_dir import Task, find_task
 from harness.spec.errors import GraderFailure, SpecError
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 from chemcot_mirror import lines, write_mirror
 from rdkit import Chem
 
-from harness.assets.grader import TaskGrader, load_grader
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task, find_task
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 MINI = ("qed", "logp", "solubility")
 SUBSETS = ("drd", "gsk", "jnk", *MINI)

@@ -9,9 +9,9 @@ import pytest
 from rdkit import Chem, RDLogger
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from harness.assets.grader import TaskGrader
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
+from harness.taskkit.scoring.contract import TaskGrader
 
 RDLogger.DisableLog("rdApp.*")
 SUBSETS = ("fg_count", "ring_count", "equivalence", "ring_system_scaffold", "Murcko_scaffold")

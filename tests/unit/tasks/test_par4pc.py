@@ -16,9 +16,9 @@ from sklearn.metrics import f1_score
 from task_cases import grader, lines, primary, task
 
 from harness.assets.prepare import PreparedTask, load_build, prepare_task
-from harness.grading.scores import interval, pseudo_values
 from harness.spec.errors import GraderFailure, SpecError
 from harness.spec.verdict import ItemScore
+from harness.taskkit.scoring.scores import interval, pseudo_values
 
 TASK = task("patent/par4pc")
 GRADER = grader("patent/par4pc")

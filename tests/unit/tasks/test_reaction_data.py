@@ -10,9 +10,9 @@ from chemcot_mirror import lines, write_mirror
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from harness.assets.grader import TaskGrader, load_grader
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task, find_task
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
 
 SUBSETS = ("fs", "retro", "rcr", "nepp", "mechsel")
 # What each reaction does to a molecule's formula, worked out by hand: element → change.

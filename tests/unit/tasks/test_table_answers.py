@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assets.grader import load_grader
 from harness.assets.task_dir import find_task
-from harness.grading.answers import final_answer, near_answer, normalised_answer, rouge_l, same_answer
 from harness.grading.score_rows import score_rows
 from harness.spec.errors import GraderFailure, SpecError
+from harness.taskkit.scoring.contract import load_grader
+from tasks.table.shared.answers import final_answer, near_answer, normalised_answer, rouge_l, same_answer
 
 TABLE = Path(__file__).resolve().parents[3] / "tasks" / "table"
 GRADERS = {name: load_grader(TABLE / name) for name in ("fact_checking", "numerical_reasoning", "data_analysis")}

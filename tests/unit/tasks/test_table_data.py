@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy
 import pytest
 
-from harness.assets.grader import TaskGrader, load_grader
-from harness.assets.packaged_tables import split_of
 from harness.assets.prepare import PreparedTask, prepare_task
-from harness.assets.table_tasks import table_keys
-from harness.assets.task_data import paper_split
 from harness.assets.task_dir import find_task
 from harness.spec.errors import SpecError
-from harness.spec.table import Table
+from harness.taskkit.building.data import paper_split
+from harness.taskkit.scoring.contract import TaskGrader, load_grader
+from tasks.table.shared.packaged import split_of
+from tasks.table.shared.table import Table
+from tasks.table.shared.tablebench import table_keys
 
 TASKS = Path(__file__).resolve().parents[3] / "tasks"
 TEXT = ("fact_checking", "numerical_reasoning", "data_analysis")

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assets.grader import load_grader
-from harness.grading.answers import last_code_block
-from harness.grading.figures import Series, draw, same_series
 from harness.grading.score_rows import score_rows
 from harness.spec.errors import GraderFailure, SpecError
+from harness.taskkit.scoring.contract import load_grader
+from tasks.table.shared.answers import last_code_block
+from tasks.table.shared.figures import Series, draw, same_series
 
 TASK = Path(__file__).resolve().parents[3] / "tasks" / "table" / "visualization"
 GRADER = load_grader(TASK)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import harness
-from harness.grading import protocol
-from harness.grading.evaluator import _PARTS
+from harness.assets.grader_side import grader_code, task_code
+from harness.grading.worker import protocol
 from harness.sandbox.base import Backend, Mount, SandboxSpec
 from harness.sandbox.registry import get_backend
 from harness.spec.task import Limits
@@ -26,9 +25,11 @@ ATTEMPTS = {
 }
 PROGRAM = """
 import json, sys
+from pathlib import Path
 sys.path.insert(0, {code!r})
 assert open({items!r}).read() == "the key"
-from harness.grading.figures import draw
+from harness.taskkit.scoring.contract import load_grader
+draw = load_grader(Path({task!r})).module.draw
 head = "import pandas as pd\\nimport matplotlib.pyplot as plt\\ndf = pd.read_csv('table.csv')\\n"
 found = {{name: draw(head + code, "N,A\\nx,1\\ny,2\\n") for name, code in json.loads(sys.argv[1]).items()}}
 print(json.dumps({{name: [d.error, [list(s.values) for s in d.series]] for name, d in found.items()}}))
@@ -46,13 +47,13 @@ def backend() -> Backend:
 
 def test_code_draws_in_the_grader_s_sandbox_and_cannot_see_the_key(backend: Backend, tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text("the key")
-    code = Path(harness.__file__).parent
-    task = Path(__file__).resolve().parents[3] / "tasks" / "table" / "visualization" / "tests"
-    mounts = [Mount(code / part, f"{protocol.CODE}/harness/{part}") for part in _PARTS]
-    mounts += [Mount(tmp_path / "items.jsonl", protocol.ITEMS), Mount(task, protocol.TASK + "/tests")]
+    task = Path(__file__).resolve().parents[3] / "tasks" / "table" / "visualization"
+    mounts = [Mount(source, f"{protocol.CODE}/{place}") for source, place in grader_code()]
+    mounts += [Mount(source, f"{protocol.DOMAIN}/{place}") for source, place in task_code(task)]
+    mounts += [Mount(tmp_path / "items.jsonl", protocol.ITEMS)]
     sandbox = backend.create(SandboxSpec(f"test-figures-{os.getpid()}", Limits(memory_mb=3000), tuple(mounts)))
     try:
-        program = PROGRAM.format(code=protocol.CODE, items=protocol.ITEMS)
+        program = PROGRAM.format(code=protocol.CODE, items=protocol.ITEMS, task=protocol.TASK)
         done = sandbox.exec(["python", "-c", program, json.dumps(ATTEMPTS)], timeout_s=120)
     finally:
         sandbox.close()

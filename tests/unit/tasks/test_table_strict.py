@@ -10,7 +10,7 @@ import pytest
 from task_cases import lines, task
 
 from harness.assets.prepare import PreparedTask, prepare_task
-from harness.assets.table_tasks import table_keys
+from tasks.table.shared.tablebench import table_keys
 
 TASK = task("table/numerical_reasoning")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.answer_tags import last_tagged
-from harness.grading.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.answer_tags import last_tagged
 
 SUBSET_METRICS = {"err": "error_f1"}
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.answer_tags import last_tagged
-from harness.grading.extraction import after_thinking, as_object, last_json_value
-from harness.grading.step_overlap import bleu_2, matched_steps, rouge_l, rouge_n, words
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.answer_tags import last_tagged
+from ...shared.step_overlap import bleu_2, matched_steps, rouge_l, rouge_n, words
 
 SUBSET_METRICS = {"gen": "rouge_l"}
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from harness.grading.answer_tags import last_tagged
-from harness.grading.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.answer_tags import last_tagged
 
 SUBSET_METRICS = {"ord": "exact_match"}
 

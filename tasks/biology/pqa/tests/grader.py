@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.answer_tags import last_tagged
-from harness.grading.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.answer_tags import last_tagged
 
 SUBSET_METRICS = {"pqa": "accuracy"}
 LOWER_IS_BETTER = frozenset({"brier"})

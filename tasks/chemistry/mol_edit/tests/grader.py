@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.chemistry import canonical, extract_smiles, group_count, molecule, similarity, source_molecule
-from harness.grading.extraction import as_object
+from harness.taskkit.scoring.extraction import as_object
+
+from ...shared.molecules import canonical, extract_smiles, group_count, molecule, similarity, source_molecule
 
 SUBSET_METRICS = {"add": "success_rate", "delete": "success_rate", "sub": "success_rate"}
 LOWER_IS_BETTER = frozenset({"mixture_rate"})

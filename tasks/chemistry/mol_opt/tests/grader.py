@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.chemistry import canonical, extract_smiles, molecule, scaffold_similarity, similarity, source_molecule
-from harness.grading.extraction import as_object
-from harness.grading.mol_properties import property_of
+from harness.taskkit.scoring.extraction import as_object
+
+from ...shared.molecules import canonical, extract_smiles, molecule, scaffold_similarity, similarity, source_molecule
+from ...shared.properties import property_of
 
 SUBSET_METRICS = dict.fromkeys(("drd", "gsk", "jnk", "qed", "logp", "solubility"), "success_rate")
 LOWER_IS_BETTER = frozenset({"mixture_rate"})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.grading.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.molecules import MAX_SMILES, rdkit_module, similarity, smiles_text
 
 SUBSET_METRICS = {
     "fg_count": "count_score",
@@ -26,9 +28,6 @@ _KEYS = {
     "Murcko_scaffold": ("output", "Output Scaffold"),
 }
 _INTEGER = re.compile(r"[+-]?\d{1,6}")
-# Far more than any scaffold; RDKit's time grows with the molecule.
-_MAX_SMILES = 1000
-_RADIUS, _BITS = 2, 1024
 
 
 def subset_of(row: Mapping[str, Any]) -> str:
@@ -38,8 +37,9 @@ def subset_of(row: Mapping[str, Any]) -> str:
 
 def extract(response: str, subset: str) -> int | str | None:
     """The answer of the asked form, or ``None``: a whole number, ``yes``/``no``, or a text for a SMILES."""
-    accept = _count if subset in _COUNTS else _smiles if subset == "Murcko_scaffold" else _yes_no
-    return after_thinking(response, lambda text: last_json_value(text, _KEYS[subset], accept))
+    accept: Callable[[Any], Any] = _count if subset in _COUNTS else smiles_text if subset == "Murcko_scaffold" else _yes_no
+    answer: int | str | None = after_thinking(response, lambda text: last_json_value(text, _KEYS[subset], accept))
+    return answer
 
 
 def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
@@ -69,18 +69,12 @@ def tanimoto(answer: str, gold: str) -> float | None:
     Raises:
         ValueError: the gold SMILES is invalid.
     """
-    from rdkit import Chem, DataStructs, RDLogger
-    from rdkit.Chem import rdFingerprintGenerator
-
-    RDLogger.DisableLog("rdApp.*")
-    reference = Chem.MolFromSmiles(gold)
+    read = rdkit_module("Chem").MolFromSmiles
+    reference = read(gold)
     if reference is None or not gold.strip():
         raise ValueError(f"gold SMILES {gold!r} is invalid")
-    molecule = Chem.MolFromSmiles(answer) if len(answer) <= _MAX_SMILES else None
-    if molecule is None or molecule.GetNumAtoms() == 0:
-        return None
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=_BITS)
-    return float(DataStructs.TanimotoSimilarity(generator.GetFingerprint(molecule), generator.GetFingerprint(reference)))
+    molecule = read(answer) if len(answer) <= MAX_SMILES else None
+    return similarity(molecule, reference) if molecule is not None and molecule.GetNumAtoms() else None
 
 
 def constant_answers(items: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -117,7 +111,3 @@ def _count(value: Any) -> int | None:
 def _yes_no(value: Any) -> str | None:
     word = value.strip().rstrip(".").casefold() if isinstance(value, str) else ""
     return word if word in ("yes", "no") else None
-
-
-def _smiles(value: Any) -> str | None:
-    return value.strip() if isinstance(value, str) and value.strip() else None

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.chemistry import canonical, gold_molecule, parse, same_molecule, similarity, smiles_text
-from harness.grading.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.molecules import canonical, gold_molecule, parse, same_molecule, similarity, smiles_text
 
 SUBSET_METRICS = dict.fromkeys(("fs", "retro", "rcr", "nepp", "mechsel"), "exact_match")
 

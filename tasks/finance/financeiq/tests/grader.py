@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.extraction import after_thinking, as_object
+from harness.taskkit.scoring.extraction import after_thinking, as_object
 
 SUBJECTS = (
     "注册会计师（CPA）",

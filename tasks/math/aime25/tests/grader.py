@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.extraction import after_thinking, as_object, last_boxed
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_boxed
 
 SUBSET_METRICS = {"aime25": "accuracy"}
 

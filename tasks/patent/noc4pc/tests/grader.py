@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.extraction import after_thinking, as_object, last_json_value
-from harness.spec.panorama import object_in
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.panorama import object_in
 
 SUBSET_METRICS = {"noc4pc": "macro_f1"}
 

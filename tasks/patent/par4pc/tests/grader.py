@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.extraction import after_thinking, as_object, last_json_value
-from harness.spec.panorama import names_in, options_of
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.panorama import names_in, options_of
 
 SUBSET_METRICS = {"par4pc": "micro_f1"}
 

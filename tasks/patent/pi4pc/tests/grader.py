@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.extraction import after_thinking, as_object, last_json_value
-from harness.spec.panorama import name_of, names_in, options_of
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+
+from ...shared.panorama import name_of, names_in, options_of
 
 SUBSET_METRICS = {"pi4pc": "gold_hit_rate"}
 

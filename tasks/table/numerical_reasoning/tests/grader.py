@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.answers import final_answer, same_answer
-from harness.grading.extraction import as_object
+from harness.taskkit.scoring.extraction import as_object
+
+from ...shared.answers import final_answer, same_answer
 
 SUBSET_METRICS = {"numerical_reasoning": "exact_match"}
 QTYPE = "NumericalReasoning"

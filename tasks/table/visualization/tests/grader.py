@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.grading.answers import last_code_block
-from harness.grading.extraction import as_object
-from harness.grading.figures import draw, same_series
-from harness.spec.table import Table
+from harness.taskkit.scoring.extraction import as_object
+
+from ...shared.answers import last_code_block
+from ...shared.figures import draw, same_series
+from ...shared.table import Table
 
 SUBSET_METRICS = {"visualization": "pass_at_1"}
 QTYPE = "Visualization"

@@ -1,6 +1,6 @@
 """Numbers and whether they are even: the ground of the attack suite, ten items a split."""
 
-from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData
+from harness.taskkit.building.data import BuildContext, Item, Source, SourceRow, TaskData
 
 
 def build(profile: str, context: BuildContext) -> TaskData:

@@ -1,6 +1,6 @@
 """Numbers and whether they are even: twelve items a split, for the harness's own tests."""
 
-from harness.assets.task_data import BuildContext, Item, Source, SourceRow, TaskData
+from harness.taskkit.building.data import BuildContext, Item, Source, SourceRow, TaskData
 
 
 def build(profile: str, context: BuildContext) -> TaskData:

@@ -2,7 +2,7 @@ r"""Scores answers: the word in the last ``\boxed{}``."""
 
 from typing import Any
 
-from harness.grading.extraction import after_thinking, as_object, last_boxed
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_boxed
 
 SUBSET_METRICS = {"parity": "accuracy"}
 

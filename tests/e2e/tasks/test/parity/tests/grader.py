@@ -1,6 +1,6 @@
 r"""Scores answers: the word in the last ``\boxed{}``."""
 
-from harness.grading.extraction import after_thinking, as_object, last_boxed
+from harness.taskkit.scoring.extraction import after_thinking, as_object, last_boxed
 
 SUBSET_METRICS = {"parity": "accuracy"}
 

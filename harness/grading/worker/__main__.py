@@ -1,0 +1,7 @@
+"""``python -m harness.grading.worker``."""
+
+import sys
+
+from harness.grading.worker.main import main
+
+sys.exit(main())
