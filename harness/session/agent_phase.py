@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,7 +96,7 @@ class AgentPhase:
         services = self._site.services
         try:
             for service in services:
-                service.open(context, lambda exc, name=service.name: self._note_error(_CALLS.get(name, name), exc))  # type: ignore[misc]
+                service.open(context, partial(self._note_error, _CALLS.get(service.name, service.name)))
             process = self._start_agent()
             outcome = self._watch(process)
         finally:

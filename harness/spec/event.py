@@ -263,8 +263,9 @@ def payload_of(kind: EventKind, data: Mapping[str, Any]) -> Payload:
 
 def event_schema() -> dict[str, Any]:
     """Return the JSON schema of a line: one form for each kind, told apart by ``kind``."""
-    lines: list[Any] = [
-        create_model(  # type: ignore[call-overload]
+    make: Any = create_model
+    lines = [
+        make(
             f"{payload.__name__}Event",
             __config__=ConfigDict(extra="forbid"),
             __doc__=payload.__doc__,
