@@ -3,15 +3,15 @@
 import json
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness.grading.evaluator import Evaluator
 from harness.grading.worker import protocol
-from harness.sandbox.base import ExecResult, Mount, ProcessStatus, SandboxSpec
+from harness.sandbox.base import Mount, SandboxSpec
 from harness.sandbox.registry import get_backend
+from harness.sandbox.scripted import ScriptedSandbox
 from harness.spec.errors import GraderFailure, SandboxUnavailable, SubmissionRefused
 from harness.spec.task import Generation, Limits
 from tests.unit.grading.tiny import (
@@ -152,40 +152,22 @@ def test_a_grader_without_enough_memory_says_so(backend, folder, tmp_path):
         assert "memory_mb" in caught.value.hint
 
 
-class ScriptedSandbox:
-    """A grader sandbox whose worker answers what a test tells it to."""
+class Replying(ScriptedSandbox):
+    """A grader sandbox whose worker answers whatever is asked with what a test tells it to."""
 
-    def __init__(self, folder: Path) -> None:
-        mounts = (Mount(folder / "items.jsonl", protocol.ITEMS), Mount(TOY_TASK / "tests", protocol.TASK + "/tests"))
-        labels = {"dojo.split": "dev", "dojo.primary": "score", "dojo.generation": GENERATION.model_dump_json()}
-        self.spec = SandboxSpec("scripted", Limits(), mounts, labels=labels)
-        self.reply: bytes | None = b"{}"
-        self.status = ProcessStatus(True, None, b"", b"", 0, 0)
+    reply: bytes | None = b"{}"
 
-    def start(self, argv, **_):
-        return "p"
-
-    def poll(self, process, **_):
-        return self.status
-
-    def read_file(self, path, **_):
+    def read_file(self, path, **options):
         if "/replies/" in path and self.reply is not None:
             return self.reply
-        raise FileNotFoundError(path)
-
-    def write_file(self, path, data, **_):
-        pass
-
-    def extract(self, path, tar, **_):
-        tar.read()
-
-    def exec(self, argv, **_):
-        return ExecResult(0, b"", b"")
+        return super().read_file(path, **options)
 
 
 @pytest.fixture
 def scripted(folder):
-    sandbox = ScriptedSandbox(folder)
+    mounts = (Mount(folder / "items.jsonl", protocol.ITEMS), Mount(TOY_TASK / "tests", protocol.TASK + "/tests"))
+    labels = {"dojo.split": "dev", "dojo.primary": "score", "dojo.generation": GENERATION.model_dump_json()}
+    sandbox = Replying(SandboxSpec("scripted", Limits(), mounts, labels=labels))
     return sandbox, Evaluator(sandbox)
 
 
@@ -227,7 +209,9 @@ def test_a_wait_that_nobody_needs_is_broken_off(scripted, tmp_path):
 @pytest.mark.parametrize(("oom", "code"), [(True, "grader_out_of_memory"), (False, "grader")])
 def test_a_dead_worker_is_told_apart_by_how_it_died(scripted, tmp_path, oom, code):
     sandbox, evaluator = scripted
-    sandbox.status = ProcessStatus(False, 137, b"", b"Traceback: it hurt", 0, 0, oom_killed=oom)
+    (worker,) = sandbox.processes.values()
+    worker.stderr = b"Traceback: it hurt"
+    worker.end(137, oom_killed=oom)
     with pytest.raises(GraderFailure) as caught:
         evaluator.check(write_marker(tmp_path / "b"))
     assert caught.value.code == code

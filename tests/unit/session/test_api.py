@@ -1,16 +1,15 @@
 """The agent API over its real socket with the real client; sandbox and scorer are scripted here (tests/e2e has the real ones)."""
 
-import io
 import json
 import socket
-import tarfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from harness.sandbox.base import ExecResult
+from harness.sandbox.base import ExecResult, SandboxSpec
+from harness.sandbox.scripted import Call, ScriptedSandbox
 from harness.session.api import RunPlace, SessionApi
 from harness.session.clock import BudgetClock
 from harness.session.dojo_tool import ApiError, Client
@@ -20,37 +19,19 @@ from harness.spec.budget import Budget, Usage
 from harness.spec.errors import GraderFailure
 from harness.spec.event import EventKind
 from harness.spec.submission import Problem, SubmissionReport
+from harness.spec.task import Limits
 from harness.spec.verdict import ItemScore, Metric, Scores, Verdict
 from harness.store.run_dir import RunDir
 from tests.unit.store.test_database import spec
 
 
-class ScriptedSandbox:
-    def __init__(self) -> None:
-        self.files = {"/workspace/out/dojo.json": b'{"dojo": "base"}'}
+def echo(call: Call) -> ExecResult:
+    return ExecResult(exit_code=0, stdout=" ".join(call.argv).encode(), stderr=b"")
 
-    def exec(self, argv, **_):
-        return ExecResult(exit_code=0, stdout=" ".join(argv).encode(), stderr=b"")
 
-    def read_file(self, path, **_):
-        if path not in self.files:
-            raise FileNotFoundError(path)
-        return self.files[path]
-
-    def write_file(self, path, data, **_):
-        self.files[path] = data
-
-    def archive(self, path, **_):
-        inside = {p[len(path) + 1 :]: d for p, d in self.files.items() if p.startswith(path + "/")}
-        if not inside:
-            raise FileNotFoundError(path)
-        out = io.BytesIO()
-        with tarfile.open(fileobj=out, mode="w") as tar:
-            for name, data in inside.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-        yield out.getvalue()
+def task_sandbox() -> ScriptedSandbox:
+    files = {"/workspace/out/dojo.json": b'{"dojo": "base"}'}
+    return ScriptedSandbox(SandboxSpec("r1-1-task", Limits()), files=files, answer=echo)
 
 
 class ScriptedScorer:
@@ -112,7 +93,7 @@ class Relay:
 class World:
     def __init__(self, path: Path) -> None:
         self.run = RunDir.create(path / "run", spec("r1", "b1").model_copy(update={"budget": Budget(wall=1000, evaluations=2)}))
-        self.scorer, self.sandbox = ScriptedScorer(), ScriptedSandbox()
+        self.scorer, self.sandbox = ScriptedScorer(), task_sandbox()
         self.socket = path / "api.sock"
         self.errors: list = []
         self.relay = Relay(self.socket)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.sandbox.scripted import ScriptedBackend
 from harness.session.lifecycle import MAX_ATTEMPTS, RunSession
 from harness.spec.errors import MissingError, SandboxUnavailable
 from harness.spec.event import EventKind
@@ -15,23 +16,7 @@ from harness.store.run_dir import RunDir
 from tests.unit.store.test_database import spec
 
 
-class BrokenBackend:
-    """A host that never gives a sandbox."""
-
-    name = "broken"
-
-    def __init__(self, error: Exception) -> None:
-        self.error, self.created, self.destroyed = error, 0, []
-
-    def create(self, _spec):
-        self.created += 1
-        raise self.error
-
-    def destroy(self, id):
-        self.destroyed.append(id)
-
-
-def session_over(tmp_path: Path, backend: BrokenBackend, resolve=None) -> tuple[RunSession, Store, RunDir]:
+def session_over(tmp_path: Path, backend: ScriptedBackend, resolve=None) -> tuple[RunSession, Store, RunDir]:
     store = Store(tmp_path / "home")
     run_spec = spec("r20260101-000000-aaaaa", "b1")
     run = RunDir.create(store.run_dir("b1", run_spec.id).path, run_spec)
@@ -53,10 +38,10 @@ def session_over(tmp_path: Path, backend: BrokenBackend, resolve=None) -> tuple[
     ],
 )
 def test_an_infrastructure_failure_is_tried_again_then_ends_the_run_without_a_score(tmp_path, error, cause):
-    backend = BrokenBackend(error)
+    backend = ScriptedBackend(always=error)
     session, store, run = session_over(tmp_path, backend)
     assert session.drive() is RunState.FAILED
-    assert backend.created == MAX_ATTEMPTS
+    assert len(backend.created) == MAX_ATTEMPTS
     result = run.result()
     assert result is not None and result.grade is None and result.outcome.cause is cause and not result.outcome.counts
     assert all(phase.seconds is not None for phase in result.timeline)
@@ -71,16 +56,16 @@ def test_what_is_missing_on_this_machine_is_not_tried_again(tmp_path):
     def resolve(_spec, _progress):
         raise MissingError("the data has changed", hint="submit anew")
 
-    backend = BrokenBackend(AssertionError("never reached"))
+    backend = ScriptedBackend(always=AssertionError("never reached"))
     session, _store, run = session_over(tmp_path, backend, resolve)
     assert session.drive() is RunState.FAILED
     result = run.result()
-    assert result is not None and "submit anew" in result.outcome.message and backend.created == 0
+    assert result is not None and "submit anew" in result.outcome.message and not backend.created
 
 
 def test_a_run_cancelled_while_queued_never_starts(tmp_path):
-    backend = BrokenBackend(AssertionError("never reached"))
+    backend = ScriptedBackend(always=AssertionError("never reached"))
     session, store, run = session_over(tmp_path, backend)
     (run.path / "cancel").touch()
     assert session.drive() is RunState.CANCELLED
-    assert store.run_row(run.path.name).cause == "cancelled" and backend.created == 0
+    assert store.run_row(run.path.name).cause == "cancelled" and not backend.created
