@@ -11,9 +11,11 @@ from collections.abc import Callable
 from harness.attack.base import Attack, NotStopped, Where, stopped
 from harness.attack.ground import Ground
 from harness.sandbox.base import SandboxSpec
-from harness.sandbox.client import Channel, ExecdSandbox
+from harness.sandbox.client import ExecdSandbox
+from harness.sandbox.host import Channel
 from harness.session.collect import Caps, collect
 from harness.spec.errors import SandboxError, SubmissionRefused
+from harness.spec.outcome import Cause, Death
 from harness.spec.task import Limits
 
 _SIZES = struct.Struct("!IQ")
@@ -47,9 +49,9 @@ class _Impostor:
             except OSError:
                 return
 
-    def cause_of_death(self) -> str:
+    def cause_of_death(self) -> Death:
         """Say that nothing is known."""
-        return "an impostor answered"
+        return Death(Cause.SANDBOX, "an impostor answered")
 
     def measured(self) -> tuple[float | None, float | None, int]:
         """Say that nothing was measured outside."""
@@ -91,6 +93,7 @@ def _calls(ground: Ground) -> dict[str, Callable[[ExecdSandbox], object]]:
         "read": lambda sandbox: sandbox.read_file("f", max_bytes=64 * _MB),
         "write": lambda sandbox: sandbox.write_file("f", b"x"),
         "kill_all": lambda sandbox: sandbox.kill_all(),
+        "set_deadline": lambda sandbox: sandbox.set_deadline(1.0),
         "usage": lambda sandbox: sandbox.usage(),
         "archive": lambda sandbox: collect(sandbox.archive("d"), ground.folder() / "taken", _CAPS),
     }

@@ -18,7 +18,7 @@ from harness.attack.ground import Ground
 from harness.sandbox.base import Relay, Sandbox
 from harness.sandbox.contract.promise import PATIENCE_S, expect
 from harness.sandbox.runtime import runtime_root
-from harness.session.api import EVENTS_BYTES, RunPlace, SessionApi
+from harness.session.api import EVENTS_BYTES, ApiContext, SessionApi
 from harness.session.clock import BudgetClock
 from harness.session.journal import Journal
 from harness.session.server import ApiServer
@@ -124,7 +124,7 @@ def _served(ground: Ground, events_bytes: int = EVENTS_BYTES) -> Iterator[_Serve
     token = secrets.token_urlsafe(24)
     try:
         with ground.stage.new(relays=[Relay(_PORT, socket)]) as sandbox:
-            place = RunPlace(
+            place = ApiContext(
                 spec=spec,
                 run=run,
                 journal=Journal(run, lambda state: None),

@@ -21,7 +21,7 @@ from harness.store.run_dir import RunDir
 
 AGENTS = Path(__file__).parent / "agents"
 SURVIVOR_WALL_S = 12
-# a random two-layer model with the real tokenizer: loads in no time, answers nonsense; argv: the real model's folder, the target
+# argv: the real model's folder, the target
 _MAKE_SMALL = """
 import sys, torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -133,14 +133,22 @@ class WholeRuns:
 
     def _small_model(self) -> Path:
         target = self._folder / "small-model"
-        if not target.exists():
-            real = find_base_model("smol", self._models).path
-            done = subprocess.run([sys.executable, "-c", _MAKE_SMALL, str(real), str(target)], capture_output=True, check=False)
-            if done.returncode != 0:
-                raise MissingError(
-                    f"the small model could not be made: {done.stderr.decode(errors='replace')[-500:]}",
-                    hint="`dojo doctor` checks the packages; or leave whole runs out with --quick",
-                )
-            for path in target.rglob("*"):
-                path.chmod(0o644)
-        return target
+        return target if target.exists() else make_random_model(self._models, target)
+
+
+def make_random_model(cache: Path, target: Path) -> Path:
+    """Make a random two-layer model with the real tokenizer of ``smol``: it loads in no time and answers nonsense.
+
+    Raises:
+        MissingError: ``smol`` is not in ``cache``, or a package is missing.
+    """
+    real = find_base_model("smol", cache).path
+    done = subprocess.run([sys.executable, "-c", _MAKE_SMALL, str(real), str(target)], capture_output=True, check=False)
+    if done.returncode != 0:
+        raise MissingError(
+            f"the small model could not be made: {done.stderr.decode(errors='replace')[-500:]}",
+            hint="`dojo doctor` checks the packages; or leave whole runs out with --quick",
+        )
+    for path in target.rglob("*"):
+        path.chmod(0o644)
+    return target

@@ -92,4 +92,3 @@ def _ending(data: Any, output: Output, shown: int, noun: str) -> None:
         plural = "runs" if noun == "run" else "batches"
         output.line(f"the newest {shown} {plural}; --limit 0 shows all")
     damage.tell(data, output)
-

@@ -69,7 +69,7 @@ class Evaluator:
         limits: Limits,
         split: str,
         submission_dir: Path | None = None,
-        gpus: tuple[str, ...] = (),
+        gpu_owner: str = "",
     ) -> Evaluator:
         """Create a grader sandbox without network and start the worker in it; returns while the model is still loading.
 
@@ -84,7 +84,7 @@ class Evaluator:
             limits: hard limits of the sandbox.
             split: name of the split, for the verdict.
             submission_dir: a sealed submission to mount read-only; `score` of this directory copies nothing.
-            gpus: numbers of the GPUs it gets, see `SandboxSpec`.
+            gpu_owner: whose GPUs it shares, see `SandboxSpec`.
 
         Raises:
             IsolationUnavailable, SandboxUnavailable: from the backend.
@@ -105,7 +105,7 @@ class Evaluator:
             "dojo.primary": load_task_config(task_dir / "task.toml").metadata.dojo.metric.name,
             "dojo.generation": generation.model_dump_json(),
         }
-        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader", gpus=gpus))
+        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader", gpu_owner=gpu_owner))
         return cls._owning(sandbox)
 
     @classmethod

@@ -21,19 +21,29 @@ User = Literal["agent", "root"]
 
 @dataclass(frozen=True)
 class Mount:
-    """A host directory or file shown inside. Read-only unless said."""
+    """A directory or file shown inside. Read-only unless said.
+
+    ``source`` is its path on this host. ``asset`` is what the same thing is called elsewhere ("model:smol") and ``digest`` which
+    state of it, for backends whose sandboxes live on other machines; both are empty for what belongs to one run alone.
+    """
 
     source: Path
     target: str
     writable: bool = False
+    asset: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)
 class Relay:
-    """A loopback TCP port inside that leads to a unix socket of the harness: the only way out."""
+    """A loopback TCP port inside that leads to a unix socket of the harness: the only way out.
+
+    ``service`` is what answers there ("api"), for backends that reach it by another way than this host's socket.
+    """
 
     port: int
     socket: Path
+    service: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,8 @@ class SandboxSpec:
     """What a sandbox is made of. ``id`` is unique on the host and is all that is needed to attach again.
 
     ``image`` is the name of an image of `images/`, for backends that make sandboxes of images; others show the host's system.
-    ``gpus`` are the numbers of the host's GPUs that are shown; empty with ``limits.gpus`` above 0: any that many.
+    How many GPUs it is shown is ``limits.gpus``; which ones is the backend's business. Sandboxes of one ``gpu_owner`` (a run)
+    share theirs; an empty one is an owner of its own.
     """
 
     id: str
@@ -51,7 +62,7 @@ class SandboxSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     image: str = "task"
-    gpus: tuple[str, ...] = ()
+    gpu_owner: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import select
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO
 
 from harness.sandbox.base import OUTPUT_CAP, ExecResult, ProcessStatus, SandboxSpec, SandboxUsage, User
 from harness.sandbox.execd.wire import CHUNK, Head, Wire, WireClosed
+from harness.sandbox.host import Channel, SandboxHost
 from harness.spec.errors import SandboxError, SandboxUnavailable
 
-Channel = Literal["control", "commands"]
 # Silence on a call that should be answered at once: the sandbox is taken for dead. Far above what a loaded machine needs.
 SILENCE_S = 60.0
 # How long execd may take to kill a tree and report after a command's deadline.
@@ -29,31 +29,11 @@ _NO_SIGNAL_EXIT = 126
 _MAX_ANSWER = 64 * 1024 * 1024
 
 
-class Place(Protocol):
-    """What a backend gives for one sandbox: how to reach its execd, what it knows from outside, how it ends."""
-
-    def connect(self, channel: Channel) -> socket.socket:
-        """Open a connection. Raises OSError when nobody answers."""
-        ...
-
-    def cause_of_death(self) -> str:
-        """Say in a sentence what is known about why it does not answer."""
-        ...
-
-    def measured(self) -> tuple[float | None, float | None, int]:
-        """Return CPU seconds, peak memory in MB (None where nobody counts outside) and out-of-memory kills."""
-        ...
-
-    def destroy(self) -> None:
-        """Remove everything of the sandbox."""
-        ...
-
-
 class _Channel:
     """Connections to one socket, kept for the next call."""
 
-    def __init__(self, place: Place, channel: Channel) -> None:
-        self._place, self._channel = place, channel
+    def __init__(self, host: SandboxHost, channel: Channel) -> None:
+        self._host, self._channel = host, channel
         self._idle: list[Wire] = []
         self._lock = threading.Lock()
         self._owner = os.getpid()
@@ -108,7 +88,7 @@ class _Channel:
 
     def _open(self) -> Wire:
         try:
-            return Wire(self._place.connect(self._channel), _MAX_ANSWER)
+            return Wire(self._host.connect(self._channel), _MAX_ANSWER)
         except OSError as exc:
             raise self._unavailable(exc.strerror or str(exc)) from exc
 
@@ -120,7 +100,8 @@ class _Channel:
             return True
 
     def _unavailable(self, what: str) -> SandboxUnavailable:
-        return SandboxUnavailable(f"the sandbox does not answer: {what}; {self._place.cause_of_death()}")
+        death = self._host.cause_of_death()
+        return SandboxUnavailable(f"the sandbox does not answer: {what}; {death.text}", death=death)
 
 
 class SandboxAnswer(Exception):
@@ -184,11 +165,11 @@ class Cancellation:
 class ExecdSandbox:
     """A `Sandbox` whose inside is an execd, wherever that runs. Safe for several threads at once."""
 
-    def __init__(self, spec: SandboxSpec, place: Place) -> None:
+    def __init__(self, spec: SandboxSpec, host: SandboxHost) -> None:
         self.spec = spec
-        self._place = place
-        self._control = _Channel(place, "control")
-        self._commands = _Channel(place, "commands")
+        self._host = host
+        self._control = _Channel(host, "control")
+        self._commands = _Channel(host, "commands")
         self._kills_seen = 0
 
     def exec(
@@ -227,7 +208,7 @@ class ExecdSandbox:
                 return self._lost()
             raise
         if result.oom_killed:
-            self._kills_seen = self._place.measured()[2]
+            self._kills_seen = self._host.measured()[2]
         return result
 
     def _lost(self) -> ExecResult:
@@ -240,7 +221,7 @@ class ExecdSandbox:
             self._simple("ping")
         except SandboxUnavailable:  # the workers of other connections went with it; execd itself answers a new one
             self._simple("ping")
-        kills = self._place.measured()[2]
+        kills = self._host.measured()[2]
         killed, self._kills_seen = kills > self._kills_seen, kills
         reason = b"execd's worker for this command was killed for want of memory\n" if killed else b"execd's worker was killed\n"
         return ExecResult(137, b"", reason, oom_killed=killed)
@@ -344,7 +325,8 @@ class ExecdSandbox:
             except SandboxAnswer as exc:
                 raise exc.error from None
             except (TimeoutError, WireClosed, ValueError, KeyError, TypeError) as exc:
-                raise SandboxUnavailable(f"the archive of {path} broke off; {self._place.cause_of_death()}") from exc
+                death = self._host.cause_of_death()
+                raise SandboxUnavailable(f"the archive of {path} broke off; {death.text}", death=death) from exc
 
     def extract(self, path: str, tar: BinaryIO, *, user: User = "agent") -> None:
         """Unpack a tar made by the harness under ``path``.
@@ -364,7 +346,7 @@ class ExecdSandbox:
     def usage(self) -> SandboxUsage:
         """Return what has been used so far; CPU and memory are counted outside where the host can."""
         inside, _ = self._simple("usage")
-        cpu_s, memory_mb, oom_kills = self._place.measured()
+        cpu_s, memory_mb, oom_kills = self._host.measured()
         with self._making_sense():
             return SandboxUsage(
                 cpu_s=float(inside["cpu_s"]) if cpu_s is None else cpu_s,
@@ -386,7 +368,7 @@ class ExecdSandbox:
         """Destroy the sandbox with all remains; may be called twice."""
         self._control.close()
         self._commands.close()
-        self._place.destroy()
+        self._host.destroy()
 
     @contextlib.contextmanager
     def _making_sense(self) -> Iterator[None]:

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.sandbox import cgroups, engine, images
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
-from harness.sandbox.client import Channel, ExecdSandbox
+from harness.sandbox.bringing_up import attach_execd, create_execd
 from harness.sandbox.docker_checks import checks
 from harness.sandbox.execd.settings import AGENT_GID, AGENT_UID, PRIVATE_DIR
+from harness.sandbox.gpus import claim, gpu_numbers
+from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import PLACES, HostDisk, disk_kind
-from harness.sandbox.launching import SYSTEM_PATH, base_environment, check_spec, package_folder
+from harness.sandbox.launching import SYSTEM_PATH, base_environment, package_folder
 from harness.sandbox.state import SandboxFolder
 from harness.spec.errors import DojoError, MissingError, SandboxError, SandboxUnavailable
+from harness.spec.outcome import Cause, Death
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -56,27 +59,12 @@ class DockerBackend:
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox and wait until it answers; see `Backend.create`."""
-        check_spec(spec)
-        place = _Place(spec.id)
-        place.folder.create(spec)
-        try:
-            place.build(spec)
-            sandbox = ExecdSandbox(spec, place)
-            place.await_answer(sandbox)
-        except BaseException:
-            place.destroy()
-            raise
-        return sandbox
+        return create_execd(spec, _Host(spec.id))
 
     def attach(self, id: str) -> Sandbox:
         """Return the running sandbox ``id``; see `Backend.attach`."""
-        place = _Place(id)
-        sandbox = ExecdSandbox(place.folder.spec(), place)
-        if not sandbox.alive():
-            raise SandboxUnavailable(
-                f"the sandbox {id!r} is dead: {place.cause_of_death()}", hint="destroy it and make a new one"
-            )
-        return sandbox
+        host = _Host(id)
+        return attach_execd(host.folder.spec(), host)
 
     def list(self) -> list[str]:
         """Return the ids of all that exists, dead remains included; without an engine, what lies on this host."""
@@ -94,10 +82,10 @@ class DockerBackend:
         Raises:
             MissingError, SandboxUnavailable: there are some, and no engine answers that could remove them.
         """
-        _Place(id).destroy()
+        _Host(id).destroy()
 
 
-class _Place:
+class _Host:
     """One sandbox on this host: its folder, its container, its control group and its disk."""
 
     def __init__(self, id: str) -> None:
@@ -108,13 +96,14 @@ class _Place:
         self._asked = self.folder.path / "asked"  # from here on there may be a container
 
     def build(self, spec: SandboxSpec) -> None:
-        """Make disk, control group and container, and start it.
+        """Claim its GPUs, make disk, control group and container, start it and wait until execd listens.
 
         Raises:
             MissingError: no engine, no image, no such runtime.
-            SandboxError, SandboxUnavailable: the engine refuses or fails.
+            SandboxError, SandboxUnavailable: the engine refuses or fails; the container ended, or did not answer in time.
         """
         docker = engine.client()
+        gpus = claim(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus, gpu_numbers())
         image = images.reference(spec.image, "cuda" if spec.limits.gpus else "cpu")
         with engine.speaking(f"looking for the image {image}"):
             image_env = dict(entry.split("=", 1) for entry in docker.images.get(image).attrs["Config"].get("Env") or ())
@@ -124,27 +113,24 @@ class _Place:
         self._write_plan(spec, image_env)
         self._asked.touch()
         with engine.speaking(f"making the container {self.container_name}"):
-            container = docker.containers.create(image, **self._container(spec))
+            container = docker.containers.create(image, **self._container(spec, gpus))
         with engine.speaking(f"starting the container {self.container_name}"):
             container.start()
+        self._await_execd()
 
-    def await_answer(self, sandbox: ExecdSandbox) -> None:
-        """Wait until execd answers.
-
-        Raises:
-            SandboxUnavailable: the container ended, or did not answer in time.
-        """
+    def _await_execd(self) -> None:
         deadline = time.monotonic() + _START_S
         while True:
             with contextlib.suppress(OSError):
                 self.folder.connect("commands").close()
-                if sandbox.alive():
-                    return
+                return
             container = self._container_found()
             if container is None or container.status == "exited" or time.monotonic() > deadline:
+                death = self.cause_of_death()
                 raise SandboxUnavailable(
-                    f"the sandbox {self.folder.id!r} did not come up: {self.cause_of_death()}",
+                    f"the sandbox {self.folder.id!r} did not come up: {death.text}",
                     hint="the image needs python3 3.11 or newer; `dojo images verify` looks at it",
+                    death=death,
                 )
             time.sleep(0.02)
 
@@ -166,7 +152,7 @@ class _Place:
         part.touch(0o600)
         part.write_text(json.dumps(plan))
 
-    def _container(self, spec: SandboxSpec) -> dict[str, Any]:
+    def _container(self, spec: SandboxSpec, gpus: tuple[str, ...]) -> dict[str, Any]:
         """Return what the engine is asked for."""
         from docker.types import DeviceRequest, LogConfig, Ulimit
 
@@ -203,9 +189,8 @@ class _Place:
         if own_group and cgroups.find_hierarchies().version == 2:
             # to enter a group that lies beside the container's own; what is shown of the tree is read-only
             options["cgroupns"] = "host"
-        if limits.gpus:
-            chosen = {"device_ids": list(spec.gpus)} if spec.gpus else {"count": limits.gpus}
-            options["device_requests"] = [DeviceRequest(**chosen, capabilities=[["gpu"]])]
+        if gpus:
+            options["device_requests"] = [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
         return options
 
     def _mounts(self, spec: SandboxSpec) -> list[Any]:
@@ -229,8 +214,11 @@ class _Place:
         """Open a connection to execd."""
         return self.folder.connect(channel)
 
-    def cause_of_death(self) -> str:
-        """Say what the engine knows about why it does not answer."""
+    def cause_of_death(self) -> Death:
+        """Return what the engine knows about why it does not answer."""
+        return Death(Cause.SANDBOX, self._last_words())
+
+    def _last_words(self) -> str:
         if not self.folder.path.exists():
             return "it was destroyed"
         try:

@@ -1,17 +1,21 @@
-"""Which GPUs of this host belong to which run: no two runs share one, whichever harness process made them.
+"""Which GPUs of this host belong to which owner (a run): no two share one, whichever harness process made their sandboxes.
 
-A claim is a file in the run's runtime folder, so it lasts as long as anything of the run is on the host, over crashes too.
+A claim is a file in the sandbox's folder, so it lasts as long as the sandbox is on the host, over crashes too, and the owner's
+GPUs are free again when the last of its sandboxes is destroyed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.spec.errors import SandboxUnavailable
+from harness.spec.errors import MissingError, SandboxUnavailable
+from harness.spec.outcome import Cause, Death
 
-_CLAIM, _LOCK = "gpus", "gpus.lock"
+_CLAIM, _LOCK = "gpus.json", "gpus.lock"
 
 
 def gpu_numbers(devices: Path = Path("/dev")) -> tuple[str, ...]:
@@ -20,33 +24,42 @@ def gpu_numbers(devices: Path = Path("/dev")) -> tuple[str, ...]:
     return tuple(sorted((n for n in numbers if n.isdigit()), key=int))
 
 
-def claim(run_folder: Path, count: int, there: Sequence[str]) -> tuple[str, ...]:
-    """Return ``count`` GPUs that no other run has; the same ones when asked again.
+def claim(folder: Path, owner: str, count: int, there: Sequence[str]) -> tuple[str, ...]:
+    """Return ``count`` GPUs that no other owner has: those that this owner's other sandboxes have, where there are any.
 
     Args:
-        run_folder: the run's runtime folder; its siblings are the other runs'.
+        folder: the sandbox's folder, ``<runtime root>/<kind>/<id>``; the claims of all kinds lie beside it.
+        owner: who shares them.
         count: how many.
         there: numbers of the host's GPUs.
 
     Raises:
-        SandboxUnavailable: fewer are free; names the runs that hold the others.
+        MissingError: this host has fewer.
+        SandboxUnavailable: fewer are free; names the owners of the others.
     """
     if count == 0:
         return ()
-    run_folder.mkdir(parents=True, exist_ok=True)
-    with open(run_folder.parent / _LOCK, "ab") as lock:
+    if len(there) < count:
+        raise MissingError(f"the sandbox needs {count} GPUs and this host shows {len(there)}", hint="look for /dev/nvidia0")
+    root = folder.parent.parent
+    with open(root / _LOCK, "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        mine = run_folder / _CLAIM
-        if mine.exists():
-            return tuple(mine.read_text().split())
-        held = {path.parent.name: path.read_text().split() for path in run_folder.parent.glob(f"*/{_CLAIM}")}
+        held: dict[str, set[str]] = {}
+        for path in root.glob(f"*/*/{_CLAIM}"):
+            with contextlib.suppress(FileNotFoundError):  # its sandbox is being destroyed
+                other = json.loads(path.read_text())
+                held.setdefault(other["owner"], set()).update(other["numbers"])
+        mine = held.pop(owner, set())
         taken = {number for numbers in held.values() for number in numbers}
-        free = [number for number in there if number not in taken]
-        if len(free) < count:
-            raise SandboxUnavailable(
-                f"the run needs {count} GPUs; of {len(there)} here {len(free)} are free, "
-                f"the others belong to {', '.join(sorted(held))}",
-                hint="wait for those runs, or `dojo gc` if they are dead",
+        usable = sorted((number for number in there if number not in taken), key=lambda number: number not in mine)
+        if len(usable) < count:
+            message = (
+                f"the sandbox needs {count} GPUs; of {len(there)} here {len(usable)} are free, "
+                f"the others belong to {', '.join(sorted(held))}"
             )
-        mine.write_text(" ".join(free[:count]))
-        return tuple(free[:count])
+            raise SandboxUnavailable(
+                message, hint="wait for those runs, or `dojo gc` if they are dead", death=Death(Cause.SCHEDULING, message)
+            )
+        chosen = tuple(usable[:count])
+        (folder / _CLAIM).write_text(json.dumps({"owner": owner, "numbers": chosen}))
+        return chosen

@@ -74,7 +74,8 @@ def run_jail(
 ) -> dict[str, Any]:
     """Run a function of `jail.launch` in a bare interpreter of its own and return what it said (``ok``, ``step``, ``message``).
 
-    The interpreter sees neither site-packages nor the environment, so it starts fast and passes nothing on.
+    The interpreter sees neither site-packages nor the environment, so it starts fast and passes nothing on; nor does it take over
+    the caller's umask, which would decide what the agent may read of the places made for it.
     """
     code = f"import sys; sys.path.append(sys.argv[1]); from sandbox.jail.launch import {function}; {function}()"
     command = [os.path.realpath(sys.executable), "-I", "-S", "-c", code, package_folder(), *arguments]
@@ -84,6 +85,7 @@ def run_jail(
         capture_output=True,
         timeout=_LAUNCH_TIMEOUT_S,
         check=False,
+        umask=0o022,
         env={"LC_ALL": "C.UTF-8", **(env or {})},
     )
     try:

@@ -10,12 +10,14 @@ from typing import Any
 
 from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
-from harness.sandbox.client import Channel, ExecdSandbox
-from harness.sandbox.gpus import gpu_numbers
+from harness.sandbox.bringing_up import attach_execd, create_execd
+from harness.sandbox.gpus import claim, gpu_numbers
+from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import await_release, disk_kind, image_path
-from harness.sandbox.launching import base_environment, check_spec, disk_folder, hidden_folders, run_jail
+from harness.sandbox.launching import base_environment, disk_folder, hidden_folders, run_jail
 from harness.sandbox.state import SandboxFolder
-from harness.spec.errors import IsolationUnavailable, MissingError, SandboxUnavailable
+from harness.spec.errors import IsolationUnavailable, SandboxUnavailable
+from harness.spec.outcome import Death
 
 NAME = "namespace"
 _KIND = "sb"
@@ -38,36 +40,12 @@ class NamespaceBackend:
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox and wait until it answers; see `Backend.create`."""
-        check_spec(spec)
-        if len(gpu_numbers()) < spec.limits.gpus:
-            raise MissingError(
-                f"the sandbox needs {spec.limits.gpus} GPUs and this host shows {len(gpu_numbers())}",
-                hint="look for /dev/nvidia0",
-            )
-        place = _Place(spec.id)
-        place.folder.create(spec)
-        try:
-            place.group.create(spec.limits)
-            _launch(_plan(spec, place))
-        except BaseException:
-            place.destroy()
-            raise
-        sandbox = ExecdSandbox(spec, place)
-        if not sandbox.alive():
-            cause = place.cause_of_death()
-            place.destroy()
-            raise SandboxUnavailable(f"the sandbox {spec.id!r} did not come up: {cause}")
-        return sandbox
+        return create_execd(spec, _Host(spec.id))
 
     def attach(self, id: str) -> Sandbox:
         """Return the running sandbox ``id``; see `Backend.attach`."""
-        place = _Place(id)
-        sandbox = ExecdSandbox(place.folder.spec(), place)
-        if not sandbox.alive():
-            raise SandboxUnavailable(
-                f"the sandbox {id!r} is dead: {place.cause_of_death()}", hint="destroy it and make a new one"
-            )
-        return sandbox
+        host = _Host(id)
+        return attach_execd(host.folder.spec(), host)
 
     def list(self) -> list[str]:
         """Return the ids of all that exists, dead remains included."""
@@ -75,10 +53,10 @@ class NamespaceBackend:
 
     def destroy(self, id: str) -> None:
         """Remove ``id`` and all remains of it."""
-        _Place(id).destroy()
+        _Host(id).destroy()
 
 
-class _Place:
+class _Host:
     """One sandbox on this host: its folder and its control group."""
 
     def __init__(self, id: str) -> None:
@@ -86,12 +64,18 @@ class _Place:
         self.group = cgroups.Group(cgroups.find_hierarchies(), id)
         self.image = image_path(id)
 
+    def build(self, spec: SandboxSpec) -> None:
+        """Claim its GPUs, make its control group, start execd in namespaces."""
+        gpus = claim(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus, gpu_numbers())
+        self.group.create(spec.limits)
+        _launch(_plan(spec, self, gpus))
+
     def connect(self, channel: Channel) -> socket.socket:
         """Open a connection to execd."""
         return self.folder.connect(channel)
 
-    def cause_of_death(self) -> str:
-        """Say why it does not answer."""
+    def cause_of_death(self) -> Death:
+        """Return why it does not answer."""
         return self.folder.cause_of_death()
 
     def measured(self) -> tuple[float | None, float | None, int]:
@@ -114,22 +98,22 @@ def _privileged() -> bool:
     return os.geteuid() == 0
 
 
-def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
+def _plan(spec: SandboxSpec, host: _Host, gpus: tuple[str, ...]) -> dict[str, Any]:
     """Return what `jail.launch` is told."""
     kind, mkfs = disk_kind()
     exposed = sorted({os.path.abspath(sys.base_prefix), os.path.abspath(sys.prefix)})
     return {
-        "folder": str(place.folder.path),
+        "folder": str(host.folder.path),
         "mode": "privileged" if _privileged() else "nested",
-        "disk": {"kind": kind, "size_mb": spec.limits.disk_mb, "image": str(place.image), "mkfs": mkfs if kind == "ext4" else ""},
+        "disk": {"kind": kind, "size_mb": spec.limits.disk_mb, "image": str(host.image), "mkfs": mkfs if kind == "ext4" else ""},
         "exposed": exposed,
         "hidden": hidden_folders(),
         "binds": [{"source": str(m.source.resolve()), "target": m.target, "writable": m.writable} for m in spec.mounts],
-        "gpus": list(spec.gpus or gpu_numbers()[: spec.limits.gpus]),
+        "gpus": list(gpus),
         "env": base_environment() | dict(spec.env),
         "rlimits": cgroups.rlimits(spec.limits, cgroups.find_hierarchies().missing),
-        "cgroup_procs": place.group.procs_files,
-        "oom_counter": place.group.oom_counter,
+        "cgroup_procs": host.group.procs_files,
+        "oom_counter": host.group.oom_counter,
         "relays": [[r.port, str(r.socket)] for r in spec.relays],
     }
 

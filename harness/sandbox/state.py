@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.sandbox.base import Mount, Relay, SandboxSpec
-from harness.sandbox.client import Channel
+from harness.sandbox.host import Channel
 from harness.sandbox.runtime import runtime_root
 from harness.spec.errors import SandboxError, SandboxUnavailable, UsageError
+from harness.spec.outcome import Cause, Death
 from harness.spec.task import Limits
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -96,16 +97,16 @@ class SandboxFolder:
             raise
         return sock
 
-    def cause_of_death(self) -> str:
-        """Say what is known about why execd does not answer."""
+    def cause_of_death(self) -> Death:
+        """Return what is known about why execd does not answer."""
         if not self.path.exists():
-            return "it was destroyed"
+            return Death(Cause.SANDBOX, "it was destroyed")
         deadline = time.monotonic() + _DYING_S
         while (running := self.first_process() is not None) and time.monotonic() < deadline:
             time.sleep(0.01)
         state = "its first process runs" if running else "its first process is gone"
         log = self._log()
-        return f"{state}; execd's last words: {log}" if log else state
+        return Death(Cause.SANDBOX, f"{state}; execd's last words: {log}" if log else state)
 
     def _log(self) -> str:
         try:
@@ -161,12 +162,12 @@ def _to_json(spec: SandboxSpec) -> dict[str, Any]:
     return {
         "id": spec.id,
         "limits": spec.limits.model_dump(),
-        "mounts": [[str(m.source), m.target, m.writable] for m in spec.mounts],
-        "relays": [[r.port, str(r.socket)] for r in spec.relays],
+        "mounts": [[str(m.source), m.target, m.writable, m.asset, m.digest] for m in spec.mounts],
+        "relays": [[r.port, str(r.socket), r.service] for r in spec.relays],
         "env": dict(spec.env),
         "labels": dict(spec.labels),
         "image": spec.image,
-        "gpus": list(spec.gpus),
+        "gpu_owner": spec.gpu_owner,
     }
 
 
@@ -174,10 +175,10 @@ def _from_json(raw: dict[str, Any]) -> SandboxSpec:
     return SandboxSpec(
         id=raw["id"],
         limits=Limits.model_validate(raw["limits"]),
-        mounts=tuple(Mount(Path(source), target, writable) for source, target, writable in raw["mounts"]),
-        relays=tuple(Relay(port, Path(path)) for port, path in raw["relays"]),
+        mounts=tuple(Mount(Path(source), *rest) for source, *rest in raw["mounts"]),
+        relays=tuple(Relay(port, Path(path), service) for port, path, service in raw["relays"]),
         env=raw["env"],
         labels=raw["labels"],
         image=raw["image"],
-        gpus=tuple(raw["gpus"]),
+        gpu_owner=raw["gpu_owner"],
     )

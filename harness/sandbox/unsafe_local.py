@@ -13,10 +13,12 @@ from typing import Any
 
 from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
-from harness.sandbox.client import Channel, ExecdSandbox
-from harness.sandbox.launching import base_environment, check_spec, disk_folder, run_jail
+from harness.sandbox.bringing_up import attach_execd, create_execd
+from harness.sandbox.host import Channel
+from harness.sandbox.launching import base_environment, disk_folder, run_jail
 from harness.sandbox.state import SandboxFolder
 from harness.spec.errors import MissingError, SandboxUnavailable
+from harness.spec.outcome import Death
 
 NAME = "unsafe-local"
 ROOT_VARIABLE = "DOJO_ROOT"
@@ -51,28 +53,12 @@ class UnsafeLocalBackend:
         """Make the folders, start execd and wait until it answers; see `Backend.create`."""
         if sys.platform != "linux":
             raise MissingError("execd needs Linux", hint="run dojo on Linux")
-        check_spec(spec)
-        place = _Place(spec.id)
-        place.folder.create(spec)
-        try:
-            place.build(spec)
-            answer = run_jail("main", plan=_plan(spec, place), env={ROOT_VARIABLE: str(place.root)})
-            if not answer["ok"]:
-                raise SandboxUnavailable(f"execd did not come up: {answer['message']}")
-        except BaseException:
-            place.destroy()
-            raise
-        return ExecdSandbox(spec, place)
+        return create_execd(spec, _Host(spec.id))
 
     def attach(self, id: str) -> Sandbox:
         """Return the running one called ``id``; see `Backend.attach`."""
-        place = _Place(id)
-        sandbox = ExecdSandbox(place.folder.spec(), place)
-        if not sandbox.alive():
-            raise SandboxUnavailable(
-                f"the sandbox {id!r} is dead: {place.cause_of_death()}", hint="destroy it and make a new one"
-            )
-        return sandbox
+        host = _Host(id)
+        return attach_execd(host.folder.spec(), host)
 
     def list(self) -> list[str]:
         """Return the ids of all that exists, dead remains included."""
@@ -80,10 +66,10 @@ class UnsafeLocalBackend:
 
     def destroy(self, id: str) -> None:
         """Remove ``id`` and all remains of it."""
-        _Place(id).destroy()
+        _Host(id).destroy()
 
 
-class _Place:
+class _Host:
     """One such place: its folder, and the folder that stands for / inside."""
 
     def __init__(self, id: str) -> None:
@@ -91,7 +77,7 @@ class _Place:
         self.root = disk_folder() / f"dojo-{os.geteuid()}-{id}"
 
     def build(self, spec: SandboxSpec) -> None:
-        """Make what stands for the file system."""
+        """Make what stands for the file system, and start execd."""
         self.root.mkdir(mode=0o700)
         for name in ("workspace", "tmp"):
             (self.root / name).mkdir()
@@ -99,13 +85,16 @@ class _Place:
             target = self.root / mount.target.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(mount.source.resolve())
+        answer = run_jail("main", plan=_plan(spec, self), env={ROOT_VARIABLE: str(self.root)})
+        if not answer["ok"]:
+            raise SandboxUnavailable(f"execd did not come up: {answer['message']}", hint="`dojo doctor` shows what is there")
 
     def connect(self, channel: Channel) -> socket.socket:
         """Open a connection to execd."""
         return self.folder.connect(channel)
 
-    def cause_of_death(self) -> str:
-        """Say why it does not answer."""
+    def cause_of_death(self) -> Death:
+        """Return why it does not answer."""
         return self.folder.cause_of_death()
 
     def measured(self) -> tuple[float | None, float | None, int]:
@@ -126,19 +115,19 @@ class _Place:
                     os.kill(int(entry.name), signal.SIGKILL)
 
 
-def _plan(spec: SandboxSpec, place: _Place) -> dict[str, Any]:
+def _plan(spec: SandboxSpec, host: _Host) -> dict[str, Any]:
     moved = {"/workspace", *(m.target for m in spec.mounts)}
     for mount in spec.mounts:
         first = "/" + mount.target.split("/")[1]
         if not os.path.exists(first):
             moved.add(first)
-    env = base_environment() | {"TMPDIR": str(place.root / "tmp"), ROOT_VARIABLE: str(place.root)}
+    env = base_environment() | {"TMPDIR": str(host.root / "tmp"), ROOT_VARIABLE: str(host.root)}
     return {
-        "folder": str(place.folder.path),
+        "folder": str(host.folder.path),
         "mode": "open",
-        "workspace": str(place.root / "workspace"),
-        "spool": str(place.folder.path / "spool"),
-        "paths": {path: f"{place.root}{path}" for path in sorted(moved, key=len, reverse=True)},
+        "workspace": str(host.root / "workspace"),
+        "spool": str(host.folder.path / "spool"),
+        "paths": {path: f"{host.root}{path}" for path in sorted(moved, key=len, reverse=True)},
         "env": env | dict(spec.env),
         "rlimits": cgroups.rlimits(spec.limits, ("memory",)),
         "cgroup_procs": [],

@@ -5,12 +5,12 @@ from harness.service.data import Data
 from harness.service.images import Images
 from harness.service.lists import Lists
 from harness.service.results import Results
-from harness.service.runs import BatchStatus, Runs
+from harness.service.runs import BatchStatus
 from harness.service.tasks import Tasks
 from harness.service.tidy import Tidy
 
 
-class Dojo(Runs, Results, Lists, Tidy, Items, Tasks, Data, Images):
+class Dojo(Results, Lists, Tidy, Items, Tasks, Data, Images):
     """Everything dojo does, over one results directory and one cache.
 
     Args:

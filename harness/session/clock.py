@@ -48,7 +48,7 @@ class BudgetClock:
         return max(0.0, self.budget.wall - self.elapsed())
 
     def excuse(self, seconds: float) -> bool:
-        """Do not charge ``seconds`` in all, during which the agent was kept waiting by what is not its doing; say if it is news."""
+        """Do not charge ``seconds`` in all, for which the agent was kept waiting by no fault of its own; say if that is news."""
         news = seconds != self._excused
         self._excused = seconds
         return news

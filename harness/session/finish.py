@@ -1,6 +1,6 @@
-"""The one place that ends a run. The order is always the same, and every step may be done again after a crash:
+"""The one place that ends a run, always in the same order, in which every step may be done again after a crash.
 
-outcome event → result.json → last transition (the event is the truth) → index (made again from the folder when it is behind).
+Outcome event → result.json → last transition (the event is the truth) → index (made again from the folder when it is behind).
 """
 
 from __future__ import annotations

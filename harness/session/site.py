@@ -20,12 +20,9 @@ from harness.session.assets import Assets
 from harness.session.services import AgentApi, RunService
 from harness.spec.errors import GraderFailure, SandboxUnavailable
 from harness.spec.run import RunSpec
-from harness.spec.task import Limits
 from harness.store.run_dir import RunDir
 
 AGENT_PROCESS = "agent"
-# An agent that only drives the API from its own sandbox needs little; a Python SDK agent fits.
-OWN_LIMITS = Limits(cpus=1.0, memory_mb=2048, pids=256, disk_mb=1024)
 
 
 class RunSite:
@@ -71,11 +68,28 @@ class RunSite:
         relays = tuple(service.relay for service in self.services)
         labels = {"dojo.run": self.spec.id}
         self.backend.create(
-            SandboxSpec(self.sandbox_id("task"), self.spec.limits, tuple(mounts), relays, self.environment(), labels)
+            SandboxSpec(
+                self.sandbox_id("task"),
+                self.spec.limits,
+                tuple(mounts),
+                relays,
+                self.environment(),
+                labels,
+                gpu_owner=self.spec.id,
+            )
         )
         if self.own:
+            config = self.spec.agent.config
             self.backend.create(
-                SandboxSpec(self.sandbox_id("agent"), OWN_LIMITS, tuple(self._agent_mounts()), relays, self.environment(), labels)
+                SandboxSpec(
+                    self.sandbox_id("agent"),
+                    config.limits,
+                    tuple(self._agent_mounts()),
+                    relays,
+                    self.environment(),
+                    labels,
+                    image=config.image or "task",
+                )
             )
 
     def attach_sandboxes(self) -> tuple[Sandbox, Sandbox]:
@@ -174,15 +188,19 @@ class RunSite:
         }
 
     def _task_mounts(self) -> list[Mount]:
-        prepared = self.assets.prepared
+        prepared, spec = self.assets.prepared, self.spec
+        data, digest = f"data:{spec.task.id}:{spec.task.profile}", spec.task.data_digest
         return [
-            Mount(self.assets.base_model.path, "/models/base"),
-            Mount(prepared.dir / "sources", "/data/sources"),
-            Mount(prepared.dir / "card.md", "/data/card.md"),
-            Mount(prepared.few_shot_path, "/data/few_shot.jsonl"),
+            Mount(
+                self.assets.base_model.path, "/models/base", asset=f"model:{spec.base_model.name}", digest=spec.base_model.digest
+            ),
+            Mount(prepared.dir / "sources", "/data/sources", asset=f"{data}/sources", digest=digest),
+            Mount(prepared.dir / "card.md", "/data/card.md", asset=f"{data}/card.md", digest=digest),
+            Mount(prepared.few_shot_path, "/data/few_shot.jsonl", asset=f"{data}/few_shot.jsonl", digest=digest),
             Mount(self.runtime / "tool", "/opt/dojo"),
         ]
 
     def _agent_mounts(self) -> list[Mount]:
-        mounts = [Mount(self.run.agent_dir, "/agent")]
+        agent = self.spec.agent
+        mounts = [Mount(self.run.agent_dir, "/agent", asset=f"agent:{agent.name}", digest=agent.digest)]
         return mounts if not self.own else [*mounts, Mount(self.runtime / "tool", "/opt/dojo")]

@@ -16,6 +16,11 @@ DojoError                     exit code
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.spec.outcome import Death
+
 
 class DojoError(Exception):
     """An error with a remedy.
@@ -94,9 +99,20 @@ class SandboxError(DojoError):
 
 
 class SandboxUnavailable(SandboxError):
-    """The sandbox is gone or never came up."""
+    """The sandbox is gone or never came up; ``death`` says why, in a form that decides what happens to the run."""
 
     default_code = "sandbox_unavailable"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None, death: Death | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self._death = death
+
+    @property
+    def death(self) -> Death:
+        """Why; where nobody knew more, the sandbox itself is the cause."""
+        from harness.spec.outcome import Cause, Death  # these need pydantic, and errors must be cheap to import
+
+        return self._death or Death(Cause.SANDBOX, self.message)
 
 
 class SubmissionRefused(DojoError):

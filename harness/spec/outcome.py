@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import Field
@@ -42,6 +43,17 @@ class Cause(StrEnum):
     AGENT_INTEGRITY = "agent_integrity"
     GRADER = "grader"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Death:
+    """Why a sandbox is gone or never came up: ``text`` is one sentence for people.
+
+    ``cause`` is SANDBOX, EVICTED (a scheduler took the place away) or SCHEDULING (there was no place for it).
+    """
+
+    cause: Cause
+    text: str
 
 
 _RETRIED = {Cause.SANDBOX, Cause.SCHEDULING, Cause.EVICTED, Cause.HARNESS, Cause.MODEL_PROVIDER, Cause.GRADER}

@@ -50,9 +50,6 @@ class RunSpec(Spec):
     task: TaskRef
     base_model: BaseModelRef
     seed: int = Field(ge=0)
-    limit: int | None = Field(
-        None, gt=0, description="a quick look at the first N dev and hidden items; never compared or ranked"
-    )
     budget: Budget
     limits: Limits
     generation: Generation

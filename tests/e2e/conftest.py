@@ -13,25 +13,12 @@ from typing import Any
 
 import pytest
 
-from harness.assets.base_models import find_base_model
+from harness.attack.runs import make_random_model
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import DojoError
 
 HERE = Path(__file__).parent
 SANDBOX = os.environ.get("DOJO_TEST_SANDBOX", "namespace")
-
-_MAKE_TINY = """
-import sys, torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-smol, target = sys.argv[1:]
-torch.manual_seed(0)
-tokenizer = AutoTokenizer.from_pretrained(smol)
-config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-                     num_key_value_heads=1, max_position_embeddings=512, tie_word_embeddings=True,
-                     bos_token_id=1, eos_token_id=2, pad_token_id=0)
-LlamaForCausalLM(config).save_pretrained(target)
-tokenizer.save_pretrained(target)
-"""
 
 
 @pytest.fixture(scope="session")
@@ -39,14 +26,9 @@ def tiny_model(tmp_path_factory) -> Path:
     """A random two-layer Llama with the real tokenizer of smol: loads in no time, answers nonsense."""
     cache = Path(os.environ.get("DOJO_CACHE") or Path.home() / ".cache/dojo")
     try:
-        smol = find_base_model("smol", cache).path
+        return make_random_model(cache, tmp_path_factory.mktemp("models") / "tiny")
     except DojoError as exc:
         pytest.skip(f"base model smol is not prepared: {exc.hint}")
-    target = tmp_path_factory.mktemp("models") / "tiny"
-    subprocess.run([sys.executable, "-c", _MAKE_TINY, str(smol), str(target)], check=True, capture_output=True)
-    for path in target.rglob("*"):
-        path.chmod(0o644)
-    return target
 
 
 @pytest.fixture(scope="session")

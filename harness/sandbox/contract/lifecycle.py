@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -132,6 +134,30 @@ def a_sandbox_that_cannot_be_made_leaves_nothing(stage: Stage) -> None:
     with expect_error(DojoError):
         stage.backend.create(spec)
     expect(spec.id not in stage.backend.list(), stage.backend.list())
+
+
+@promise("lifecycle")
+def what_the_harness_was_born_with_stays_outside(stage: Stage) -> None:
+    """A strict umask and ignored signals of whoever makes a sandbox neither lock the agent out nor reach its commands."""
+    shown = stage.host_folder()
+    (shown / "file").write_text("shown")
+    (shown / "file").chmod(0o644)
+    umask, hangup = os.umask(0o077), None
+    if threading.current_thread() is threading.main_thread():  # elsewhere signals cannot be set
+        hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        sandbox = stage.backend.create(stage.spec(mounts=[Mount(shown, "/data/deep/folder")]))
+    finally:
+        os.umask(umask)
+        if hangup is not None:
+            signal.signal(signal.SIGHUP, hangup)
+    try:
+        look = sandbox.exec(["cat", "/data/deep/folder/file"], timeout_s=PATIENCE_S)
+        expect(look.stdout == b"shown", look)
+        expect(text(sandbox, 'umask; echo x > "$TMPDIR/x"; echo x > x; stat -c %a x') == "0022\n644", "modes")
+        expect(sh(sandbox, "kill -HUP $$; echo ignored").exit_code == 128 + signal.SIGHUP, "an ignored signal")
+    finally:
+        sandbox.close()
 
 
 @promise("lifecycle")

@@ -1,4 +1,4 @@
-"""GPUs are given to one run at a time, and given back when nothing of the run is left."""
+"""GPUs are given to one owner at a time, shared by its sandboxes, and given back when the last of them is gone."""
 
 import shutil
 from pathlib import Path
@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from harness.sandbox.gpus import claim, gpu_numbers
-from harness.spec.errors import SandboxUnavailable
+from harness.spec.errors import MissingError, SandboxUnavailable
+from harness.spec.outcome import Cause
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> dict[str, Path]:
-    folders = {name: tmp_path / name for name in ("r1", "r2", "r3")}
+def boxes(tmp_path: Path) -> dict[str, Path]:
+    """Folders of sandboxes of two kinds, as they lie on a host."""
+    folders = {name: tmp_path / kind / name for name, kind in (("a", "sb"), ("b", "sb"), ("c", "dk"))}
     for folder in folders.values():
-        folder.mkdir()
+        folder.mkdir(parents=True)
     return folders
 
 
@@ -23,24 +25,43 @@ def test_numbers_are_those_of_devices_in_their_order(tmp_path: Path) -> None:
     assert gpu_numbers(tmp_path) == ("0", "2", "10")
 
 
-def test_two_runs_never_share_one(runs: dict[str, Path]) -> None:
-    assert claim(runs["r1"], 1, ("0", "1", "2")) == ("0",)
-    assert claim(runs["r2"], 2, ("0", "1", "2")) == ("1", "2")
-    with pytest.raises(SandboxUnavailable, match="of 3 here 0 are free, the others belong to r1, r2"):
-        claim(runs["r3"], 1, ("0", "1", "2"))
+def test_two_owners_never_share_one_whatever_backend_they_use(boxes: dict[str, Path]) -> None:
+    there = ("0", "1", "2")
+    assert claim(boxes["a"], "r1", 1, there) == ("0",)
+    assert claim(boxes["c"], "r2", 2, there) == ("1", "2")
+    with pytest.raises(SandboxUnavailable, match="of 3 here 0 are free, the others belong to r1, r2") as raised:
+        claim(boxes["b"], "r3", 1, there)
+    assert raised.value.death.cause is Cause.SCHEDULING
 
 
-def test_a_run_that_asks_again_keeps_its_own(runs: dict[str, Path]) -> None:
-    first = claim(runs["r1"], 2, ("0", "1"))
-    assert claim(runs["r1"], 2, ("0", "1")) == first
+def test_sandboxes_of_one_owner_share_theirs(boxes: dict[str, Path]) -> None:
+    there = ("0", "1", "2")
+    claim(boxes["a"], "r1", 1, there)
+    assert claim(boxes["b"], "r2", 2, there) == claim(boxes["c"], "r2", 2, there) == ("1", "2")
 
 
-def test_what_a_removed_run_had_is_free(runs: dict[str, Path]) -> None:
-    claim(runs["r1"], 1, ("0",))
-    shutil.rmtree(runs["r1"])
-    assert claim(runs["r2"], 1, ("0",)) == ("0",)
+def test_an_owner_that_needs_more_keeps_what_it_has(boxes: dict[str, Path]) -> None:
+    there = ("0", "1", "2")
+    claim(boxes["a"], "r1", 1, there)
+    assert claim(boxes["b"], "r2", 1, there) == ("1",)
+    assert claim(boxes["c"], "r2", 2, there) == ("1", "2")
 
 
-def test_a_run_without_gpus_claims_nothing(runs: dict[str, Path]) -> None:
-    assert claim(runs["r1"], 0, ()) == ()
-    assert list(runs["r1"].iterdir()) == []
+def test_they_are_free_when_the_owners_last_sandbox_is_gone(boxes: dict[str, Path]) -> None:
+    claim(boxes["a"], "r1", 1, ("0",))
+    claim(boxes["b"], "r1", 1, ("0",))
+    shutil.rmtree(boxes["a"])
+    with pytest.raises(SandboxUnavailable):
+        claim(boxes["c"], "r2", 1, ("0",))
+    shutil.rmtree(boxes["b"])
+    assert claim(boxes["c"], "r2", 1, ("0",)) == ("0",)
+
+
+def test_more_than_the_host_has_will_never_come(boxes: dict[str, Path]) -> None:
+    with pytest.raises(MissingError, match="needs 2 GPUs and this host shows 1"):
+        claim(boxes["a"], "r1", 2, ("0",))
+
+
+def test_a_sandbox_without_gpus_claims_nothing(boxes: dict[str, Path]) -> None:
+    assert claim(boxes["a"], "r1", 0, ()) == ()
+    assert list(boxes["a"].iterdir()) == []

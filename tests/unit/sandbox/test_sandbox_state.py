@@ -13,10 +13,11 @@ from harness.spec.task import Limits
 SPEC = SandboxSpec(
     "box-1",
     Limits(cpus=2, memory_mb=100),
-    (Mount(Path("/a b"), "/data"), Mount(Path("/c"), "/d", writable=True)),
-    (Relay(7788, Path("/run/x/api.sock")),),
+    (Mount(Path("/a b"), "/data"), Mount(Path("/c"), "/d", writable=True), Mount(Path("/m"), "/m", asset="model:m", digest="1f")),
+    (Relay(7788, Path("/run/x/api.sock"), "api"),),
     {"DOJO_TOKEN": "secret"},
     {"run": "r1"},
+    gpu_owner="r1",
 )
 
 
