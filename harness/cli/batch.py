@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.humanise import count
-from harness.cli.interrupt import INTERRUPTED, Interrupt
+from harness.cli.interrupt import INTERRUPTED, Interrupt, clock, ending, goes_on
 from harness.cli.leaderboard import render as render_leaderboard
 from harness.cli.output import Output, plain
 from harness.cli.progress import Progress, Row
@@ -28,7 +29,8 @@ def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run)
     """Run a batch to its end or to Ctrl-C, print how it stands and the leaderboard, and return the exit code."""
     output.say(f"batch {batch}: {count(len(rows), 'run')}")
     broken: DojoError | None = None
-    with Interrupt(output) as interrupt, Progress(rows, output) as progress:
+    progress = Progress(rows, output)
+    with Interrupt(lambda: goes_on(progress.rows(), batch, datetime.now(UTC))) as interrupt, progress:
         try:
             status = run(progress.on_event, interrupt.stop)
         except DojoError as exc:
@@ -41,6 +43,9 @@ def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run)
     data["folder"] = _short(dojo.home / "batches" / batch / "runs")
     go_on = f"go on with `dojo resume {batch}`"
     if interrupt.stop.is_set() and open_runs:
+        if ends := ending(progress.rows()):
+            until = clock(max(ends.values()), datetime.now(UTC))
+            go_on += f"; {count(len(ends), 'agent')} may work until {until}, `dojo cancel {batch}` stops them now"
         output.problem(data, _render, "interrupted", f"interrupted with {count(len(open_runs), 'run')} to go", go_on)
         return INTERRUPTED
     if broken:

@@ -6,20 +6,28 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from harness.cli.output import Output
+from harness.cli.sanitise import one_line
+
+if TYPE_CHECKING:
+    from harness.cli.progress import Row
 
 INTERRUPTED = 130
+# A terminal's worth; the others end no later than what is said first.
+_LISTED = 8
 
 
 class Interrupt:
     """While entered, SIGINT and SIGTERM set ``stop``; the second one ends the process. Only for the main thread."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, goes_on: Callable[[], str]) -> None:
+        """Take ``goes_on``, which says what goes on after the first signal; a signal handler calls it, so it must not lock."""
         self.stop = threading.Event()
-        self._output = output
+        self._goes_on = goes_on
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -39,4 +47,35 @@ class Interrupt:
             os._exit(INTERRUPTED)
         self.stop.set()
         # Written past Python's buffers: the main thread may be in the middle of a write to the same stream.
-        os.write(2, b"\nstopping: no new run starts, what runs is left resumable; once more to leave at once\n")
+        os.write(
+            2, f"\nstopping: no new run starts. {self._goes_on()}\nCtrl-C once more to leave at once.\n".encode(errors="replace")
+        )
+
+
+def goes_on(rows: Iterable[Row], batch: str, now: datetime) -> str:
+    """Say what goes on without this process, until when, and how to go on or to stop it now."""
+    ends = ending(rows)
+    lines = []
+    if ends:
+        last = max(ends.values())
+        many = len(ends) > 1
+        who = f"{len(ends)} agents go on working in their sandboxes" if many else "1 agent goes on working in its sandbox"
+        lines.append(f"{who} until the budget is over, at {clock(last, now)}" + (" at the latest:" if many else ":"))
+        lines += [f"  {one_line(name)}: until {clock(end, now)}" for name, end in list(ends.items())[:_LISTED]]
+        lines += [f"  and {len(ends) - _LISTED} more"] if len(ends) > _LISTED else []
+    else:
+        lines.append("No agent is working.")
+    lines.append(f"  dojo resume {batch}   goes on with the batch, and grades what has ended by then")
+    lines.append(f"  dojo cancel {batch}   " + ("stops the agents now" if ends else "ends the batch for good"))
+    return "\n".join(lines)
+
+
+def ending(rows: Iterable[Row]) -> dict[str, datetime]:
+    """Return run → when its agent's budget ends, for the agents that are working."""
+    return {row.name: row.started + timedelta(seconds=row.wall) for row in rows if row.state == "running" and row.started}
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """Return the local time of day, with the date where it is not today."""
+    local = moment.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%Y-%m-%d %H:%M:%S}"

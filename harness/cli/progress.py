@@ -137,6 +137,10 @@ class Progress:
             self._spoke.set()
             self._output.say(f"{datetime.now():%H:%M:%S} {row.name}: {row.last}")
 
+    def rows(self) -> list[Row]:
+        """Return the rows as they are now. Takes no lock: a signal handler asks, and the set of rows never changes."""
+        return list(self._rows.values())
+
     def table(self) -> Table:
         """Return the display for a terminal: one line a run."""
         from rich import box

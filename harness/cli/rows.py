@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.cli import damage
 from harness.cli.headings import tables
 from harness.cli.humanise import amount, duration, interval, score
 from harness.cli.output import Output
@@ -39,6 +40,9 @@ def batch_rows(data: Any, output: Output) -> None:
     for title, rows in tables(_with_metric(data["runs"])).items():
         output.line()
         output.table(columns, [_cells(row) for row in rows], title=title)
+    damage.tell(data, output)
+    for run in data.get("driven_elsewhere") or []:
+        output.line(f"  {run}: driven by another dojo process; this one left it alone")
     moving = [row for row in data["runs"] if row["state"] in _MOVING]
     for row in data["runs"]:
         note = row["why"] or (row["last_event"] if row in moving else "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import runs
-from harness.cli.interrupt import INTERRUPTED, Interrupt
+from harness.cli.interrupt import INTERRUPTED, Interrupt, goes_on
 from harness.cli.output import Output, plain
 
 
@@ -26,7 +27,8 @@ def run(invocation: Invocation, run: str) -> int:
 
     dojo, output = invocation.dojo(), invocation.output
     before = dojo.status(dojo.store.resolve(run, "run"))
-    with Interrupt(output) as interrupt, Progress(rows_of_status(before), output) as progress:
+    progress = Progress(rows_of_status(before), output)
+    with Interrupt(lambda: goes_on(progress.rows(), before.batch, datetime.now(UTC))) as interrupt, progress:
         state = dojo.run(before.runs[0].id, progress.on_event, interrupt.stop)
     status = dojo.status(before.runs[0].id)
     data = plain(status.runs[0])

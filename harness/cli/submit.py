@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import agents as complete_agents
+from harness.cli.complete import batches as complete_batches
+from harness.cli.complete import runs as complete_runs
 from harness.cli.complete import tasks as complete_tasks
 from harness.cli.humanise import count
-from harness.cli.output import Output
+from harness.cli.output import Output, plain
+from harness.cli.rows import failed
 from harness.cli.sanitise import one_line
+from harness.spec.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.service import Dojo
 
 UNSAFE = "unsafe-local"
 
@@ -21,7 +28,6 @@ UNSAFE = "unsafe-local"
     "--agent",
     "agents",
     multiple=True,
-    required=True,
     shell_complete=complete_agents,
     metavar="A",
     help="An agent's name or directory; repeatable.",
@@ -49,7 +55,27 @@ UNSAFE = "unsafe-local"
 @click.option("--base-model", metavar="NAME", help="Instead of the profile's base model.")
 @click.option("--backbone", metavar="NAME", help="Language model that agents think with.")
 @click.option("--agent-param", "params", multiple=True, metavar="NAME=VALUE", help="Over an agent.toml's params; repeatable.")
-@click.option("--name", metavar="TEXT", help="A name for the batch.")
+@click.option("--name", metavar="TEXT", help="A name for the batch; it works as a reference.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="A quick look: only the first N hidden and dev items. Such runs are never compared or ranked.",
+)
+@click.option(
+    "--from",
+    "again",
+    multiple=True,
+    shell_complete=complete_runs,
+    metavar="RUN",
+    help="The same run once more: same copy of the agent, task, profile, seed, budget, parameters; repeatable.",
+)
+@click.option(
+    "--retry-failed",
+    shell_complete=complete_batches,
+    metavar="BATCH",
+    help="Once more every run of the batch that failed for a reason that is not the agent's.",
+)
 @click.option("--parallel", type=click.IntRange(min=1), metavar="N", help="At most N runs at once (default: what fits).")
 @click.option("--detach", is_flag=True, help="Run in the background and return at once.")
 @click.option("--dry-run", is_flag=True, help="Plan and check, start nothing.")
@@ -65,41 +91,53 @@ def submit(
     params: tuple[str, ...],
     name: str | None,
     base_model: str | None,
+    limit: int | None,
+    again: tuple[str, ...],
+    retry_failed: str | None,
     unsafe_local: bool,
     detach: bool,
     dry_run: bool,
     **flags: Any,
 ) -> int:
-    """Run agents on tasks: one run for each agent, task and seed. Everything that can be checked is checked beforehand."""
+    """Run agents on tasks: one run for each agent, task and seed. Everything that can be checked is checked beforehand.
+
+    With --from or --retry-failed runs are repeated as they were; nothing but --name, --parallel, --detach and --dry-run goes
+    with them.
+    """
     from harness.cli.batch import drive
     from harness.cli.dry_run import planned, render
     from harness.cli.progress import preparing, rows_of_plan
 
-    if not tasks and not patterns:
-        raise click.UsageError("no task was named: give --task T or --tasks all")
-    if seeds is not None and seed_list:
-        raise click.UsageError("--seeds and --seed exclude each other")
-    if unsafe_local and flags["sandbox"] not in (None, UNSAFE):
-        raise click.UsageError("--unsafe-local and --sandbox exclude each other")
-    flags["sandbox"] = UNSAFE if unsafe_local else flags["sandbox"]
-    agent_params = dict(_pair(text) for text in params)
+    flags["sandbox"] = _sandbox(unsafe_local, flags["sandbox"])
     settings = invocation.config(**flags).settings
     dojo, output = invocation.dojo(), invocation.output
-    plan = dojo.plan(
-        agents,
-        [*tasks, *patterns],
-        list(seed_list) or list(range(seeds or 1)),
-        settings.profile,
-        budget=settings.budget,
-        sandbox=settings.sandbox,
-        executor=settings.executor,
-        base_model=base_model,
-        backbone=settings.backbone,
-        name=name,
-        agent_params=agent_params,
-        progress=preparing(output),
-    )
-    for warning in [*plan.warnings, *_lost(settings.sandbox)]:
+    if again or retry_failed:
+        matrix = {"--agent": agents, "--task": tasks, "--tasks": patterns, "--seeds": seeds, "--seed": seed_list}
+        _refuse_beside({**matrix, "--agent-param": params, "--base-model": base_model, "--limit": limit}, flags)
+        plan = dojo.plan_again(_repeated(dojo, again, retry_failed), name or "", preparing(output))
+    else:
+        if not agents:
+            raise click.UsageError("no agent was named: give --agent A, or repeat a run with --from RUN")
+        if not tasks and not patterns:
+            raise click.UsageError("no task was named: give --task T or --tasks all")
+        if seeds is not None and seed_list:
+            raise click.UsageError("--seeds and --seed exclude each other")
+        plan = dojo.plan(
+            agents,
+            [*tasks, *patterns],
+            list(seed_list) or list(range(seeds or 1)),
+            settings.profile,
+            budget=settings.budget,
+            sandbox=settings.sandbox,
+            executor=settings.executor,
+            base_model=base_model,
+            backbone=settings.backbone,
+            name=name,
+            agent_params=dict(_pair(text) for text in params),
+            limit=limit,
+            progress=preparing(output),
+        )
+    for warning in [*plan.warnings, *(lost for used in {run.sandbox for run in plan.runs} for lost in _lost(used))]:
         output.say(f"warning: {one_line(warning)}")
     if dry_run:
         output.result({**planned(plan), "power": dojo.power(plan)}, render)
@@ -115,6 +153,42 @@ def submit(
         rows_of_plan(plan),
         lambda on_event, stop: dojo.submit(plan, parallel=settings.parallel, on_event=on_event, stop=stop),
     )
+
+
+def _sandbox(unsafe_local: bool, named: str | None) -> str | None:
+    if unsafe_local and named not in (None, UNSAFE):
+        raise click.UsageError("--unsafe-local and --sandbox exclude each other")
+    return UNSAFE if unsafe_local else named
+
+
+def _refuse_beside(matrix: dict[str, Any], flags: dict[str, Any]) -> None:
+    """Refuse options that a repeated run has values of its own for."""
+    own = ("profile", "budget", "sandbox", "backbone")
+    given = [option for option, value in matrix.items() if value] + [f"--{name}" for name in own if flags.get(name)]
+    if given:
+        raise click.UsageError(f"{given[0]} does not go with --from or --retry-failed: runs are repeated as they were")
+
+
+def _repeated(dojo: Dojo, runs: tuple[str, ...], batch: str | None) -> list[str]:
+    """Return the runs to repeat, each once.
+
+    Raises:
+        UsageError: no run of the batch failed for a reason that is not the agent's.
+    """
+    from harness.store.base import RunFilter
+
+    found = dict.fromkeys(dojo.store.resolve(run, "run") for run in runs)
+    if batch:
+        whole = dojo.store.resolve(batch, "batch")
+        rows = [plain(info) for info in dojo.store.runs(RunFilter(batch=whole))]
+        bad = [row["id"] for row in rows if failed(row | {"outcome": row["cause"]})]
+        if not bad:
+            raise UsageError(
+                f"no run of batch {whole} failed for a reason that is not the agent's",
+                hint=f"`dojo status {whole}` shows how they ended; --from RUN repeats any run",
+            )
+        found |= dict.fromkeys(bad)
+    return list(found)
 
 
 def _lost(sandbox: str) -> list[str]:

@@ -1,13 +1,16 @@
 """`Dojo`: the one façade. The command line, the web service and Python users call it; nothing is done only in a command."""
 
+from harness.service.answers import Items
 from harness.service.data import Data
 from harness.service.images import Images
+from harness.service.lists import Lists
 from harness.service.results import Results
 from harness.service.runs import BatchStatus
 from harness.service.tasks import Tasks
+from harness.service.tidy import Tidy
 
 
-class Dojo(Results, Tasks, Data, Images):
+class Dojo(Results, Lists, Tidy, Items, Tasks, Data, Images):
     """Everything dojo does, over one results directory and one cache.
 
     Args:
