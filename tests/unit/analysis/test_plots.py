@@ -10,6 +10,7 @@ from harness.analysis.compare import compare
 from harness.analysis.leaderboard import leaderboard
 from harness.analysis.plots import dev_history, plot_comparison, plot_dev_scores, plot_leaderboard, write_plots
 from harness.spec import Budget, Cause, Event, EventKind, RunResult
+from tests.unit.spec.feedback import feedback
 
 Build = Callable[..., RunResult]
 
@@ -27,7 +28,7 @@ def some_runs(result: Build) -> list[RunResult]:
 
 def evaluations(*scores: float) -> list[Event]:
     return [
-        Event(seq=n, kind=EventKind.EVALUATE, elapsed_s=90.0 * n, data={"feedback": {"scores": {"primary": {"value": v}}}})
+        Event(seq=n, kind=EventKind.EVALUATE, elapsed_s=90.0 * n, data={"evaluation": n + 1, "feedback": feedback(n + 1, v)})
         for n, v in enumerate(scores)
     ]
 

@@ -23,6 +23,7 @@ from harness.cli.rows import exit_code
 from harness.cli.watch import watched
 from harness.spec import Event, EventKind
 from harness.spec.errors import StoreError
+from tests.unit.spec.feedback import feedback
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,8 +33,7 @@ def event(kind: EventKind, data: dict[str, Any] | None = None, elapsed_s: float 
 
 
 def evaluated(number: int, value: float) -> Event:
-    feedback = {"scores": {"primary": {"name": "accuracy", "value": value}}, "primary": {"value": value}}
-    return event(EventKind.EVALUATE, {"evaluation": number, "feedback": feedback})
+    return event(EventKind.EVALUATE, {"evaluation": number, "feedback": feedback(number, value)})
 
 
 def row(state: str, cause: str | None, number: int = 0) -> dict[str, Any]:

@@ -102,9 +102,13 @@ def test_an_agent_that_works_on_without_its_harness_keeps_its_room_until_its_bud
 
 
 def test_one_run_is_not_claimed_twice(tmp_path):
-    with machine(tmp_path).take("a", limits(), threading.Event()), pytest.raises(StoreError) as busy:
-        with machine(tmp_path).take("a", limits(), threading.Event()):
-            pass
+    stop = threading.Event()
+    with (
+        machine(tmp_path).take("a", limits(), stop),
+        pytest.raises(StoreError) as busy,
+        machine(tmp_path).take("a", limits(), stop),
+    ):
+        pass
     assert busy.value.code == "busy"
 
 

@@ -3,16 +3,13 @@ from datetime import UTC, datetime, timedelta
 from harness.session.record import fold
 from harness.spec.event import Event, EventKind
 from harness.spec.outcome import Cause, Outcome, RunState
+from tests.unit.spec.feedback import feedback
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def events(*pairs: tuple[EventKind, dict]) -> list[Event]:
     return [Event(seq=i, time=T0 + timedelta(seconds=i), kind=k, data=d, elapsed_s=i) for i, (k, d) in enumerate(pairs)]
-
-
-def feedback(number: int, value: float) -> dict:
-    return {"evaluation": number, "scores": {"primary": {"name": "accuracy", "value": value}}}
 
 
 def evaluate(number: int, value: float, digest: str) -> tuple[EventKind, dict]:
