@@ -54,5 +54,8 @@ class RunSpec(Spec):
     generation: Generation
     sandbox: str = Field(description="backend name")
     backbone: str | None = None
+    limit: int | None = Field(
+        None, ge=1, description="a quick look: only the first so many items of each split; such a run is never compared or ranked"
+    )
     versions: dict[str, str] = Field(default_factory=dict, description="dojo, python, torch, transformers, lm_eval …")
     created: datetime = Field(default_factory=lambda: datetime.now(UTC))
