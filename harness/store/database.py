@@ -1,187 +1,230 @@
-"""The index of batches and runs: SQLite (WAL) by default, any SQLAlchemy URL otherwise.
-
-The run folders are the truth; the database answers "which runs are there and where do they stand" without reading them all.
-"""
+"""The store that ships: an SQL database beside the run folders. SQLite (WAL) by default, PostgreSQL by URL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Integer, String, create_engine, event, select
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from harness.spec.errors import NotFoundError, StoreError, UsageError
-from harness.spec.outcome import RunState
+from harness.spec.errors import StoreError, UsageError
+from harness.spec.outcome import Cause, RunState
+from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
-from harness.store.run_dir import RunDir
+from harness.spec.summary import summarise
+from harness.store import measured, removal
+from harness.store.base import Lease, ReindexReport, RunFilter, RunInfo, Say
+from harness.store.connect import Database
+from harness.store.filling import delete_batch, insert_batch
+from harness.store.folders import FoundBatch, FoundRun, Home, result_columns, spec_columns
+from harness.store.index import Index, not_in_index, unknown
+from harness.store.leases import Leases
+from harness.store.marks import BatchFile, Marks, read_batch, read_marks, write_batch, write_marks
+from harness.store.owner import Owner
+from harness.store.reindexing import bring_up, rebuild
+from harness.store.tables import batches, runs, tags
+
+T = TypeVar("T")
 
 
-class _Base(DeclarativeBase):
-    type_annotation_map: ClassVar[dict[Any, Any]] = {dict[str, Any]: JSON, datetime: DateTime(timezone=True)}
+class SqlStore(Index):
+    """A results directory with its database; see `base.Store` for what it promises.
 
-
-class BatchRow(_Base):
-    """One submit."""
-
-    __tablename__ = "batches"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), default="")
-    created: Mapped[datetime]
-    settings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-
-
-class RunRow(_Base):
-    """One run and where it stands."""
-
-    __tablename__ = "runs"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    batch: Mapped[str] = mapped_column(ForeignKey("batches.id"), index=True)
-    position: Mapped[int] = mapped_column(Integer)
-    agent: Mapped[str] = mapped_column(String(200), index=True)
-    task: Mapped[str] = mapped_column(String(200), index=True)
-    profile: Mapped[str] = mapped_column(String(20))
-    seed: Mapped[int]
-    state: Mapped[str] = mapped_column(String(20), index=True)
-    cause: Mapped[str | None] = mapped_column(String(30))
-    score: Mapped[float | None] = mapped_column(Float)
-    ci_low: Mapped[float | None] = mapped_column(Float)
-    ci_high: Mapped[float | None] = mapped_column(Float)
-    updated: Mapped[datetime]
-
-
-class Store:
-    """The results directory with its database.
+    Nothing is made before the first change: looking works on a home that is read-only, another user's or not there.
 
     Args:
-        home: ``DOJO_HOME``; made if absent.
+        home: ``DOJO_HOME``.
         url: an SQLAlchemy URL; default is SQLite in ``home``.
+        warn: hears, once each, what a user should know (a database that could not be read); default: the log.
+        owner: who takes leases; default: this process.
+        clock: seconds since 1970; default: this machine's for SQLite, the server's for PostgreSQL.
     """
 
-    def __init__(self, home: Path, url: str | None = None) -> None:
-        self.home = home
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise StoreError(
-                f"DOJO_HOME {home} cannot be made: {exc.strerror}", hint="set DOJO_HOME to a writable place"
-            ) from exc
-        self._engine = create_engine(url or f"sqlite:///{home / 'dojo.db'}")
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine, "connect", _use_wal)
-        with self._errors():
-            _Base.metadata.create_all(self._engine)
+    def __init__(
+        self,
+        home: Path,
+        url: str | None = None,
+        *,
+        warn: Say | None = None,
+        owner: Owner | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        database = Database(url or f"sqlite:///{home / 'dojo.db'}")
+        super().__init__(Home(home), database, warn)
+        self._index = database
+        self._leases = Leases(self._write, owner or Owner.here(), self._clock(clock), clock)
 
     def close(self) -> None:
-        """Release the database's connections."""
-        self._engine.dispose()
-
-    def run_dir(self, batch: str, run: str) -> RunDir:
-        """Return the folder of a run (it need not exist yet)."""
-        return RunDir(self.home / "batches" / batch / "runs" / run)
+        """Release connections and every lease held."""
+        self._leases.close()
+        self._index.close()
 
     def add_batch(self, batch: str, name: str, specs: Sequence[RunSpec], settings: dict[str, Any]) -> None:
-        """Record a batch with all its runs as queued, in one transaction. Their folders must exist already."""
+        """See `base.Store`; ``batch.json`` is written first."""
         now = datetime.now(UTC)
-        with self._session() as session:
-            session.add(BatchRow(id=batch, name=name, created=now, settings=settings))
-            session.flush()
-            for position, spec in enumerate(specs):
-                session.add(
-                    RunRow(
-                        id=spec.id,
-                        batch=batch,
-                        position=position,
-                        agent=spec.agent.name,
-                        task=spec.task.id,
-                        profile=spec.task.profile,
-                        seed=spec.seed,
-                        state=RunState.QUEUED.value,
-                        updated=now,
-                    )
-                )
+        file = BatchFile(name=name, created=now, settings=settings, runs=tuple(spec.id for spec in specs))
+        folder = self._folders.batch(batch)
+        with self._disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_batch(folder, file)
+        fresh = {"state": RunState.QUEUED.value, "excluded": "", "metric": "", "updated": now}
+        found = [FoundRun(spec, {**spec_columns(spec), **fresh}, Marks(), None) for spec in specs]
+
+        def change(connection: Connection) -> None:
+            delete_batch(connection, batch)  # a database that was missing has just been filled from the folders
+            insert_batch(connection, FoundBatch(batch, file, True, found))
+
+        self._write(change)
+
+    def record_state(self, run: str, state: RunState, *, cause: Cause | None = None) -> None:
+        """See `base.Store`."""
+        self._set(run, state=state.value, cause=cause.value if cause else None)
+
+    def record_result(self, result: RunResult) -> None:
+        """See `base.Store`."""
+        summary = summarise(result)
+
+        def change(connection: Connection) -> None:
+            _set(connection, result.spec.id, result_columns(result))
+            measured.write(connection, [summary])
+
+        self._write(change)
+
+    def claim(self, run: str) -> Lease:
+        """See `base.Store`."""
+        return self._leases.claim(run)
+
+    def holder(self, run: str) -> str | None:
+        """See `base.Store`."""
+        return self._look(lambda connection: self._leases.holder_in(connection, run))
+
+    def request_cancel(self, run: str) -> None:
+        """See `base.Store`; the request is a file in the run's folder, so it survives everything that the folder does."""
+        folder = self.files(run).path
+        with self._disk(folder):
+            (folder / "cancel").touch()
+
+    def tag(self, references: Iterable[str], add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+        """See `base.Store`."""
+        adding, removing = tuple(add), set(remove)
+        for tag in adding:
+            if not tag.strip() or len(tag) > 200:
+                raise UsageError(f"{tag!r} is no tag", hint="one to 200 characters")
+
+        def changed(old: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(sorted({*old, *adding} - removing))
+
+        def change(connection: Connection) -> None:
+            for reference in list(references):
+                batch = self._batch_of(connection, reference)
+                if batch is None:
+                    kept = changed(self._tag_batch(reference, changed))
+                else:
+                    folder = self._folders.run(batch, reference)
+                    marks = read_marks(folder)
+                    kept = changed(marks.tags)
+                    write_marks(folder, marks.model_copy(update={"tags": kept}))
+                connection.execute(delete(tags).where(tags.c.ref == reference))
+                if kept:
+                    connection.execute(insert(tags), [{"tag": tag, "ref": reference} for tag in kept])
+
+        self._write(change)
+
+    def exclude(self, run: str, why: str) -> None:
+        """See `base.Store`."""
+        if not why.strip():
+            raise UsageError(f"run {run} cannot be excluded without a reason", hint="say why with --why")
+        self._exclude(run, why.strip())
+
+    def include(self, run: str) -> None:
+        """See `base.Store`."""
+        self._exclude(run, "")
+
+    def remove(self, references: Iterable[str]) -> None:
+        """See `base.Store`."""
+        wanted = list(references)
+        hidden = self._write(lambda connection: removal.take_out(connection, self._folders, wanted, self._leases))
+        for folder in hidden:
+            removal.delete_folder(folder)
+
+    def reindex(self, progress: Say | None = None) -> ReindexReport:
+        """See `base.Store`."""
+        return rebuild(self._folders, self._index, self._former(), progress)
+
+    def _exclude(self, run: str, why: str) -> None:
+        def change(connection: Connection) -> None:
+            batch = self._batch_of(connection, run)
+            if batch is None:
+                raise unknown(run)
+            folder = self._folders.run(batch, run)
+            write_marks(folder, read_marks(folder).model_copy(update={"excluded": why}))
+            connection.execute(update(runs).where(runs.c.id == run).values(excluded=why))
+
+        self._write(change)
+
+    def _tag_batch(self, batch: str, changed: Callable[[tuple[str, ...]], tuple[str, ...]]) -> tuple[str, ...]:
+        """Write a batch's tags into its file and return those it had."""
+        folder = self._folders.batch(batch)
+        file = read_batch(folder)
+        if file is None:
+            raise StoreError(f"batch {batch} has no batch.json", hint="`dojo reindex` writes it", code="damaged")
+        write_batch(folder, file.model_copy(update={"tags": changed(file.tags)}))
+        return file.tags
+
+    def _batch_of(self, connection: Connection, reference: str) -> str | None:
+        """Return the batch of a run; None where ``reference`` is a batch itself. The row stays locked until the end."""
+        row = connection.execute(select(runs.c.batch).where(runs.c.id == reference).with_for_update()).first()
+        if row is not None:
+            return str(row.batch)
+        if connection.execute(select(batches.c.id).where(batches.c.id == reference).with_for_update()).first() is None:
+            raise unknown(reference)
+        return None
+
+    def _set(self, run: str, **columns: Any) -> None:
+        self._write(lambda connection: _set(connection, run, columns))
+
+    def _write(self, change: Callable[[Connection], T]) -> T:
+        if self._index.stale():
+            bring_up(self._folders, self._index, self._former, self._say)
+        return self._index.write(change)
+
+    def _clock(self, given: Callable[[], float] | None) -> Callable[[Connection], float]:
+        if given is not None:
+            return lambda _connection: given()
+        if self._index.path is not None:
+            return lambda _connection: time.time()
+        return lambda connection: float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+
+    @staticmethod
+    def _disk(path: Path) -> removal.Disk:
+        return removal.Disk(path)
+
+
+def _set(connection: Connection, run: str, columns: dict[str, Any]) -> None:
+    values = {**columns, "updated": datetime.now(UTC)}
+    if connection.execute(update(runs).where(runs.c.id == run).values(**values)).rowcount != 1:
+        raise not_in_index(run)
+
+
+class Store(SqlStore):
+    """The store under the names that its callers have used so far."""
+
+    def runs(self, where: RunFilter | str | None = None, task: str | None = None) -> list[RunInfo]:
+        """Return runs of a batch or task."""
+        if isinstance(where, RunFilter):
+            return super().runs(where)
+        return super().runs(RunFilter(batch=where or None, task=task))
+
+    def run_row(self, run: str) -> RunInfo:
+        """Return one run by its whole id."""
+        return self.run(run)
 
     def update_run(self, run: str, **fields: Any) -> None:
-        """Set columns of a run's row (state, cause, score, ci_low, ci_high)."""
-        with self._session() as session:
-            row = session.get(RunRow, run)
-            if row is None:
-                raise StoreError(f"run {run} is not in the database", hint="`dojo gc` lists folders without a row")
-            for name, value in fields.items():
-                setattr(row, name, value.value if isinstance(value, RunState) else value)
-            row.updated = datetime.now(UTC)
-
-    def batches(self) -> list[BatchRow]:
-        """Return all batches, oldest first."""
-        with self._session() as session:
-            return list(session.scalars(select(BatchRow).order_by(BatchRow.created, BatchRow.id)))
-
-    def runs(self, batch: str | None = None, task: str | None = None) -> list[RunRow]:
-        """Return runs in order of submission, filtered."""
-        query = select(RunRow).join(BatchRow, RunRow.batch == BatchRow.id)
-        if batch:
-            query = query.where(RunRow.batch == batch)
-        if task:
-            query = query.where(RunRow.task == task)
-        with self._session() as session:
-            return list(session.scalars(query.order_by(BatchRow.created, RunRow.batch, RunRow.position)))
-
-    def resolve(self, reference: str, kind: str) -> str:
-        """Turn an id, a unique prefix or ``@last`` into an id; ``kind`` is "batch", "run" or "any".
-
-        Raises:
-            NotFoundError: nothing matches, with "did you mean".
-            UsageError: several match; names them.
-        """
-        batches = [b.id for b in self.batches()] if kind != "run" else []
-        runs = [r.id for r in self.runs()] if kind != "batch" else []
-        ids = batches + runs
-        if reference == "@last":
-            newest = batches or runs
-            if not newest:
-                raise NotFoundError(f"there is no {'batch' if kind == 'any' else kind} yet", hint="start one with `dojo submit`")
-            return newest[-1]
-        if reference in ids:
-            return reference
-        matches = [i for i in ids if i.startswith(reference)]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise UsageError(f"{reference!r} is not unique", hint=f"it may be {', '.join(matches[:6])}")
-        raise NotFoundError.named("batch or run" if kind == "any" else kind, reference, ids)
-
-    def run_row(self, run: str) -> RunRow:
-        """Return one run's row by its whole id."""
-        with self._session() as session:
-            row = session.get(RunRow, run)
-        if row is None:
-            raise NotFoundError.named("run", run, [r.id for r in self.runs()])
-        return row
-
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        with self._errors(), Session(self._engine, expire_on_commit=False) as session, session.begin():
-            yield session
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as exc:
-            raise StoreError(
-                f"the database of {self.home} failed: {str(exc).splitlines()[0]}",
-                hint="check free disk space and permissions there; run folders are complete without it",
-            ) from exc
+        """Set columns of a run's row."""
+        self._set(run, **{name: value.value if isinstance(value, RunState | Cause) else value for name, value in fields.items()})
 
 
-def _use_wal(connection: Any, _record: Any) -> None:
-    """Let readers read while a run writes, and writers wait for each other."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
+RunRow = RunInfo

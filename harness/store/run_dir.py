@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from harness.files import write_atomic
 from harness.spec.errors import StoreError
 from harness.spec.event import Event, Payload
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
+from harness.spec.toml import describe
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class RunDir:
@@ -43,12 +50,25 @@ class RunDir:
         return run
 
     def spec(self) -> RunSpec:
-        """Read ``run.json``."""
-        return RunSpec.model_validate_json(self._read(self.path / "run.json"))
+        """Read ``run.json``.
+
+        Raises:
+            StoreError: it is missing or cannot be read (code ``damaged``).
+        """
+        path = self.path / "run.json"
+        found = self._parse(path, RunSpec)
+        if found is None:
+            gone = f"{path} is missing" if self.path.is_dir() else f"the folder {self.path} is gone"
+            raise damaged(gone, "bring it back from a backup, or take the run out of the lists with `dojo rm`")
+        return found
 
     def result(self) -> RunResult | None:
-        """Read ``result.json``, or None while the run has none."""
-        return RunResult.model_validate_json(self.result_path.read_bytes()) if self.result_path.exists() else None
+        """Read ``result.json``, or None while the run has none.
+
+        Raises:
+            StoreError: it cannot be read (code ``damaged``).
+        """
+        return self._parse(self.result_path, RunResult)
 
     def answers_path(self, grade: int) -> Path:
         """Return where the hidden split's prompts, responses and scores of a grade lie, a line an item."""
@@ -80,13 +100,45 @@ class RunDir:
             return event
 
     def events(self, start: int = 0) -> Iterator[Event]:
-        """Yield the events from number ``start`` on. A half-written last line (power cut) is not an event."""
-        if not self.events_path.exists():
-            return
-        with self.events_path.open("rb") as source:
-            for number, line in enumerate(source):
-                if number >= start and line.endswith(b"\n"):
+        """Yield the events from number ``start`` on. A half-written last line (power cut) is not an event.
+
+        Raises:
+            StoreError: the file, or a line in the middle of it, cannot be read (code ``damaged``).
+        """
+        for number, line in self._lines(start):
+            try:
+                found = Event.model_validate_json(line)
+            except ValidationError as exc:
+                raise self._bad_line(number, describe(exc)) from exc
+            if found.seq != number:
+                raise self._bad_line(number, f"it is event {found.seq}, so lines are missing or doubled")
+            yield found
+
+    def readable_events(self) -> Iterator[Event]:
+        """Yield the events that can be read, whatever lies between them: for saying where a damaged run stood, not to go on."""
+        try:
+            for _number, line in self._lines(0):
+                with contextlib.suppress(ValidationError):
                     yield Event.model_validate_json(line)
+        except StoreError:
+            return
+
+    def _lines(self, start: int) -> Iterator[tuple[int, bytes]]:
+        try:
+            with self.events_path.open("rb") as source:
+                for number, line in enumerate(source):
+                    if number >= start and line.endswith(b"\n"):
+                        yield number, line
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise damaged(f"cannot read {self.events_path}: {exc.strerror}", "check the permissions of the run's folder") from exc
+
+    def _bad_line(self, number: int, why: str) -> StoreError:
+        return damaged(
+            f"{self.events_path} is damaged in line {number + 1}: {why}",
+            "bring the file back from a backup; the run cannot go on without it, its result.json stays readable",
+        )
 
     def _mend_tail(self) -> None:
         """Cut off a line that a crash left half written; nobody was told of it."""
@@ -124,11 +176,20 @@ class RunDir:
             return True
 
     @staticmethod
-    def _read(path: Path) -> bytes:
+    def _parse(path: Path, model: type[T]) -> T | None:
         try:
-            return path.read_bytes()
+            return model.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as exc:
-            raise StoreError(f"cannot read {path}: {exc.strerror}", hint="was the results directory moved or removed?") from exc
+            raise damaged(f"cannot read {path}: {exc.strerror}", "check the permissions of the run's folder") from exc
+        except ValidationError as exc:
+            raise damaged(f"{path} is damaged: {describe(exc)}", "bring it back from a backup") from exc
+
+
+def damaged(message: str, hint: str) -> StoreError:
+    """Return the error for a file of a run that cannot be read."""
+    return StoreError(message, hint=hint, code="damaged")
 
 
 EventListener = Callable[[str, Event], None]

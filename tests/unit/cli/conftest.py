@@ -28,6 +28,7 @@ from harness.spec import (
     Scores,
     Usage,
 )  # fmt: skip
+from harness.spec.event import payload_of
 from harness.spec.run import AgentRef, BaseModelRef, TaskRef
 from harness.spec.task import Generation
 from harness.store.database import Store
@@ -110,10 +111,10 @@ def home(tmp_path: Path) -> list[str]:
     for spec in specs[:-1]:
         finish(store, spec)
     run = store.run_dir(BATCH, specs[-1].id)
-    run.append(EventKind.STATE, {"state": "preparing"})
-    run.append(EventKind.STATE, {"state": "running"})
-    run.append(EventKind.CLOCK_STARTED)
-    run.append(EventKind.NOTE, {"text": HOSTILE}, elapsed_s=3.5)
+    run.append(payload_of(EventKind.STATE, {"state": "preparing"}))
+    run.append(payload_of(EventKind.STATE, {"state": "running"}))
+    run.append(payload_of(EventKind.CLOCK_STARTED, {}))
+    run.append(payload_of(EventKind.NOTE, {"text": HOSTILE}), elapsed_s=3.5)
     (run.path / "agent.stdout").write_bytes(f"out {HOSTILE}\nlast".encode())
     (run.path / "agent.stderr").write_bytes(b"err \xc2\x9b31m\n")
     store.update_run(specs[-1].id, state=RunState.RUNNING)
@@ -142,10 +143,10 @@ def finish(store: Store, spec: RunSpec) -> None:
         name="base", scores=scores_of(flat), ci_low=0.0, ci_high=0.6, item_scores=dict(zip(names, flat, strict=True))
     )
     run = store.run_dir(spec.batch, spec.id)
-    run.append(EventKind.STATE, {"state": "running"})
-    run.append(EventKind.OUTCOME, outcome.model_dump(mode="json"))
-    run.append(EventKind.GRADED, grade.model_dump(mode="json"))
-    run.append(EventKind.STATE, {"state": "done"})
+    run.append(payload_of(EventKind.STATE, {"state": "running"}))
+    run.append(payload_of(EventKind.OUTCOME, outcome.model_dump(mode="json")))
+    run.append(payload_of(EventKind.GRADED, grade.model_dump(mode="json")))
+    run.append(payload_of(EventKind.STATE, {"state": "done"}))
     run.write_result(
         RunResult(
             spec=spec,

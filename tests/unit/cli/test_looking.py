@@ -106,7 +106,7 @@ def test_logs_that_follow_end_with_the_run(dojo_cli: Cli, home: list[str], tmp_p
     def end() -> None:
         with (run.path / "agent.stdout").open("ab") as out:
             out.write(b"\nmore\n")
-        run.append(EventKind.STATE, {"state": "cancelled"})
+        run.append(payload_of(EventKind.STATE, {"state": "cancelled"}))
 
     timer = threading.Timer(0.2, end)
     timer.start()
