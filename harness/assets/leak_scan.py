@@ -226,7 +226,7 @@ def is_long(text: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """Fold white space, punctuation around words and the case of plain words; formulas such as a SMILES keep theirs."""
+    """Fold white space, punctuation around words and the case of plain words; formulas keep theirs."""
     out = []
     for token in text.split():
         bare = token.strip(".,;:!?\"'“”‘’") or token

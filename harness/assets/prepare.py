@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from harness.taskkit.digest import taskkit_digest
 from harness.taskkit.scoring.loading import load_task_module
 
 _LAYOUT = "dojo/data/v1"
+_LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\u0085\u2028\u2029"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,56 @@ def prepare_task(task: Task, profile: str, cache: Path, progress: Progress | Non
                 progress(f"preparing the data of {task.id} ({profile})")
             _build(task, profile, cache, part, progress)
     return _read(task, profile, target)
+
+
+def limited(prepared: PreparedTask, n: int, cache: Path) -> PreparedTask:
+    """Return a task's data with only the first ``n`` dev and hidden items, for a quick look; made once, kept in the cache.
+
+    Its digest differs from that of the whole data even where no item is left out, so that nothing measured on one is taken for
+    a measurement on the other.
+
+    Raises:
+        UsageError: ``n`` is less than 1.
+    """
+    if n < 1:
+        raise UsageError(f"a limit of {n} items leaves nothing to score", hint="give 1 or more")
+    target = cache / "data" / prepared.task.id / prepared.profile / f"{prepared.digest[:24]}-first-{n}"
+    with build_folder(target) as part:
+        if part is not None:
+            _write_limited(prepared, n, part)
+    return _read(prepared.task, prepared.profile, target)
+
+
+def _write_limited(prepared: PreparedTask, n: int, folder: Path) -> None:
+    files: dict[str, dict[str, Any]] = {}
+    for name, facts in prepared.manifest["files"].items():
+        source, target = prepared.dir / name, folder / name
+        target.parent.mkdir(exist_ok=True)
+        if source in (prepared.dev_path, prepared.hidden_path):
+            with source.open("rb") as items:
+                lines = list(itertools.islice(items, n))
+            target.write_bytes(b"".join(lines))
+            facts = {"sha256": sha256_file(target), "bytes": target.stat().st_size, "rows": len(lines)}
+        else:
+            _link(source, target)
+        files[name] = dict(facts)
+    whole = f"{_digest(files)} first {n}"
+    manifest = {
+        **prepared.manifest,
+        "digest": hashlib.sha256(whole.encode()).hexdigest(),
+        "limit": n,
+        "files": files,
+        "ids": {split: ids[:n] for split, ids in prepared.manifest["ids"].items()},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a prepared file, which nobody writes to, a second name; copy it where the disk is another."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def load_build(task: Task) -> ModuleType:
@@ -232,11 +285,11 @@ def _write(
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write JSON lines; return how many."""
+    """Write JSON lines; return how many. A line is a line for every reader: what else ends one for some is escaped."""
     count = 0
     with path.open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n")
             count += 1
     return count
 

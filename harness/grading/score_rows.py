@@ -10,7 +10,7 @@ from harness.spec.task import load_task_config
 from harness.taskkit.scoring.contract import ScoredAnswer, load_grader
 from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
-# One line may hold a whole patent with its claims.
+# One line may hold a whole document.
 MAX_LINE = 64 * 1024 * 1024
 
 

@@ -26,8 +26,8 @@ class Item:
         gold: what the grader compares with.
         row: the item in the benchmark's own layout; the grader reads the gold answer from it.
         text: the question alone, as prose that could stand in a training source; checked for overlaps. Empty where the keys
-            alone say what is shared (formulae such as SMILES must not be compared as words).
-        keys: what no two splits may share: a molecule, a pair of operands.
+            alone say what is shared (formulae must not be compared as words).
+        keys: what no two splits may share: a name, a pair of operands.
         answer: a model answer as the assistant would give it (few-shot items only).
     """
 

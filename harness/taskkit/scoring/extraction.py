@@ -78,7 +78,7 @@ def last_json_value(text: str, keys: Sequence[str], accept: Callable[[Any], T | 
     r"""Value of the first of ``keys`` in the last outermost well-formed JSON object that has one of the right kind.
 
     Objects may be fenced or not and may stand among other text; one that is cut off by the end of the text is ignored with all
-    that is in it. A backslash that starts no JSON escape is taken literally, so a SMILES such as ``C/C=C\C`` reads as written.
+    that is in it. A backslash that starts no JSON escape is taken literally, so a formula such as ``C/C=C\C`` reads as written.
 
     Args:
         text: the response.

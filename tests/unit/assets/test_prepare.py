@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.prepare import PreparedTask, prepare_task
+from harness.assets.prepare import PreparedTask, limited, prepare_task, write_lines
 from harness.assets.task_dir import load_task
 from harness.spec.errors import SpecError, UsageError
 from harness.taskkit.building.data import paper_split
@@ -193,3 +193,25 @@ def test_the_paper_s_split_takes_the_ends_of_a_shuffled_order() -> None:
     assert paper_split(30, shuffled=False) == (list(range(15)), list(range(15, 30)))
     big_dev, big_hidden = paper_split(1000)
     assert len(big_dev) == len(big_hidden) == 100 and paper_split(1000) == (big_dev, big_hidden)
+
+
+def test_a_limited_look_has_the_first_items_and_is_never_taken_for_the_whole(tmp_path: Path) -> None:
+    whole = prepared(tmp_path)
+    one = limited(whole, 1, tmp_path / "cache")
+    assert lines(one.dev_path) == lines(whole.dev_path)[:1] and lines(one.hidden_path) == lines(whole.hidden_path)[:1]
+    assert lines(one.few_shot_path) == lines(whole.few_shot_path) and one.manifest["limit"] == 1
+    assert one.manifest["ids"] == {"dev": ["dev-0"], "hidden": ["hidden-2"]}
+    assert [(s.name, s.rows, lines(s.path)) for s in one.sources] == [(s.name, s.rows, lines(s.path)) for s in whole.sources]
+    assert (one.task, one.profile) == (whole.task, whole.profile) and one.dir != whole.dir
+    more = limited(whole, 9, tmp_path / "cache")
+    assert lines(more.hidden_path) == lines(whole.hidden_path)
+    assert len({whole.digest, one.digest, more.digest}) == 3
+    assert limited(whole, 1, tmp_path / "cache") == one
+    with pytest.raises(UsageError, match="limit of 0"):
+        limited(whole, 0, tmp_path / "cache")
+
+
+def test_characters_that_end_a_line_for_some_readers_end_none(tmp_path: Path) -> None:
+    rows = [{"text": "one\u2028two\u2029three\u0085four\x1cfive"}, {"text": "ä"}]
+    assert write_lines(tmp_path / "rows.jsonl", rows) == 2
+    assert lines(tmp_path / "rows.jsonl") == rows and "ä" in (tmp_path / "rows.jsonl").read_text(encoding="utf-8")
