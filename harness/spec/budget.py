@@ -64,7 +64,9 @@ class Budget(Spec):
                 )
             if name not in Budget.model_fields:
                 near = did_you_mean(name, Budget.model_fields)
-                raise UsageError(f"budget {part!r}: there is no dimension {name!r}", hint=f"{near} for example wall=2h,evaluations=5")
+                raise UsageError(
+                    f"budget {part!r}: there is no dimension {name!r}", hint=f"{near} for example wall=2h,evaluations=5"
+                )
             if name in changes:
                 raise UsageError(f"budget {text!r} names {name} twice", hint="give each dimension once")
             changes[name] = None if value.strip().lower() == "none" and name != "wall" else value.strip()
