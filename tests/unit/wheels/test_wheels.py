@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.spec.errors import MissingError
-from harness.wheels import Sources, client, fetch_wheel, settings, sources
+from harness.wheels import client, settings
+from harness.wheels.client import fetch_wheel
+from harness.wheels.settings import Sources, sources
 
 NAME = "some_pkg-1.2-py3-none-any.whl"
 CONTENT = b"the wheel's bytes"
