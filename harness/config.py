@@ -6,7 +6,6 @@ in it is relative to the file; a relative path in a flag or variable is relative
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from pydantic import Field, ValidationError
 from harness.spec.base import Spec
 from harness.spec.errors import SpecError, UsageError
 from harness.spec.task import ProfileName
-from harness.spec.toml import describe
+from harness.spec.toml import describe, did_you_mean
 
 FILE_NAME = "dojo.toml"
 _FOLDERS = ("home", "cache")
@@ -127,9 +126,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: cannot be read: {exc.strerror}", hint="check that the file is there and readable") from exc
     for name in raw:
         if name not in Settings.model_fields:
-            close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"settings: {', '.join(Settings.model_fields)}"
-            raise SpecError(f"{path}: unknown setting {name!r}", hint=hint)
+            near = did_you_mean(name, Settings.model_fields)
+            raise SpecError(f"{path}: unknown setting {name!r}", hint=f"{near} `dojo config show` lists every setting")
     return raw
 
 

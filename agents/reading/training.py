@@ -56,7 +56,7 @@ def train_adapter(
     def spent() -> float:
         return min(1.0, (time.monotonic() - begun) / seconds)
 
-    class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]  # untyped where the libraries are not installed
+    class Clock(TrainerCallback):  # type: ignore[misc]
         """Says when training begins, and stops it when the time is used up."""
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:

@@ -158,7 +158,7 @@ class Wording:
     def likeness(self, row: Any) -> float:
         """How much a row is like one of the examples: the share of its fields that are filled, or empty, or true, in both."""
         here = _signature(row)
-        return max(sum(here.get(p) == s for p, s in _signature(r).items()) / max(1, len(here)) for r in self.rows)
+        return float(max(sum(here.get(p) == s for p, s in _signature(r).items()) / max(1, len(here)) for r in self.rows))
 
 
 def _signature(row: Any) -> dict[Path, Any]:

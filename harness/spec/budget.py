@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from harness.spec.base import Spec
 from harness.spec.errors import UsageError
+from harness.spec.toml import did_you_mean
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)?")
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, None: 1.0}
@@ -54,17 +55,24 @@ class Budget(Spec):
         """Return this budget with ``wall=2h,evaluations=5`` applied.
 
         Raises:
-            UsageError: an unknown dimension or a value out of range; names both.
+            UsageError: an unknown or doubled dimension, or a value out of range; names both.
         """
         changes: dict[str, Any] = {}
         for part in filter(None, (p.strip() for p in text.split(","))):
             name, sep, value = part.partition("=")
             name = name.strip().replace("-", "_")
-            if not sep or name not in Budget.model_fields:
+            if not sep:
                 raise UsageError(
                     f"budget {part!r} is not of the form dimension=value",
                     hint=f"dimensions: {', '.join(Budget.model_fields)}; for example wall=2h,evaluations=5",
                 )
+            if name not in Budget.model_fields:
+                near = did_you_mean(name, Budget.model_fields)
+                raise UsageError(
+                    f"budget {part!r}: there is no dimension {name!r}", hint=f"{near} for example wall=2h,evaluations=5"
+                )
+            if name in changes:
+                raise UsageError(f"budget {text!r} names {name} twice", hint="give each dimension once")
             changes[name] = None if value.strip().lower() == "none" and name != "wall" else value.strip()
         try:
             return Budget.model_validate({**self.model_dump(), **changes})

@@ -33,7 +33,7 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 _TIMEOUT_S = 60.0
 _PIP_TIMEOUT_S = 900.0
 # Of a request that did not come through; an index that says no is not asked again.
-_TRIES = 3
+_TRIES, _PAUSE_S = 3, 0.5
 _PIECE = 1 << 20
 
 
@@ -74,7 +74,7 @@ def fetch_wheel(name: str, version: str, sha256: str, folder: Path, where: Sourc
             said.append(f"{_shown(address)} has no wheel of {name} {version}")
     if any(line.endswith("another content") for line in said):
         raise MissingError(
-            f"{name}=={version} is not the pinned one of SHA-256 {sha256}: {'; '.join(said)}",
+            f"{name}=={version} is not the pinned {sha256}: {'; '.join(said)}",
             hint="the package index gives another file than the pinned one; do not use it",
             code="wrong_content",
         )
@@ -82,7 +82,7 @@ def fetch_wheel(name: str, version: str, sha256: str, folder: Path, where: Sourc
         return wheel
     raise MissingError(
         f"{name}=={version} could not be fetched: " + ("; ".join(said) or "no package index is set"),
-        hint="set the index and its certificates as for pip: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CERT, HTTPS_PROXY",
+        hint=f"compare `pip download --no-deps {name}=={version}`; pip's settings count here too: PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY",
     )
 
 
@@ -153,7 +153,7 @@ def _read(address: str, opener: urllib.request.OpenerDirector) -> tuple[bytes, s
         except OSError:
             if not left:
                 raise
-        time.sleep(0.5 * (_TRIES - left))
+        time.sleep(_PAUSE_S * (_TRIES - left))
     raise AssertionError
 
 
@@ -174,7 +174,7 @@ def _download(address: str, target: Path, opener: urllib.request.OpenerDirector)
             target.unlink(missing_ok=True)
             if not left or (isinstance(exc, urllib.error.HTTPError) and exc.code < 500):
                 raise
-        time.sleep(0.5 * (_TRIES - left))
+        time.sleep(_PAUSE_S * (_TRIES - left))
     raise AssertionError
 
 

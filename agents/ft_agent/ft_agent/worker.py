@@ -157,7 +157,7 @@ class Worker:
 
         emit, losses = self.emit, LossWatch()
 
-        class Watch(TrainerCallback):
+        class Watch(TrainerCallback):  # type: ignore[misc]
             """See `_watch`."""
 
             def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:

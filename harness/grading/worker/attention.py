@@ -59,7 +59,7 @@ def make_cache(config: Any) -> Any:
 def _growing_layer() -> Any:
     from transformers.cache_utils import DynamicLayer
 
-    class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         """Keys and values are views of the filled part of two larger buffers."""
 
         _buffers: tuple[Any, Any] | None = None

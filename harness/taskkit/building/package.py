@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.files import build_folder
 from harness.spec.errors import MissingError
-from harness.wheels import fetch_wheel
+from harness.wheels.client import fetch_wheel
 
 Progress = Callable[[str], None]
 """Takes one line of text at a time; the caller decides where it is shown."""
