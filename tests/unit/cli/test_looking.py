@@ -14,6 +14,7 @@ import pytest
 
 from harness.cli.headings import wrapped
 from harness.spec import EventKind, RunResult
+from harness.spec.event import payload_of
 from harness.store.database import Store
 from harness.store.run_dir import RunDir
 from tests.unit.cli.conftest import BATCH, Answer
