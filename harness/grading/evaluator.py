@@ -6,12 +6,15 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from harness.assets.base_models import BaseModel
 from harness.assets.grader_side import grader_code, task_code
+from harness.assets.prepare import PreparedTask
 from harness.grading.push import push_directory
 from harness.grading.submission.check import inventory
 from harness.grading.verdict import read_verdict
@@ -34,97 +37,116 @@ HANG_S = 900.0
 _PROCESS = "grader"
 
 
+@dataclass(frozen=True)
+class Exam:
+    """What submissions are scored on, and how; whoever starts or finds an evaluator knows it from the run, not from a host.
+
+    Attributes:
+        task_dir: the task's directory (``task.toml``, ``tests/``).
+        base_model: the model that submissions are fine-tunes of.
+        items_path: the split's items.
+        few_shot_path: worked examples.
+        generation: how answers are generated.
+        split: name of the split, for the verdict.
+        data: what the data is called elsewhere, with its digest: ``("data:math/aime25:mini", "9f…")``.
+    """
+
+    task_dir: Path
+    base_model: BaseModel
+    items_path: Path
+    few_shot_path: Path
+    generation: Generation
+    split: str
+    data: tuple[str, str] = ("", "")
+
+    @classmethod
+    def of(cls, prepared: PreparedTask, base_model: BaseModel, generation: Generation, split: Literal["dev", "hidden"]) -> Exam:
+        """Return the exam of a prepared task's split."""
+        return cls(
+            task_dir=prepared.task.path,
+            base_model=base_model,
+            items_path=prepared.dev_path if split == "dev" else prepared.hidden_path,
+            few_shot_path=prepared.few_shot_path,
+            generation=generation,
+            split=split,
+            data=(f"data:{prepared.task.id}:{prepared.profile}", prepared.digest),
+        )
+
+    @property
+    def primary(self) -> str:
+        """The name of the task's primary metric."""
+        return load_task_config(self.task_dir / "task.toml").metadata.dojo.metric.name
+
+    def mounts(self) -> list[Mount]:
+        """Return what its grader sandbox is shown."""
+        name, digest = self.data
+        return [
+            Mount(self.base_model.path, protocol.BASE, asset=f"model:{self.base_model.name}", digest=self.base_model.digest),
+            Mount(self.items_path, protocol.ITEMS, asset=f"{name}/{self.split}.jsonl" if name else "", digest=digest),
+            Mount(self.few_shot_path, protocol.FEW_SHOT, asset=f"{name}/few_shot.jsonl" if name else "", digest=digest),
+            *(Mount(source, f"{protocol.DOMAIN}/{place}") for source, place in task_code(self.task_dir)),
+            *(Mount(source, f"{protocol.CODE}/{place}") for source, place in grader_code()),
+        ]
+
+
 class Evaluator:
     """A grader sandbox with a warm model that scores submissions on one split."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, exam: Exam, submission_dir: Path | None = None) -> None:
         """Take over a sandbox that `start` has made; use `start` or `attach`."""
-        self._sandbox = sandbox
-        labels = sandbox.spec.labels
-        sources = {mount.target: mount.source for mount in sandbox.spec.mounts}
-        try:
-            self._split, self._primary = labels["dojo.split"], labels["dojo.primary"]
-            items = [json.loads(line) for line in sources[protocol.ITEMS].read_text(encoding="utf-8").splitlines()]
-            self._grader: TaskGrader = load_grader(sources[f"{protocol.TASK}/tests"].parent)
-        except (KeyError, OSError, ValueError) as exc:
-            raise GraderFailure(f"{sandbox.spec.id} is no grader sandbox: {exc!r}", hint="start one anew") from exc
+        self._sandbox, self._mounted = sandbox, submission_dir
+        self._split, self._primary = exam.split, exam.primary
+        items = [json.loads(line) for line in exam.items_path.read_text(encoding="utf-8").splitlines()]
+        self._grader: TaskGrader = load_grader(exam.task_dir)
         self._rows: dict[str, Mapping[str, Any]] = {item["id"]: item["row"] for item in items}
         self._subsets: dict[str, str] = {item["id"]: item["subset"] for item in items}
-        self._mounted = sources.get(protocol.SUBMISSION)
         # A known name returns the running process, so attaching finds the worker and starting makes it.
-        self._process = sandbox.start(_argv(labels), name=_PROCESS, env=_environment(sandbox.spec.limits), cwd=protocol.WORK)
+        self._process = sandbox.start(
+            _argv(exam, self._primary), name=_PROCESS, env=_environment(sandbox.spec.limits), cwd=protocol.WORK
+        )
 
     @classmethod
     def start(
-        cls,
-        backend: Backend,
-        id: str,
-        *,
-        task_dir: Path,
-        base_model_dir: Path,
-        items_path: Path,
-        few_shot_path: Path,
-        generation: Generation,
-        limits: Limits,
-        split: str,
-        submission_dir: Path | None = None,
-        gpu_owner: str = "",
+        cls, backend: Backend, id: str, exam: Exam, limits: Limits, *, submission_dir: Path | None = None, gpu_owner: str = ""
     ) -> Evaluator:
         """Create a grader sandbox without network and start the worker in it; returns while the model is still loading.
 
         Args:
             backend: where the sandbox is made.
-            id: the sandbox's id; enough to `attach` again.
-            task_dir: the task's directory (``task.toml``, ``tests/``).
-            base_model_dir: Hugging Face directory of the base model.
-            items_path: the split's items.
-            few_shot_path: worked examples.
-            generation: how answers are generated.
+            id: the sandbox's id.
+            exam: what is scored on.
             limits: hard limits of the sandbox.
-            split: name of the split, for the verdict.
             submission_dir: a sealed submission to mount read-only; `score` of this directory copies nothing.
             gpu_owner: whose GPUs it shares, see `SandboxSpec`.
 
         Raises:
             IsolationUnavailable, SandboxUnavailable: from the backend.
         """
-        mounts = [
-            Mount(base_model_dir, protocol.BASE),
-            Mount(items_path, protocol.ITEMS),
-            Mount(few_shot_path, protocol.FEW_SHOT),
-            *(Mount(source, f"{protocol.DOMAIN}/{place}") for source, place in task_code(task_dir)),
-            *(Mount(source, f"{protocol.CODE}/{place}") for source, place in grader_code()),
-        ]
+        mounts = exam.mounts()
         if submission_dir is not None:
             mounts.append(Mount(submission_dir, protocol.SUBMISSION))
-        labels = {
-            "dojo.role": "grader",
-            "dojo.split": split,
-            "dojo.primary": load_task_config(task_dir / "task.toml").metadata.dojo.metric.name,
-            "dojo.generation": generation.model_dump_json(),
-        }
+        labels = {"dojo.role": "grader", "dojo.split": exam.split}
         sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader", gpu_owner=gpu_owner))
-        return cls._owning(sandbox)
-
-    @classmethod
-    def attach(cls, backend: Backend, id: str) -> Evaluator:
-        """Return the evaluator in the running sandbox ``id``, as after a crash of the harness.
-
-        Raises:
-            SandboxUnavailable: there is none that answers.
-            GraderFailure: its worker is dead; start a new one.
-        """
-        evaluator = cls(backend.attach(id))
-        evaluator._require_alive()
-        return evaluator
-
-    @classmethod
-    def _owning(cls, sandbox: Sandbox) -> Evaluator:
         try:
-            return cls(sandbox)
+            return cls(sandbox, exam, submission_dir)
         except BaseException:
             sandbox.close()
             raise
+
+    @classmethod
+    def attach(cls, backend: Backend, id: str, exam: Exam) -> Evaluator:
+        """Return the evaluator that `start` made in the running sandbox ``id``, as after a crash of the harness.
+
+        Raises:
+            SandboxUnavailable: there is none that answers.
+            GraderFailure: its worker is dead, or it is another exam's; start a new one.
+        """
+        sandbox = backend.attach(id)
+        if sandbox.spec.labels.get("dojo.split") != exam.split:
+            raise GraderFailure(f"{id} is no grader sandbox of the split {exam.split}", hint="start one anew")
+        evaluator = cls(sandbox, exam)
+        evaluator._require_alive()
+        return evaluator
 
     def ready(self, wait_s: float = 600.0) -> None:
         """Wait until the model is loaded.
@@ -180,8 +202,7 @@ class Evaluator:
             reply = self._ask(request, directory, on_progress, cancelled)
             report = _decode_report(reply)
         if not report.ok:
-            problem = report.problems[0]
-            raise SubmissionRefused(problem.message, hint=problem.hint, code=problem.code)
+            raise refusal(report)
         verdict = read_verdict(
             reply.get("verdict", {}),
             split=self._split,
@@ -319,16 +340,23 @@ class Evaluator:
         return f"; it said: {text}" if text else ""
 
 
-def _argv(labels: Mapping[str, str]) -> list[str]:
+def refusal(report: SubmissionReport) -> SubmissionRefused:
+    """Return the error for a submission that cannot be scored: its first problem, and how many more there are."""
+    problem, more = report.problems[0], len(report.problems) - 1
+    text = problem.message + (f" (and {more} more; validate lists them)" if more else "")
+    return SubmissionRefused(text, hint=problem.hint, code=problem.code)
+
+
+def _argv(exam: Exam, primary: str) -> list[str]:
     options = {
         "dir": protocol.WORK,
         "model": protocol.BASE,
         "items": protocol.ITEMS,
         "few-shot": protocol.FEW_SHOT,
         "task": protocol.TASK,
-        "generation": labels["dojo.generation"],
-        "split": labels["dojo.split"],
-        "primary": labels["dojo.primary"],
+        "generation": exam.generation.model_dump_json(),
+        "split": exam.split,
+        "primary": primary,
         "submission": protocol.SUBMISSION,
     }
     argv = ["python", "-P", "-m", "harness.grading.worker"]

@@ -25,7 +25,7 @@ from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.assets.task_dir import with_shared
 from harness.files import tree_digest, write_atomic
-from harness.grading.evaluator import Evaluator
+from harness.grading.evaluator import Evaluator, Exam
 from harness.grading.worker.generation import VERSION
 from harness.sandbox.base import Backend
 from harness.spec.base import Spec
@@ -139,17 +139,9 @@ def measure_references(
     settings: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dojo-base-") as folder:
         (Path(folder) / "dojo.json").write_text('{"dojo": "base"}', encoding="ascii")
-        with Evaluator.start(
-            backend,
-            f"pid{os.getpid()}-references-{uuid.uuid4().hex[:8]}",
-            task_dir=prepared.task.path,
-            base_model_dir=base_model.path,
-            items_path=prepared.hidden_path,
-            few_shot_path=prepared.few_shot_path,
-            generation=generation,
-            limits=limits,
-            split="hidden",
-        ) as evaluator:
+        exam = Exam.of(prepared, base_model, generation, "hidden")
+        id = f"pid{os.getpid()}-references-{uuid.uuid4().hex[:8]}"
+        with Evaluator.start(backend, id, exam, limits) as evaluator:
             for name, shots in (("base", None), ("few_shot_base", min(SHOTS, len(few_shot)))):
                 say(f"measuring {name.replace('_', '-')} on {len(hidden)} hidden items")
                 verdict, _ = evaluator.score(Path(folder), fewshot=shots)

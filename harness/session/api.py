@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
+from harness.grading.evaluator import refusal
 from harness.sandbox.base import Sandbox
 from harness.session.clock import BudgetClock
 from harness.session.collect import collect, submission_caps, unseal_and_remove
@@ -18,7 +19,7 @@ from harness.session.feedback import make_feedback
 from harness.session.journal import Journal
 from harness.spec.base import Spec
 from harness.spec.budget import Usage, budget_lines
-from harness.spec.errors import BudgetExhausted, SandboxError, SubmissionRefused, UsageError
+from harness.spec.errors import BudgetExhausted, SandboxError, UsageError
 from harness.spec.event import Evaluated, Executed, Failed, FileMoved, Noted, Payload, Submitted, Validated
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
@@ -200,7 +201,8 @@ class SessionApi:
             number = len(done) + 1
             with self._collected(call.path, f"submit-{number}") as (folder, manifest):
                 report = context.evaluator.check(folder)
-                self._require_ok(report)
+                if not report.ok:
+                    raise refusal(report)
                 target = context.run.submissions / str(number)
                 unseal_and_remove(target)
                 folder.rename(target)
@@ -271,13 +273,6 @@ class SessionApi:
             yield folder, manifest
         finally:
             unseal_and_remove(folder)
-
-    @staticmethod
-    def _require_ok(report: SubmissionReport) -> None:
-        if not report.ok:
-            first = report.problems[0]
-            more = f" (and {len(report.problems) - 1} more; validate lists them)" if len(report.problems) > 1 else ""
-            raise SubmissionRefused(first.message + more, hint=first.hint, code=first.code)
 
 
 def _parse(model: type[Any], body: Any) -> Any:

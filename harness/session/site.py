@@ -9,10 +9,10 @@ import json
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.files import write_atomic
-from harness.grading.evaluator import Evaluator
+from harness.grading.evaluator import Evaluator, Exam
 from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
 from harness.sandbox.runtime import runtime_root
 from harness.session import dojo_tool
@@ -101,29 +101,26 @@ class RunSite:
         task = self.backend.attach(self.sandbox_id("task"))
         return task, self.backend.attach(self.sandbox_id("agent")) if self.own else task
 
-    def evaluator(self, split: str, submission: Path | None = None) -> Evaluator:
+    def evaluator(self, split: Literal["dev", "hidden"], submission: Path | None = None) -> Evaluator:
         """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first."""
         role = "dev" if split == "dev" else "grade"
         self.backend.destroy(self.sandbox_id(role))
-        prepared = self.assets.prepared
         return Evaluator.start(
             self.backend,
             self.sandbox_id(role),
-            task_dir=prepared.task.path,
-            base_model_dir=self.assets.base_model.path,
-            items_path=prepared.dev_path if split == "dev" else prepared.hidden_path,
-            few_shot_path=prepared.few_shot_path,
-            generation=self.spec.generation,
-            limits=self.spec.limits,
-            gpu_owner=self.spec.id,
-            split=split,
+            self._exam(split),
+            self.spec.limits,
             submission_dir=submission,
+            gpu_owner=self.spec.id,
         )
+
+    def _exam(self, split: Literal["dev", "hidden"]) -> Exam:
+        return Exam.of(self.assets.prepared, self.assets.base_model, self.spec.generation, split)
 
     def dev_evaluator(self) -> Evaluator:
         """Return the running dev evaluator, or start one."""
         try:
-            evaluator = Evaluator.attach(self.backend, self.sandbox_id("dev"))
+            evaluator = Evaluator.attach(self.backend, self.sandbox_id("dev"), self._exam("dev"))
         except (SandboxUnavailable, GraderFailure):
             return self.evaluator("dev")
         return evaluator

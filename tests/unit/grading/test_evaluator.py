@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from harness.grading.evaluator import Evaluator
-from harness.grading.worker import protocol
-from harness.sandbox.base import Mount, SandboxSpec
+from harness.assets.base_models import BaseModel
+from harness.grading.evaluator import Evaluator, Exam
+from harness.sandbox.base import SandboxSpec
 from harness.sandbox.registry import get_backend
 from harness.sandbox.scripted import ScriptedSandbox
 from harness.spec.errors import GraderFailure, SandboxUnavailable, SubmissionRefused
@@ -49,20 +49,13 @@ def folder(tmp_path_factory):
     return path
 
 
-def start(backend, folder, name, **more):
-    limits = more.pop("limits", Limits(memory_mb=3000))
-    return Evaluator.start(
-        backend,
-        name,
-        task_dir=TOY_TASK,
-        base_model_dir=folder / "base",
-        items_path=folder / "items.jsonl",
-        few_shot_path=folder / "few_shot.jsonl",
-        generation=GENERATION,
-        limits=limits,
-        split="dev",
-        **more,
-    )
+def exam(folder):
+    base = BaseModel("toy", folder / "base", "0" * 64, 0)
+    return Exam(TOY_TASK, base, folder / "items.jsonl", folder / "few_shot.jsonl", GENERATION, "dev")
+
+
+def start(backend, folder, name, limits=None, **more):
+    return Evaluator.start(backend, name, exam(folder), limits or Limits(memory_mb=3000), **more)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +109,8 @@ def test_the_worker_is_unprivileged_and_without_network(evaluator):
 
 
 @pytest.mark.slow
-def test_a_new_harness_attaches_to_the_warm_worker(evaluator, backend, tmp_path):
-    other = Evaluator.attach(backend, evaluator._sandbox.spec.id)
+def test_a_new_harness_attaches_to_the_warm_worker(evaluator, backend, folder, tmp_path):
+    other = Evaluator.attach(backend, evaluator._sandbox.spec.id, exam(folder))
     started = time.monotonic()
     other.ready(1)
     verdict, _ = other.score(write_marker(tmp_path / "b"))
@@ -139,7 +132,7 @@ def test_a_sealed_submission_is_mounted_not_copied_and_a_dead_worker_is_a_grader
             running.score(sealed)
     assert name not in backend.list()
     with pytest.raises(SandboxUnavailable):
-        Evaluator.attach(backend, name)
+        Evaluator.attach(backend, name, exam(folder))
 
 
 @pytest.mark.slow
@@ -165,10 +158,8 @@ class Replying(ScriptedSandbox):
 
 @pytest.fixture
 def scripted(folder):
-    mounts = (Mount(folder / "items.jsonl", protocol.ITEMS), Mount(TOY_TASK / "tests", protocol.TASK + "/tests"))
-    labels = {"dojo.split": "dev", "dojo.primary": "score", "dojo.generation": GENERATION.model_dump_json()}
-    sandbox = Replying(SandboxSpec("scripted", Limits(), mounts, labels=labels))
-    return sandbox, Evaluator(sandbox)
+    sandbox = Replying(SandboxSpec("scripted", Limits(), labels={"dojo.split": "dev"}))
+    return sandbox, Evaluator(sandbox, exam(folder))
 
 
 OK_REPORT = {"ok": True, "kind": "base"}
