@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    create_model,
+    model_serializer,
+    model_validator,
+)
 
 from harness.spec.base import Spec
 from harness.spec.feedback import Feedback
@@ -49,6 +59,12 @@ class Payload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="null")
     kind: ClassVar[EventKind]
+
+    @model_serializer(mode="wrap")
+    def _lean(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what says nothing: None where that is the default."""
+        fields = type(self).model_fields
+        return {k: v for k, v in write(self).items() if v is not None or k not in fields or fields[k].default is not None}
 
 
 class Entered(Payload):

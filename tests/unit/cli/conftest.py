@@ -31,7 +31,7 @@ from harness.spec import (
 from harness.spec.event import payload_of
 from harness.spec.run import AgentRef, BaseModelRef, TaskRef
 from harness.spec.task import Generation
-from harness.store.database import Store
+from harness.store.database import SqlStore
 
 BATCH = "b20260101-000000-aaaaa"
 HOSTILE = "\x1b]0;owned\x07\x1b[2Jplain \u202etext"
@@ -102,7 +102,7 @@ def scores_of(items: list[float]) -> Scores:
 @pytest.fixture
 def home(tmp_path: Path) -> list[str]:
     """Fill the test's home and return the ids of its runs; the last one is running."""
-    store = Store(tmp_path / "results")
+    store = SqlStore(tmp_path / "results")
     specs = [spec_of(n, agent, seed) for n, (agent, seed) in enumerate((a, s) for a in ITEMS for s in (0, 1))]
     specs.append(spec_of(len(specs), "search", 0))
     for spec in specs:
@@ -117,12 +117,12 @@ def home(tmp_path: Path) -> list[str]:
     run.append(payload_of(EventKind.NOTE, {"text": HOSTILE}), elapsed_s=3.5)
     (run.path / "agent.stdout").write_bytes(f"out {HOSTILE}\nlast".encode())
     (run.path / "agent.stderr").write_bytes(b"err \xc2\x9b31m\n")
-    store.update_run(specs[-1].id, state=RunState.RUNNING)
+    store.record_state(specs[-1].id, RunState.RUNNING)
     store.close()
     return [spec.id for spec in specs]
 
 
-def finish(store: Store, spec: RunSpec) -> None:
+def finish(store: SqlStore, spec: RunSpec) -> None:
     """Write what a run leaves that went well."""
     items = [float(v) for v in ITEMS[spec.agent.name]]
     names = [f"i{n}" for n in range(len(items))]
@@ -147,19 +147,17 @@ def finish(store: Store, spec: RunSpec) -> None:
     run.append(payload_of(EventKind.OUTCOME, outcome.model_dump(mode="json")))
     run.append(payload_of(EventKind.GRADED, grade.model_dump(mode="json")))
     run.append(payload_of(EventKind.STATE, {"state": "done"}))
-    run.write_result(
-        RunResult(
-            spec=spec,
-            state=RunState.DONE,
-            outcome=outcome,
-            grade=grade,
-            grades=1,
-            references=(reference,),
-            budget=spec.budget,
-            usage=Usage(wall=65, evaluations=2),
-            integrity={"note": HOSTILE},
-            artefacts={"workspace": "workspace"},
-        )
+    result = RunResult(
+        spec=spec,
+        state=RunState.DONE,
+        outcome=outcome,
+        grade=grade,
+        grades=1,
+        references=(reference,),
+        budget=spec.budget,
+        usage=Usage(wall=65, evaluations=2),
+        integrity={"note": HOSTILE},
+        artefacts={"workspace": "workspace"},
     )
-    score = grade.scores.primary.value
-    store.update_run(spec.id, state=RunState.DONE, cause="completed", score=score, ci_low=0.1, ci_high=0.9)
+    run.write_result(result)
+    store.record_result(result)

@@ -15,7 +15,7 @@ import pytest
 from harness.cli.headings import wrapped
 from harness.spec import EventKind, RunResult
 from harness.spec.event import payload_of
-from harness.store.database import Store
+from harness.store.database import SqlStore
 from harness.store.run_dir import RunDir
 from tests.unit.cli.conftest import BATCH, Answer
 
@@ -100,7 +100,7 @@ def test_logs_of_the_agent_keep_its_two_streams_apart(dojo_cli: Cli, home: list[
 
 
 def test_logs_that_follow_end_with_the_run(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
-    store = Store(tmp_path / "results")
+    store = SqlStore(tmp_path / "results")
     run = store.run_dir(BATCH, home[-1])
     store.close()
 
@@ -131,7 +131,7 @@ def test_logs_stop_when_nobody_reads_on(home: list[str], dojo_cli: Cli) -> None:
 
 
 def test_watching_ends_with_the_last_run(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
-    store = Store(tmp_path / "results")
+    store = SqlStore(tmp_path / "results")
     run: RunDir = store.run_dir(BATCH, home[-1])
     timer = threading.Timer(0.3, lambda: run.append(EventKind.STATE, {"state": "cancelled"}))
     timer.start()
@@ -221,7 +221,7 @@ def test_a_heading_that_is_too_long_goes_on_below() -> None:
 
 
 def test_a_quick_look_is_marked_wherever_it_is_shown(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
-    run = Store(tmp_path / "results").run_dir(BATCH, home[0])
+    run = SqlStore(tmp_path / "results").run_dir(BATCH, home[0])
     spec = run.spec().model_copy(update={"limit": 2})
     (run.path / "run.json").write_text(spec.model_dump_json())
     result = run.result()

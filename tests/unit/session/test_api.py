@@ -10,7 +10,7 @@ import pytest
 
 from harness.sandbox.base import ExecResult, SandboxSpec
 from harness.sandbox.scripted import Call, ScriptedSandbox
-from harness.session.api import RunPlace, SessionApi
+from harness.session.api import ApiContext, SessionApi
 from harness.session.clock import BudgetClock
 from harness.session.dojo_tool import ApiError, Client
 from harness.session.journal import Journal
@@ -107,7 +107,7 @@ class World:
         clock = BudgetClock(run.spec().budget, datetime.now(UTC))
         items = {f"i{n}": {"prompt": f"p{n}", "gold": n, "subset": "s"} for n in range(4)}
         self.api = SessionApi(
-            RunPlace(
+            ApiContext(
                 spec=run.spec(),
                 run=run,
                 journal=self.journal,
