@@ -133,7 +133,7 @@ def test_logs_stop_when_nobody_reads_on(home: list[str], dojo_cli: Cli) -> None:
 def test_watching_ends_with_the_last_run(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
     store = SqlStore(tmp_path / "results")
     run: RunDir = store.run_dir(BATCH, home[-1])
-    timer = threading.Timer(0.3, lambda: run.append(EventKind.STATE, {"state": "cancelled"}))
+    timer = threading.Timer(0.3, lambda: run.append(payload_of(EventKind.STATE, {"state": "cancelled"})))
     timer.start()
     lines = [json.loads(line) for line in dojo_cli("status", "--watch", "--json").out.splitlines()]
     timer.join()
