@@ -11,15 +11,16 @@ from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.counted import counted_measurements
-from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
+from harness.analysis.groups import Group, groups_on, on_each_task, repeated_seeds, tasks_of
 from harness.analysis.headings import measured_by
 from harness.analysis.measurement import LeftOut, Measurement, Measurements, require_same_items
 from harness.analysis.plan import Components, components_of, runs_needed
-from harness.analysis.tables import difference_of
+from harness.analysis.tables import difference_of, item_means
 from harness.spec.base import Spec
 from harness.spec.errors import NotFoundError, UsageError
 from harness.spec.measured import Measured, measured_together
 from harness.spec.result import RunResult
+from harness.spec.summary import Summaries
 
 Judgement = Literal["better", "worse", "not_distinguishable"]
 
@@ -98,7 +99,7 @@ class _Found:
 
 
 def compare(
-    results: Iterable[RunResult],
+    results: Summaries | Iterable[RunResult],
     a: str,
     b: str,
     task: str | None = None,
@@ -108,7 +109,7 @@ def compare(
     """Compare agent ``a`` with agent ``b`` on every task on which both were measured in one setting.
 
     Args:
-        results: finished runs, of any batches and agents.
+        results: finished runs, of any batches and agents, or their summaries.
         a: an agent's name as the leaderboard shows it; of several versions of an agent the one with the newest run is taken.
         b: the other agent.
         task: a task id or glob; all tasks when None.
@@ -124,7 +125,7 @@ def compare(
 
 
 def compare_all(
-    results: Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None
+    results: Summaries | Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None
 ) -> tuple[list[Comparison], list[str]]:
     """Compare every agent with every other, for a page that shows them all: p values are adjusted over all rows of all pairs.
 
@@ -156,9 +157,9 @@ def _find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: b
         raise UsageError(f"{a} cannot be compared with itself", hint="name two agents")
     warnings = list(measured.warnings)
     pairs: list[_Pair] = []
+    by_task = on_each_task(measured.measurements)
     for name in tasks_of(measured.measurements, task):
-        on_task = [m for m in measured.measurements if m.task == name]
-        group = _choose_group(groups_on(name, on_task, mix), a, b, warnings)
+        group = _choose_group(groups_on(name, by_task[name], mix), a, b, warnings)
         if group is not None:
             pairs.append(_pair(group, a, b, mix, warnings))
     if not pairs:
@@ -273,7 +274,7 @@ def _task_row(pair: _Pair, p_adjusted: float, level: float) -> ComparisonRow:
         what=measured_by([*pair.runs_a, *pair.runs_b]),
         single=pair.single,
         win=win,
-        tie=len(pair.runs_a[0].item_values) - win - loss,
+        tie=len(pair.runs_a[0].items.ids) - win - loss,
         loss=loss,
         runs_a=len(pair.runs_a),
         runs_b=len(pair.runs_b),
@@ -284,13 +285,8 @@ def _task_row(pair: _Pair, p_adjusted: float, level: float) -> ComparisonRow:
 
 def _wins(pair: _Pair) -> tuple[int, int]:
     """Count the items on which A's mean item score over its runs is above and below B's."""
-    win = loss = 0
-    for item in pair.runs_a[0].item_values:
-        of_a = sum(m.item_values[item] for m in pair.runs_a) / len(pair.runs_a)
-        of_b = sum(m.item_values[item] for m in pair.runs_b) / len(pair.runs_b)
-        win += of_a - of_b > _TIE
-        loss += of_b - of_a > _TIE
-    return win, loss
+    gaps = item_means(pair.runs_a) - item_means(pair.runs_b)
+    return int((gaps > _TIE).sum()), int((gaps < -_TIE).sum())
 
 
 def _overall(pairs: Sequence[_Pair], rows: Sequence[ComparisonRow]) -> ComparisonRow:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from harness.analysis.measurement import LeftOut, Measurements, measurements_from
+from harness.analysis.measurement import Measurements, measurements_from
 from harness.spec.measured import quick_look
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
+from harness.spec.summary import Summaries, gather
 
 
-def counted_measurements(results: Iterable[RunResult], excluded: Mapping[str, str] | None = None) -> Measurements:
-    """Turn results into measurements, leaving out quick looks and excluded runs.
+def counted_measurements(runs: Summaries | Iterable[RunResult], excluded: Mapping[str, str] | None = None) -> Measurements:
+    """Turn finished runs into measurements, leaving out quick looks and excluded runs.
 
     Args:
-        results: finished runs.
+        runs: results, or the summaries of an index, which knows what was excluded itself.
         excluded: run id → why it was excluded.
 
     Raises:
         UsageError: as `measurements_from`.
     """
-    counted: list[RunResult] = []
-    aside: list[LeftOut] = []
-    for result in results:
-        spec, reason = result.spec, why_aside(result.spec, excluded or {})
-        if reason:
-            aside.append(LeftOut(run=spec.id, agent=spec.agent.name, task=spec.task.id, reason=reason))
-        else:
-            counted.append(result)
-    found = measurements_from(counted)
-    return found.model_copy(update={"left_out": (*found.left_out, *aside)})
+    found = runs if isinstance(runs, Summaries) else gather(runs)
+    if excluded:
+        rows = [row._replace(why_not=f"excluded: {excluded[row.run]}") if row.run in excluded else row for row in found.runs]
+        found = replace(found, runs=rows)
+    return measurements_from(found)
 
 
 def why_aside(spec: RunSpec, excluded: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -46,6 +47,14 @@ def tasks_of(measurements: Iterable[Measurement], task: str | None) -> list[str]
     return chosen
 
 
+def on_each_task(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
+    """Split measurements by task."""
+    found: dict[str, list[Measurement]] = {}
+    for m in measurements:
+        found.setdefault(m.task, []).append(m)
+    return found
+
+
 def groups_on(task: str, measurements: Sequence[Measurement], mix: bool = False) -> list[Group]:
     """Split the measurements on a task into groups that may be compared, the newest first.
 
@@ -56,9 +65,13 @@ def groups_on(task: str, measurements: Sequence[Measurement], mix: bool = False)
     if mix and runs:
         return [Group(task, runs[0].setting, _by_name(runs, {m.run: m.agent for m in runs}))]
     groups: list[Group] = []
-    bare: dict[Setting, list[Measurement]] = {}
+    # by identity first: most runs share their setting, and comparing settings field by field is slow
+    shared: dict[int, list[Measurement]] = {}
     for m in runs:
-        bare.setdefault(m.setting.model_copy(update={"backbone": None}), []).append(m)
+        shared.setdefault(id(m.setting), []).append(m)
+    bare: dict[Setting, list[Measurement]] = {}
+    for alike in shared.values():
+        bare.setdefault(alike[0].setting.model_copy(update={"backbone": None}), []).extend(alike)
     for setting, members in bare.items():
         backbones: list[str | None] = list(dict.fromkeys(m.setting.backbone for m in members if m.setting.backbone))
         for backbone in backbones or [None]:
@@ -92,8 +105,7 @@ def _shown(runs: Sequence[Measurement]) -> dict[str, str]:
 
 def repeated_seeds(agent: str, runs: Sequence[Measurement]) -> str:
     """Return a warning where several runs of an agent share a seed: they may not be independent. Empty otherwise."""
-    seeds = [m.seed for m in runs]
-    twice = sorted({s for s in seeds if seeds.count(s) > 1})
+    twice = sorted(seed for seed, times in Counter(m.seed for m in runs).items() if times > 1)
     if not twice:
         return ""
     return f"{runs[0].task}: {agent} ran seed {', '.join(map(str, twice))} more than once; such runs may not be independent"

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.counted import why_aside
-from harness.analysis.measurement import Measurement, Setting, setting_of
+from harness.analysis.measurement import Measurement
 from harness.spec.budget import Budget
 from harness.spec.measured import Measured, budget_words, measured, measured_together
 from harness.spec.result import RunResult
+from harness.spec.summary import Setting, setting_of
 
 # Enough of a digest to tell two apart.
 _DIGEST = 8

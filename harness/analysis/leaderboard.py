@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.counted import counted_measurements
-from harness.analysis.groups import Group, groups_on, repeated_seeds, tasks_of
+from harness.analysis.groups import Group, groups_on, on_each_task, repeated_seeds, tasks_of
 from harness.analysis.headings import Heading, differs_from, measured_by, measured_in
 from harness.analysis.measurement import LeftOut, Measurement, Measurements
 from harness.analysis.references import normalised_score
@@ -18,6 +19,7 @@ from harness.analysis.tables import score_of
 from harness.spec.base import Spec
 from harness.spec.measured import Measured
 from harness.spec.result import RunResult
+from harness.spec.summary import Summaries
 
 OVER_TASKS = "all tasks"
 SINGLE_RUN = "this model: one run says nothing about run-to-run variance"
@@ -83,11 +85,13 @@ class Table:
     lines: tuple[ReferenceLine, ...]
 
 
-def leaderboard(results: Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None) -> Leaderboard:
+def leaderboard(
+    results: Summaries | Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None
+) -> Leaderboard:
     """Rank the agents of ``results``.
 
     Args:
-        results: finished runs, of any batches; those that are no measurement and quick looks are left out and counted.
+        results: finished runs, of any batches, or their summaries; those that are no measurement are left out and counted.
         task: a task id or glob; all tasks when None.
         excluded: run id → why it is left out although it is a measurement.
 
@@ -100,8 +104,9 @@ def leaderboard(results: Iterable[RunResult], task: str | None = None, excluded:
     rows: list[LeaderboardRow] = []
     references: dict[str, tuple[ReferenceLine, ...]] = {}
     newest: list[Group] = []
+    by_task = on_each_task(measured.measurements)
     for name in tasks_of(measured.measurements, task):
-        groups = groups_on(name, measured.measurements)
+        groups = groups_on(name, by_task[name])
         newest.append(groups[0])
         if len(groups) > 1:
             fields = sorted({f for g in groups for f in g.differs})
@@ -151,12 +156,12 @@ def _ranked(
     agents = sorted(estimates, key=lambda a: (-float(estimates[a].value), a))
     intervals = [(-math.inf, math.inf) if a in single else _bounds(estimates[a]) for a in agents]
     what = measured_by(m for found in runs.values() for m in found).model_dump()
+    left = Counter(out.agent for out in measured.left_out if group is None or out.task == task)
     rows = []
     for agent, ranks in zip(agents, stats.rank_ranges(intervals), strict=True):
         value = float(estimates[agent].value)
         low, high = _interval(estimates[agent], runs[agent])
         name = runs[agent][0].agent
-        left = [out for out in measured.left_out if out.agent == name and (group is None or out.task == task)]
         rows.append(
             LeaderboardRow(
                 **what,
@@ -169,7 +174,7 @@ def _ranked(
                 rank_low=ranks[0],
                 rank_high=ranks[1],
                 flagged=sum(m.flagged for m in runs[agent]),
-                left_out=len(left),
+                left_out=left[name],
                 label=SINGLE_RUN if agent in single else "",
                 normalised=normalised_score(value, runs[agent][0].references) if group else None,
                 setting=_setting(group) if group else "",

@@ -14,6 +14,7 @@ from harness.analysis.measurement import Measurement, measurements_from
 from harness.analysis.tables import difference_of, score_table
 from harness.spec.base import Spec
 from harness.spec.result import RunResult
+from harness.spec.summary import Summaries
 
 # Nobody pays for more runs of one agent than this; beyond it the answer is "more items, not more runs".
 MOST_RUNS = 1000
@@ -121,14 +122,14 @@ class Plan(Spec):
     overall: PlanRow | None = None
 
 
-def plan(results: Iterable[RunResult], items: Mapping[str, int], runs: int) -> Plan:
+def plan(results: Summaries | Iterable[RunResult], items: Mapping[str, int], runs: int) -> Plan:
     """Say what ``runs`` runs per agent could show on each task, before any of them is made.
 
     Variances come from earlier runs on the task in its newest setting, of agents with at least two runs that are not all alike.
     Where there are none they are assumed, and ``basis`` says so.
 
     Args:
-        results: earlier results, of any agents.
+        results: earlier runs, of any agents.
         items: task id → number of hidden items, for every task of the plan.
         runs: runs per agent on each task.
     """
@@ -161,7 +162,9 @@ def _known_components(task: str, measured: Sequence[Measurement], items: int) ->
     groups = groups_on(task, measured)
     several = {a: runs for a, runs in groups[0].agents.items() if len(runs) > 1} if groups else {}
     # An agent that hands in the same model each time (the base model) says nothing about agents that do not.
-    agents = {a: runs for a, runs in several.items() if any(m.item_values != runs[0].item_values for m in runs)}
+    agents = {
+        a: runs for a, runs in several.items() if any(m.values != runs[0].values or m.items is not runs[0].items for m in runs)
+    }
     if not agents:
         return _ASSUMED.model_copy(update={"items": items, "item_df": max(1, items - 1)}), (
             f"assumed: run-to-run SD {_ASSUMED.run_a**0.5:.2f}, answers right or wrong; no agent has two runs on this task yet"

@@ -68,18 +68,30 @@ def strata_of(a: Sequence[Measurement], b: Sequence[Measurement] = ()) -> list[s
     return found
 
 
+def item_means(runs: Sequence[Measurement]) -> NDArray[np.float64]:
+    """Return the mean over an agent's runs of each item's value, by item id.
+
+    Raises:
+        UsageError: the runs were scored on different items.
+    """
+    import numpy as np
+
+    return np.asarray(_values(runs).mean(axis=0), dtype=np.float64)
+
+
 def _values(runs: Sequence[Measurement]) -> NDArray[np.float64]:
     import numpy as np
 
     require_same_items(runs)
-    return np.array([[m.item_values[i] for i in sorted(m.item_values)] for m in runs], dtype=np.float64)
+    values = np.frombuffer(b"".join(m.values for m in runs), dtype="<f8")
+    return values.reshape(len(runs), -1).astype(np.float64, copy=False)
 
 
 def _strata(run: Measurement) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
     """Return the columns of each stratum with their items' weights in the primary score."""
     import numpy as np
 
-    names = [run.item_subsets[i] for i in sorted(run.item_values)]
+    names = run.items.subsets
     sizes = {name: names.count(name) for name in sorted(set(names))}
     weights = np.array([1.0 / (len(sizes) * sizes[name]) for name in names])
     found = []

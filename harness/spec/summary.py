@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.spec.base import Spec
+from harness.spec.measured import quick_look
 from harness.spec.outcome import Cause
 from harness.spec.result import GradeRecord, Reference, RunResult
 from harness.spec.run import RunSpec
@@ -71,6 +72,7 @@ class RunSummary(NamedTuple):
         items: key in `Summaries.item_sets`; "" for a run without scores.
         references: key in `Summaries.references`.
         primary: the score; 0.0 for a run that does not count.
+        ci_low: with ``ci_high`` the interval of this one run's score, as it was recorded with the grade.
         why_not: why the run is no measurement; "" where it is one.
         problem: what makes the run's score unusable until it is graded again; "" where nothing does.
         flagged: agent_integrity: stands at the base model's score.
@@ -90,6 +92,8 @@ class RunSummary(NamedTuple):
     references: str
     primary: float
     metric: str
+    ci_low: float
+    ci_high: float
     why_not: str
     problem: str
     flagged: bool
@@ -166,6 +170,8 @@ def summarise(result: RunResult) -> Summary:
         references=digest(*(r.model_dump_json() for r in references)),
         primary=scored.scores.primary.value if scored else 0.0,
         metric=scored.scores.primary.name if scored else "",
+        ci_low=scored.ci_low if scored else 0.0,
+        ci_high=scored.ci_high if scored else 1.0,
         why_not=why_not,
         problem=problem,
         flagged=flagged,
@@ -179,7 +185,7 @@ def _why_not(result: RunResult) -> str:
     if not result.state.final:
         return f"not finished ({result.state.value})"
     if result.spec.limit is not None:
-        return f"a quick look at {result.spec.limit} items is no measurement"
+        return quick_look(result.spec.limit)
     if not result.outcome.counts:
         return f"{result.outcome.cause.value} is no measurement of the agent"
     if result.grade is None and result.outcome.cause is not Cause.AGENT_INTEGRITY:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from harness.spec import RunResult, RunSpec, RunState
 from harness.spec.errors import NotFoundError, StoreError, UsageError
-from harness.spec.event import EventKind
+from harness.spec.event import Entered
 from harness.spec.outcome import Cause
 from harness.spec.summary import Summaries, gather
 from harness.store.base import BatchInfo, Damage, Kind, Lease, ReindexReport, RunFilter, RunInfo, Say, Store
@@ -226,8 +226,8 @@ class MemoryStore:
             fresh = info_of(spec, info.position).model_copy(update={"tags": info.tags, "excluded": info.excluded})
             self.shared.runs[info.id] = fresh
             for event in run.readable_events():
-                if event.kind is EventKind.STATE:
-                    self.record_state(info.id, RunState(event.data["state"]))
+                if isinstance(event.data, Entered):
+                    self.record_state(info.id, event.data.state)
             self.shared.results.pop(info.id, None)
             if result is not None:
                 self.record_result(result)

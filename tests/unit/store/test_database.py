@@ -220,7 +220,7 @@ def test_runs_that_change_while_the_folders_are_read_are_not_set_back(tmp_path):
     def meanwhile(_line: str) -> None:
         if other.run("r1").state is RunState.QUEUED:
             other.record_state("r1", RunState.RUNNING)
-            other.files("r1").append("state", {"state": "running"})
+            other.files("r1").append(Entered(state=RunState.RUNNING))
 
     store.reindex(meanwhile)
     assert store.run("r1").state is RunState.RUNNING

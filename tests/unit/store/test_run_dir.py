@@ -11,7 +11,7 @@ from harness.store.run_dir import RunDir
 def test_events_are_numbered_without_gaps_over_restarts(tmp_path):
     RunDir(tmp_path).append(payload_of(EventKind.NOTE, {"text": "one"}))
     RunDir(tmp_path).append(payload_of(EventKind.NOTE, {"text": "two"}))
-    assert [(e.seq, e.data["text"]) for e in RunDir(tmp_path).events()] == [(0, "one"), (1, "two")]
+    assert [(e.seq, e.data.text) for e in RunDir(tmp_path).events()] == [(0, "one"), (1, "two")]
 
 
 def test_a_half_written_last_line_is_no_event_and_is_cut_off_before_the_next(tmp_path):
@@ -22,7 +22,7 @@ def test_a_half_written_last_line_is_no_event_and_is_cut_off_before_the_next(tmp
     assert len(list(RunDir(tmp_path).events())) == 1
     again = RunDir(tmp_path)
     again.append(payload_of(EventKind.NOTE, {"text": "after"}))
-    assert [e.data["text"] for e in again.events()] == ["whole", "after"]
+    assert [e.data.text for e in again.events()] == ["whole", "after"]
 
 
 def test_two_processes_never_drive_one_run_and_the_lock_dies_with_its_holder(tmp_path):

@@ -52,6 +52,8 @@ def upgrade() -> None:
         sa.Column("references", sa.String(20), nullable=False),
         sa.Column("primary", sa.Float, nullable=False),
         sa.Column("metric", sa.String(200), nullable=False),
+        sa.Column("ci_low", sa.Float, nullable=False),
+        sa.Column("ci_high", sa.Float, nullable=False),
         sa.Column("why_not", sa.Text, nullable=False),
         sa.Column("problem", sa.Text, nullable=False),
         sa.Column("flagged", sa.Boolean, nullable=False),
