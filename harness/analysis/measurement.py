@@ -125,8 +125,8 @@ def measurements_from(runs: Summaries | Iterable[RunResult]) -> Measurements:
             ] = None
         kept.append(
             Measurement(
-                row.run, row.batch, row.agent, row.agent_digest, row.task, row.seed, settings[row.setting], row.primary, row.metric,
-                row.ci_low, row.ci_high,
+                row.run, row.batch, row.agent, row.agent_digest, row.task, row.seed, settings[row.setting],
+                row.primary, row.metric, row.ci_low, row.ci_high,
                 of_run, row.values, bool(row.flagged), references[row.references], row.created,
             )
         )  # fmt: skip

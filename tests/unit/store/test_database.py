@@ -9,6 +9,7 @@ from harness.spec import RunSpec, RunState
 from harness.spec.agent import AgentConfig
 from harness.spec.budget import Budget
 from harness.spec.errors import MissingError, StoreError, UsageError
+from harness.spec.event import Entered
 from harness.spec.run import AgentRef, BaseModelRef, TaskRef
 from harness.spec.task import Generation, Limits
 from harness.store.base import RunFilter
