@@ -20,7 +20,7 @@ from .deadline import Deadline
 from .files import Refused
 from .launcher import Launcher
 from .settings import Settings
-from .spawn import Order, SpawnFailed
+from .waiting_child import Order, SpawnFailed
 
 # Kept of each stream; a training log is a hundredth of it. What comes later is dropped with a notice.
 SPOOL_CAP = 32 * 1024 * 1024

@@ -19,8 +19,8 @@ from .identity import acting_as
 from .launcher import Launcher
 from .output import HeadTail
 from .settings import Settings
-from .spawn import Order, SpawnFailed
 from .syscalls import become_subreaper
+from .waiting_child import Order, SpawnFailed
 from .wire import CHUNK, Head, Wire, WireClosed
 
 Operation = Callable[[Wire, Head, int], None]
