@@ -29,8 +29,8 @@ from harbor.environments.capabilities import EnvironmentCapabilities
 from harness.project import project_root
 from harness.sandbox.base import Mount, Sandbox, SandboxSpec, User
 from harness.sandbox.client import Cancellation, ExecdSandbox
-from harness.sandbox.launching import SYSTEM_PATH
 from harness.sandbox.registry import get_backend
+from harness.sandbox.this_host import SYSTEM_PATH
 from harness.session.collect import collect_readable, submission_caps
 from harness.spec.errors import MissingError, SandboxError
 from harness.spec.task import Limits

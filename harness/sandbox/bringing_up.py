@@ -6,9 +6,9 @@ from typing import Protocol
 
 from harness.sandbox.base import SandboxSpec
 from harness.sandbox.client import ExecdSandbox
+from harness.sandbox.folder import SandboxFolder
 from harness.sandbox.host import SandboxHost
-from harness.sandbox.launching import check_spec
-from harness.sandbox.state import SandboxFolder
+from harness.sandbox.this_host import check_spec
 from harness.spec.errors import SandboxUnavailable
 
 

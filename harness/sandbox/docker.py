@@ -21,11 +21,11 @@ from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.bringing_up import attach_execd, create_execd
 from harness.sandbox.docker_checks import checks
 from harness.sandbox.execd.settings import AGENT_GID, AGENT_UID, PRIVATE_DIR
+from harness.sandbox.folder import SandboxFolder
 from harness.sandbox.gpus import claim, gpu_numbers
 from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import PLACES, HostDisk, disk_kind
-from harness.sandbox.launching import SYSTEM_PATH, base_environment, package_folder
-from harness.sandbox.state import SandboxFolder
+from harness.sandbox.this_host import SYSTEM_PATH, base_environment, package_folder
 from harness.spec.errors import DojoError, MissingError, SandboxError, SandboxUnavailable
 from harness.spec.outcome import Cause, Death
 

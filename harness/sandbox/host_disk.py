@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.sandbox.execd import syscalls
 from harness.sandbox.execd.settings import AGENT_GID, AGENT_UID
 from harness.sandbox.jail import disk
-from harness.sandbox.launching import SYSTEM_PATH, disk_folder
+from harness.sandbox.this_host import SYSTEM_PATH, disk_folder
 
 # The kernel lets go of a loop device a moment after the last process that used it.
 RELEASE_S = 10.0

@@ -11,11 +11,11 @@ from typing import Any
 from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.bringing_up import attach_execd, create_execd
+from harness.sandbox.folder import SandboxFolder
 from harness.sandbox.gpus import claim, gpu_numbers
 from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import await_release, disk_kind, image_path
-from harness.sandbox.launching import base_environment, disk_folder, hidden_folders, run_jail
-from harness.sandbox.state import SandboxFolder
+from harness.sandbox.this_host import base_environment, disk_folder, hidden_folders, run_jail
 from harness.spec.errors import IsolationUnavailable, SandboxUnavailable
 from harness.spec.outcome import Death
 
@@ -99,7 +99,7 @@ def _privileged() -> bool:
 
 
 def _plan(spec: SandboxSpec, host: _Host, gpus: tuple[str, ...]) -> dict[str, Any]:
-    """Return what `jail.launch` is told."""
+    """Return what `jail.make` is told."""
     kind, mkfs = disk_kind()
     exposed = sorted({os.path.abspath(sys.base_prefix), os.path.abspath(sys.prefix)})
     return {

@@ -14,9 +14,9 @@ from typing import Any
 from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.bringing_up import attach_execd, create_execd
+from harness.sandbox.folder import SandboxFolder
 from harness.sandbox.host import Channel
-from harness.sandbox.launching import base_environment, disk_folder, run_jail
-from harness.sandbox.state import SandboxFolder
+from harness.sandbox.this_host import base_environment, disk_folder, run_jail
 from harness.spec.errors import MissingError, SandboxUnavailable
 from harness.spec.outcome import Death
 

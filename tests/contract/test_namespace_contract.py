@@ -11,8 +11,8 @@ from harness.sandbox import cgroups
 from harness.sandbox.contract import PROMISES, Promise, Stage
 from harness.sandbox.contract.promise import expect_error, wait_until
 from harness.sandbox.execd import tree
+from harness.sandbox.folder import SandboxFolder
 from harness.sandbox.namespace import NamespaceBackend
-from harness.sandbox.state import SandboxFolder
 from harness.spec.errors import SandboxError
 
 

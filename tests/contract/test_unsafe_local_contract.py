@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.sandbox.contract import PROMISES, Promise, PromiseBroken, Stage
-from harness.sandbox.launching import disk_folder
+from harness.sandbox.this_host import disk_folder
 from harness.sandbox.unsafe_local import UnsafeLocalBackend
 
 SEMANTICS = {"exec", "processes", "deadline", "files", "archives", "lifecycle", "relays", "open-files"}

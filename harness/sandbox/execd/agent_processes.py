@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from . import tree
 from .settings import AGENT_UID, Settings
-from .spawn import IDLE_NAME, become_agent
+from .waiting_child import IDLE_NAME, become_agent
 
 # What is still there after so many rounds forks faster than it is killed.
 _PATIENT_ROUNDS = 3

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from . import tree
 from .output import Sink
 from .settings import Settings
-from .spawn import Child
+from .waiting_child import Child
 from .wire import Wire, WireClosed
 
 _CHUNK = 64 * 1024

@@ -79,6 +79,21 @@ class Deadline:
         os.pwrite(self._record, _NUMBER.pack(value), offset)
 
 
+class Term:
+    """The deadline as one process meets it: from here on, did it come?"""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._before = deadline.last_end
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it did, though it may have been moved or taken back since."""
+        self._ended = self._ended or self._deadline.over or self._deadline.last_end != self._before
+        return self._ended
+
+
 class Watch:
     """Keeps the deadline, from the loop of the process that outlives all others.
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from . import tree
 from .command import Ending, Reaper, Supervision
-from .deadline import Deadline
+from .deadline import Term
 from .files import Refused
 from .launcher import Launcher
 from .settings import Settings
-from .spawn import Order, SpawnFailed
+from .waiting_child import Order, SpawnFailed
 
 # Kept of each stream; a training log is a hundredth of it. What comes later is dropped with a notice.
 SPOOL_CAP = 32 * 1024 * 1024
@@ -80,22 +80,17 @@ def claim(settings: Settings, name: str) -> tuple[str, bool]:
     return process, True
 
 
-def supervise(
-    settings: Settings, reaper: Reaper, launcher: Launcher, process: str, order: Order, deadline: Deadline | None
-) -> None:
+def supervise(settings: Settings, reaper: Reaper, launcher: Launcher, process: str, order: Order, term: Term | None) -> None:
     """Run the process to its end, or to the deadline. The caller has answered its client already and ends afterwards."""
     folder = folder_of(settings, process)
-    killed = late = False
-    last_end = deadline.last_end if deadline else 0
+    killed = False
 
     def on_terminate(number: int, frame: object) -> None:
         nonlocal killed
         killed = True
 
-    def must_end() -> bool:
-        nonlocal late
-        late = late or (deadline is not None and deadline.over)
-        return killed or late
+    def too_late() -> bool:
+        return term is not None and term.ended
 
     signal.signal(signal.SIGTERM, on_terminate)
     # under its name it is never seen unlocked, or it would pass for a dead supervisor's
@@ -111,9 +106,8 @@ def supervise(
         sinks[1].add(f"{exc}\n".encode())
         ending = Ending(exit_code, False, 0, False)
     else:
-        ending = Supervision(settings, reaper, child, sinks).run(stop=must_end)
-        late = late or (deadline is not None and deadline.last_end != last_end)
-    by_deadline = late and ending.exit_code != 0
+        ending = Supervision(settings, reaper, child, sinks).run(stop=lambda: killed or too_late())
+    by_deadline = ending.exit_code != 0 and too_late()
     _write_status(folder, {"exit_code": ending.exit_code, "oom_killed": ending.oom_killed, "deadline": by_deadline})
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from . import syscalls, tree
+from .agent_spawner import Spawner
 from .settings import Settings
-from .spawn import IDLE_NAME, Child, ChildLost, Order, WaitingChild, prepare
-from .spawner import Spawner
+from .waiting_child import IDLE_NAME, Child, ChildLost, Order, WaitingChild, prepare
 
 T = TypeVar("T")
 _OWN_NAME = "dojo-worker"

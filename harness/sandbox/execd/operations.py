@@ -13,14 +13,14 @@ from typing import Any
 from . import detached, files, tarballs, tree
 from .agent_processes import AgentProcesses
 from .command import ClientGone, Feed, Reaper, Supervision
-from .deadline import Deadline
+from .deadline import Deadline, Term
 from .files import Refused
 from .identity import acting_as
 from .launcher import Launcher
 from .output import HeadTail
 from .settings import Settings
-from .spawn import Order, SpawnFailed
 from .syscalls import become_subreaper
+from .waiting_child import Order, SpawnFailed
 from .wire import CHUNK, Head, Wire, WireClosed
 
 Operation = Callable[[Wire, Head, int], None]
@@ -127,6 +127,7 @@ class CommandWorker:
         name = head.get("name", "")
         if self._too_late(head) and not detached.known(self._settings, name):
             raise _refused_late()
+        term = Term(self._deadline) if head["user"] == "agent" else None  # before anybody can know of the process
         process, new = detached.claim(self._settings, name)
         if not new:
             wire.send({"ok": {"process": process}})
@@ -136,8 +137,7 @@ class CommandWorker:
             wire.send({"ok": {"process": process}})
         wire.close()
         self._launcher.close()
-        deadline = self._deadline if head["user"] == "agent" else None
-        detached.supervise(self._settings, self._reaper, self._launcher, process, self._order(head), deadline)
+        detached.supervise(self._settings, self._reaper, self._launcher, process, self._order(head), term)
         raise WireClosed("ended")
 
 

@@ -11,7 +11,7 @@ import os
 
 from ..execd import main as execd
 from ..execd.settings import PRIVATE_DIR
-from .launch import SOCKETS, listen, settings_from
+from .make import SOCKETS, listen, settings_from
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.sandbox.execd import deadline as module
-from harness.sandbox.execd.deadline import Deadline, Watch
+from harness.sandbox.execd.deadline import Deadline, Term, Watch
 
 SECOND = 1_000_000_000
 
@@ -110,6 +110,16 @@ def test_each_end_has_a_number_of_its_own(clock: Clock, deadline: Deadline) -> N
         deadline.set(None)
         assert not deadline.over
     assert seen[0] == 0 and len(set(seen)) == 3
+
+
+def test_a_process_knows_that_its_deadline_came_though_it_was_taken_back(clock: Clock, deadline: Deadline) -> None:
+    watch, term = Watch(deadline, Agent().kill), Term(deadline)
+    deadline.set(1)
+    assert not term.ended
+    clock.forward(1)
+    watch.look()
+    deadline.set(None)
+    assert term.ended and not Term(deadline).ended
 
 
 def test_setting_it_rings_at_once_and_then_at_its_time(deadline: Deadline) -> None:

@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 from . import syscalls, tree
-from .spawn import IDLE_NAME, NOT_EXECUTABLE, NOT_FOUND, Child, ChildLost, Order, SpawnFailed, become_agent
+from .waiting_child import IDLE_NAME, NOT_EXECUTABLE, NOT_FOUND, Child, ChildLost, Order, SpawnFailed, become_agent
 
 # far above what a loaded machine needs
 _ANSWER_S = 20.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.sandbox.base import Mount, Relay, SandboxSpec
-from harness.sandbox.state import SandboxFolder
+from harness.sandbox.folder import SandboxFolder
 from harness.spec.errors import SandboxError, SandboxUnavailable, UsageError
 from harness.spec.task import Limits
 
@@ -23,7 +23,7 @@ SPEC = SandboxSpec(
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("harness.sandbox.state.runtime_root", lambda: tmp_path)
+    monkeypatch.setattr("harness.sandbox.folder.runtime_root", lambda: tmp_path)
     return tmp_path
 
 

@@ -1,6 +1,6 @@
 """Starting commands from a child that is made ready before it is needed and only told what to run.
 
-This is the way of everything that a `spawner` cannot start: commands of root, commands in namespaces of their own, and
+This is the way of everything that an `agent_spawner` cannot start: commands of root, commands in namespaces of their own, and
 detached ones. Making a child (fork, session, namespaces) costs more than running ``true`` in it, so a worker does it between two
 calls where it can. While it waits, the child is still root of the sandbox; it becomes the command's user in the last moment
 before exec. Between fork and exec every module first touched costs copied pages, so that path calls as little as it can.
@@ -23,7 +23,7 @@ from . import seccomp, syscalls
 from .settings import AGENT_GID, AGENT_UID, PRIVATE_DIR, Settings
 
 if TYPE_CHECKING:
-    from .spawner import Spawner
+    from .agent_spawner import Spawner
 
 IDLE_NAME = "dojo-idle"
 _HIGHEST_DESCRIPTOR = 1 << 20

@@ -72,12 +72,12 @@ def check_spec(spec: SandboxSpec) -> None:
 def run_jail(
     function: str, *arguments: str, plan: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Run a function of `jail.launch` in a bare interpreter of its own and return what it said (``ok``, ``step``, ``message``).
+    """Run a function of `jail.make` in a bare interpreter of its own and return what it said (``ok``, ``step``, ``message``).
 
     The interpreter sees neither site-packages nor the environment, so it starts fast and passes nothing on; nor does it take over
     the caller's umask, which would decide what the agent may read of the places made for it.
     """
-    code = f"import sys; sys.path.append(sys.argv[1]); from sandbox.jail.launch import {function}; {function}()"
+    code = f"import sys; sys.path.append(sys.argv[1]); from sandbox.jail.make import {function}; {function}()"
     command = [os.path.realpath(sys.executable), "-I", "-S", "-c", code, package_folder(), *arguments]
     done = subprocess.run(
         command,
