@@ -82,7 +82,8 @@ def fetch_wheel(name: str, version: str, sha256: str, folder: Path, where: Sourc
         return wheel
     raise MissingError(
         f"{name}=={version} could not be fetched: " + ("; ".join(said) or "no package index is set"),
-        hint=f"compare `pip download --no-deps {name}=={version}`; pip's settings count here too: PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY",
+        hint=f"compare `pip download --no-deps {name}=={version}`; "
+        "pip's settings count here too: PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY",
     )
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from harness.project import project_root
-from harness.sandbox.images.pins import Pins, agree, pin_path, read_pins
+from harness.sandbox.images.pins import Pins, agree, normal, pin_path, pinned_versions, read_pins
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError, NotFoundError, SpecError
 
@@ -99,12 +101,14 @@ class Image(Spec):
         return self.definition.packages + (self.definition.cuda_packages if self.variant == "cuda" else ())
 
     def requirements(self) -> tuple[str, ...]:
-        """Return what pip installs into it."""
+        """Return what pip installs into it: the project's lists, at the versions that its constraints say."""
         with open(self.root / "pyproject.toml", "rb") as file:
             project = tomllib.load(file)["project"]
         extras = self.definition.extras + (self.definition.cuda_extras if self.variant == "cuda" else ())
         lists = [project["optional-dependencies"][extra] if extra else project["dependencies"] for extra in extras]
-        return tuple(dict.fromkeys([*(line for lines in lists for line in lines), *self.definition.requirements]))
+        pinned = pinned_versions(self.project_constraints()) if extras else {}
+        lines = [_at_its_version(line, pinned) for lines in lists for line in lines]
+        return tuple(dict.fromkeys([*lines, *self.definition.requirements]))
 
     def project_constraints(self) -> str:
         """Return the project's pinned versions; none for an image that has another Python."""
@@ -119,6 +123,12 @@ class Image(Spec):
         """Return the versions of what pip installs: of just that where it is recorded, else all that the project pins."""
         pins = self.pins()
         return pins.constraints() if pins else self.project_constraints()
+
+
+def _at_its_version(requirement: str, pinned: Mapping[str, str]) -> str:
+    name = re.split(r"[\s<>=!~;]", requirement, maxsplit=1)[0]  # an extra in brackets stays with the name
+    version = pinned.get(normal(name.partition("[")[0]))
+    return f"{name}=={version}" if version else requirement
 
 
 def all_images(root: Path = FOLDER) -> tuple[Image, ...]:

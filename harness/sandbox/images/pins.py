@@ -92,10 +92,11 @@ def read_pins(path: Path) -> Pins | None:
 
 def agree(pins: Pins, requirements: Iterable[str], constraints: str) -> bool:
     """Whether pins are of these requirements, and at the versions that the project's constraints say."""
-    said = _versions(constraints)
+    said = pinned_versions(constraints)
     return pins.wanted == digest_of(requirements) and all(said.get(p.name, p.version) == p.version for p in pins.packages)
 
 
-def _versions(constraints: str) -> Mapping[str, str]:
+def pinned_versions(constraints: str) -> Mapping[str, str]:
+    """Return the versions that a file of constraints names, by `normal` name."""
     pairs = (line.split("==") for line in constraints.splitlines() if "==" in line)
     return {normal(name): version.strip() for name, version in pairs}

@@ -38,10 +38,19 @@ def test_an_unknown_task_or_agent_says_what_was_meant(dojo_cli: Cli) -> None:
     assert agent.json["schema"] == "dojo/submit/v1"
 
 
-def test_tasks_and_agents_may_come_from_elsewhere(dojo_cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "dojo.toml").write_text('tasks = ["none"]\nagents = ["none"]\n')
-    assert dojo_cli("tasks", "--json").data["tasks"] == []
-    assert dojo_cli("agents", "--json").data["agents"] == []
+def test_tasks_and_agents_of_ones_own_are_listed_beside_dojo_s_with_a_note_where_they_stand_before_them(
+    dojo_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dojo.toml").write_text('tasks = ["none"]\n')
+    refused = dojo_cli("tasks")
+    assert refused.code == 2 and f"{tmp_path / 'none'}, a folder to look for tasks in, does not exist" in refused.err
+    mine = tmp_path / "agents" / "recipe"
+    mine.mkdir(parents=True)
+    (mine / "agent.toml").write_text('name = "recipe"\ncommand = ["true"]\n')
+    monkeypatch.setenv("DOJO_AGENTS", str(tmp_path / "agents"))
+    listed = {agent["name"]: agent["shadows"] for agent in dojo_cli("agents", "--json").data["agents"]}
+    assert listed["search"] is None and listed["recipe"].endswith("agents/recipe")
+    assert "recipe is your own and stands before " in dojo_cli("agents").out
 
 
 def test_a_broken_agent_toml_is_named(dojo_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

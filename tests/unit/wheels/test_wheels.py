@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -25,9 +26,9 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 class Index(http.server.BaseHTTPRequestHandler):
     """An index; what it answers is set by the test."""
 
-    pages: dict[str, tuple[str, bytes]] = {}
-    asked: list[tuple[str, str | None]] = []
-    failures: list[int] = []
+    pages: ClassVar[dict[str, tuple[str, bytes]]] = {}
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+    failures: ClassVar[list[int]] = []
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers.get("Authorization")))
