@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from harness.analysis.leaderboard import Leaderboard
     from harness.analysis.plan import Plan
 
+# Every result of so many runs is read to see that it is whole; reading 100,000 would take minutes (`dojo reindex` does).
+_LOOKED_THROUGH = 2000
+
 
 class Results(Runs):
     """What is known of runs that have ended."""
@@ -40,27 +43,34 @@ class Results(Runs):
         """Return the results of all runs that have ended, filtered; damaged ones are in `damaged`."""
         return self._found(task, batch)[0]
 
-    def damaged(self, task: str | None = None, batch: str | None = None) -> list[Damage]:
-        """Return the runs whose results cannot be read, and why."""
-        return self._found(task, batch)[1]
+    def damaged(self, batch: str | None = None) -> list[Damage]:
+        """Return the runs whose results cannot be read, and why; nothing where there are more than can be looked through.
+
+        Rankings come from the index, which knows the scores; this says of which runs the folder does not bear them out.
+        """
+        where = self._where(batch)
+        runs = [run for run in self.store.runs(where) if run.state.final]
+        if len(runs) <= _LOOKED_THROUGH:
+            return self.store.results(where)[1]
+        return []
 
     def leaderboard(self, task: str | None = None, batch: str | None = None) -> Leaderboard:
         """Return agents with intervals, beside them base, few-shot base and majority."""
         from harness.analysis.leaderboard import leaderboard
 
-        return leaderboard(self.results(batch=batch), task)
+        return leaderboard(self.store.summaries(self._where(batch)), task)
 
     def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None, mix: bool = False) -> Comparison:
         """Return the paired difference of two agents with its verdict; ``mix`` compares runs of different settings too."""
         from harness.analysis.compare import compare
 
-        return compare(self.results(batch=batch), a, b, task, mix)
+        return compare(self.store.summaries(self._where(batch)), a, b, task, mix)
 
     def compare_all(self, task: str | None = None, batch: str | None = None) -> tuple[list[Comparison], list[str]]:
         """Compare every agent with every other, adjusted together; and say which pairs cannot be compared, and why."""
         from harness.analysis.compare import compare_all
 
-        return compare_all(self.results(batch=batch), task)
+        return compare_all(self.store.summaries(self._where(batch)), task)
 
     def power(self, plan: BatchPlan) -> Plan:
         """Say what the runs of a plan could show about agents, from what earlier runs on its tasks varied by."""
@@ -77,7 +87,7 @@ class Results(Runs):
         """Draw a batch's (default: all) leaderboard, dev scores over time and comparisons; return the files."""
         from harness.analysis.plots import write_plots
 
-        return write_plots(self.results(batch=batch), folder, self.events)
+        return write_plots(self.results(batch=batch), folder, self.events, self._excluded(batch))
 
     def report(self, batch: str | None = None, plots: Sequence[Path] = (), page: Path | None = None) -> str:
         """Return a batch (default: the newest) on one page of Markdown.
@@ -95,9 +105,13 @@ class Results(Runs):
         waiting = [f"{run.id} ({run.agent}, {run.task}): {run.phase}. {run.why}" for run in status.runs if not run.state.final]
         links = [os.path.relpath(plot.resolve(), base) for plot in plots]
         title = f"Batch {status.batch}" + (f": {status.name}" if status.name else "")
-        return markdown_report(title, self.results(batch=status.batch), folders, links, waiting)
+        return markdown_report(title, self.results(batch=status.batch), folders, links, waiting, self._excluded(status.batch))
+
+    def _excluded(self, batch: str | None) -> dict[str, str]:
+        return {run.id: run.excluded for run in self.store.runs(self._where(batch, excluded=True))}
+
+    def _where(self, batch: str | None, task: str | None = None, excluded: bool | None = None) -> RunFilter:
+        return RunFilter(batch=self.store.resolve(batch, "batch") if batch else None, task=task, excluded=excluded)
 
     def _found(self, task: str | None, batch: str | None) -> tuple[list[RunResult], list[Damage]]:
-        task = self.task(task).id if task else None
-        batch = self.store.resolve(batch, "batch") if batch else None
-        return self.store.results(RunFilter(batch=batch, task=task))
+        return self.store.results(self._where(batch, self.task(task).id if task else None))
