@@ -12,7 +12,7 @@ from harness.session.assets import Library
 from harness.session.run import Runner
 from harness.spec.errors import UsageError
 from harness.store.base import Store
-from harness.store.database import SqlStore
+from harness.store.opening import open_store
 
 
 class Bench:
@@ -38,7 +38,7 @@ class Bench:
     def store(self) -> Store:
         """The results directory with its index, opened on first use."""
         if self._opened is None:
-            self._opened = SqlStore(self.home, self._database)
+            self._opened = open_store(self.home, self._database)
         return self._opened
 
     def doctor(self, area: str | None = None) -> list[Check]:

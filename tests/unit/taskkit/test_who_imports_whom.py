@@ -16,7 +16,7 @@ from harness.assets.grader_side import grader_code
 ROOT = Path(harness.__file__).parents[1]
 _RIGHT = ("harness.spec", "harness.files")
 ALLOWED = {
-    "harness/taskkit": (*_RIGHT, "harness.taskkit"),
+    "harness/taskkit": (*_RIGHT, "harness.wheels", "harness.extras", "harness.taskkit"),
     "harness/taskkit/scoring": (*_RIGHT, "harness.taskkit.scoring"),
     "harness/grading/submission": (*_RIGHT, "harness.taskkit.scoring", "harness.grading.submission"),
     "harness/grading/worker": (*_RIGHT, "harness.taskkit.scoring", "harness.grading.submission", "harness.grading.worker"),
