@@ -169,11 +169,12 @@ class Runs(Bench):
             SealBroken: what was sealed is missing or altered; the old grade stands.
         """
         run = self.store.resolve(reference, "run")
-        result = self.store.files(run).result()
-        if result is None:
-            raise UsageError(f"run {run} has not ended", hint="`dojo status` shows where it stands")
-        if result.grade is not None and not again:
-            return result.grade
+        if not again:
+            result = self.store.files(run).result()
+            if result is None:
+                raise UsageError(f"run {run} has not ended", hint="`dojo status` shows where it stands")
+            if result.grade is not None:
+                return result.grade
         return self._runner().regrade(run)
 
     def gc(self, dry_run: bool = False) -> list[dict[str, str]]:

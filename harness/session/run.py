@@ -16,7 +16,7 @@ from harness.session.grade_phase import grade_sealed
 from harness.session.journal import Journal
 from harness.session.lifecycle import RunSession
 from harness.session.site import RunSite
-from harness.spec.errors import DojoError, UsageError
+from harness.spec.errors import DojoError, StoreError, UsageError
 from harness.spec.event import Failed
 from harness.spec.outcome import RunState
 from harness.spec.result import GradeRecord
@@ -48,7 +48,7 @@ class Runner:
         with self.store.claim(run) as lease:
             spec = folder.spec()
             journal = self._journal(spec, folder, lease, listener)
-            self._mend_index(spec, folder, journal)
+            self._mend(spec, folder, journal)
             session = RunSession(
                 spec, journal, self.store, self.backends(spec.sandbox), self.library, _Stop(stop or threading.Event(), lease.lost)
             )
@@ -94,13 +94,22 @@ class Runner:
 
         return Journal(folder, on_state, listener, lease.held)
 
-    def _mend_index(self, spec: RunSpec, folder: RunDir, journal: Journal) -> None:
-        """Bring the index up to what the folder says: a crash may have come between the two."""
-        state = journal.record.state
-        if not state.final:
-            self.store.record_state(spec.id, state)
-        elif (result := folder.result()) is not None:
+    def _mend(self, spec: RunSpec, folder: RunDir, journal: Journal) -> None:
+        """Bring result.json and the index up to what the events say: a crash, or damage, may have come between them."""
+        record = journal.record
+        if not record.state.final:
+            self.store.record_state(spec.id, record.state)
+            return
+        try:
+            result = folder.result()
+        except StoreError:
+            result = None
+        if result is not None:
             self.store.record_result(result)
+        elif record.outcome is not None:
+            graded = bool(record.grades)
+            references = self.library.references(spec, self.library.assets(spec), self.backends(spec.sandbox)) if graded else ()
+            finish(spec, journal, self.store, record.outcome, references)
 
 
 class _Stop(threading.Event):

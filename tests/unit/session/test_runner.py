@@ -177,6 +177,19 @@ def test_a_crash_between_the_last_event_and_the_index_is_mended_by_going_on(tmp_
     assert (row.state, row.score) == (RunState.DONE, 0.75)
 
 
+@pytest.mark.parametrize("text", [None, "", '{"spec": ', "[]"])
+def test_a_result_that_is_lost_or_cut_is_written_anew_from_the_events(tmp_path, text):
+    stage = Stage(tmp_path, ScriptedBackend())
+    stage.graded()
+    before = stage.run.result()
+    stage.run.result_path.unlink()
+    if text is not None:
+        stage.run.result_path.write_text(text)
+    assert stage.runner.drive(RUN) is RunState.DONE
+    after = stage.run.result()
+    assert before is not None and after is not None and after.grade == before.grade and after.outcome == before.outcome
+
+
 def test_the_end_of_a_run_is_written_in_one_order(tmp_path):
     stage = Stage(tmp_path, ScriptedBackend())
     stage.graded()
