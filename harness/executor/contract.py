@@ -48,7 +48,7 @@ class PlayedRunner(Runner):
     """A runner whose runs end when they are told to: ``gates[run]`` set, and with what ``ends[run]`` says."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, Library(Path("/nowhere")))
+        super().__init__(store, Library(Path("/nowhere"), Path("/nowhere")))
         self.gates: dict[str, threading.Event] = {}
         self.ends: dict[str, Outcome | DojoError] = {}
         self.started: dict[str, threading.Event] = {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from platform import python_version
 
 from pydantic import Field, ValidationError
@@ -59,6 +61,7 @@ def plan_batch(
     tasks: Sequence[tuple[PreparedTask, str, BaseModel]],
     seeds: Sequence[int],
     *,
+    home: Path,
     limit: int | None = None,
     sandbox: str,
     budget: str | None = None,
@@ -72,6 +75,7 @@ def plan_batch(
         agents: what each was called, and the agent.
         tasks: prepared data, name of the base model, the base model.
         seeds: each seed once.
+        home: results directory, from which a task that was named by its directory is found again.
         limit: a quick look at so many items.
         sandbox: backend name.
         budget: laid over the tasks' own, as ``wall=2h,evaluations=5``.
@@ -107,7 +111,7 @@ def plan_batch(
                         agent=AgentRef(config=configured, digest=agent.digest),
                         task=TaskRef(
                             id=prepared.task.id,
-                            path=str(prepared.task.path) if prepared.task.by_path else None,
+                            path=os.path.relpath(prepared.task.path, home) if prepared.task.by_path else None,
                             profile=prepared.profile,
                             digest=prepared.task.digest,
                             data_digest=prepared.digest,

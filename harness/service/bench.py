@@ -32,7 +32,7 @@ class Bench:
         self._task_roots, self._agent_roots = tasks, agents
         self._database, self._sandbox = database, sandbox
         self._opened: Store | None = None
-        self._library = Library(self.cache, tasks)
+        self._library = Library(self.cache, self.home, tasks)
 
     @property
     def store(self) -> Store:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.assets.prepare import prepare_task
 from harness.executor.planner import BatchPlan
 from harness.service.runs import Runs
 from harness.spec.errors import UsageError
@@ -77,11 +76,11 @@ class Results(Runs):
         from harness.analysis.plan import plan as power
 
         items, runs = {}, 0
-        for task, profile in dict.fromkeys((run.task.id, run.task.profile) for run in plan.runs):
-            prepared = prepare_task(self.task(task), profile, self.cache)
-            items[task] = int(prepared.manifest["files"]["hidden.jsonl"]["rows"])
-            runs = len({run.seed for run in plan.runs if run.task.id == task})
-        return power(self.results(), items, runs)
+        for first in {(run.task.id, run.task.profile): run for run in plan.runs}.values():
+            prepared = self._library.assets(first).prepared
+            items[first.task.id] = int(prepared.manifest["files"]["hidden.jsonl"]["rows"])
+            runs = len({run.seed for run in plan.runs if run.task.id == first.task.id})
+        return power(self.store.summaries(), items, runs)
 
     def plots(self, folder: Path, batch: str | None = None) -> list[Path]:
         """Draw a batch's (default: all) leaderboard, dev scores over time and comparisons; return the files."""

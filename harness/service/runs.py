@@ -86,6 +86,7 @@ class Runs(Bench):
             found_agents,
             prepared,
             list(seeds),
+            home=self.home,
             limit=limit,
             sandbox=backend,
             budget=budget,

@@ -30,11 +30,12 @@ class Library:
 
     Args:
         cache: prepared data, base models, references.
+        home: results directory, from which a task that was named by its directory is found.
         tasks: directories to look for tasks in beside the built-in ones.
     """
 
-    def __init__(self, cache: Path, tasks: Sequence[Path] | None = None) -> None:
-        self.cache = cache
+    def __init__(self, cache: Path, home: Path, tasks: Sequence[Path] | None = None) -> None:
+        self.cache, self._home = cache, home
         self._tasks = tasks
         self._found: dict[tuple[str, str, str], Assets] = {}
         self._lock = threading.Lock()
@@ -71,10 +72,11 @@ class Library:
         return references_for(assets.prepared, assets.base_model, spec.generation, spec.limits, backend, self.cache)
 
     def _prepared(self, spec: RunSpec, progress: Progress | None) -> Assets:
-        key = (spec.task.path or spec.task.id, spec.task.profile, spec.base_model.name)
+        named = str((self._home / spec.task.path).resolve()) if spec.task.path else spec.task.id
+        key = (named, spec.task.profile, spec.base_model.name)
         with self._lock:
             if key not in self._found:
-                task = find_task(spec.task.path or spec.task.id, self._tasks)
+                task = find_task(named, self._tasks)
                 model = prepare_base_model(spec.base_model.name, self.cache, progress)
                 self._found[key] = Assets(prepare_task(task, spec.task.profile, self.cache, progress), model)
             return self._found[key]

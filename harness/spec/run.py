@@ -28,7 +28,7 @@ class TaskRef(Spec):
     """Which task with which data: digests of the task directory and of the prepared data."""
 
     id: str
-    path: str | None = Field(None, description="its directory, where it was named by that and not by its id")
+    path: str | None = Field(None, description="its directory from the results directory, where it was named by that, not by id")
     profile: str
     digest: str
     data_digest: str
