@@ -11,6 +11,8 @@ if [ "${1:-}" = --fast ]; then slow=0; shift; fi
 # Two jobs that each take every core spin against each other: 9 times slower.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
+scripts/postgres.sh >/dev/null || echo "no PostgreSQL server (see above): its tests are skipped" >&2
+
 docker=0
 if [ "$slow" = 1 ] && [ "${DOJO_TEST_DOCKER:-}" != 0 ]; then
   if scripts/engine.sh && .venv/bin/dojo images build base task grader; then
