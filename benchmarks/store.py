@@ -27,7 +27,7 @@ from harness.analysis.compare import compare
 from harness.analysis.leaderboard import leaderboard
 from harness.spec.outcome import Cause, RunState
 from harness.spec.result import GradeRecord, RunResult
-from harness.spec.summary import Summary, gather, pack
+from harness.spec.summary import Summary, collector_paused, gather, pack
 from harness.store.base import RunFilter
 from harness.store.contract.stage import Stage
 from harness.store.database import SqlStore
@@ -89,13 +89,12 @@ def fill(store: SqlStore, count: int) -> None:
             )  # fmt: skip
             columns = {**result_columns(result), **spec_columns(spec), "excluded": "", "updated": when, "score": primary}
             columns |= {} if counts else {"state": RunState.FAILED.value, "cause": Cause.SANDBOX.value}
-            runs.append(
-                FoundRun(spec, columns, Marks(), Summary(row, summary.setting, summary.items, summary.references))
-            )
+            runs.append(FoundRun(spec, columns, Marks(), Summary(row, summary.setting, summary.items, summary.references)))
         tags = ("paper",) if first // BATCH % TAGGED_EVERY == 0 else ()
         ids = tuple(run.spec.id for run in runs)
         file = BatchFile(name=f"batch {first}", created=START + timedelta(seconds=first), runs=ids, tags=tags)
-        store._index.write(lambda connection, batch=batch, file=file, runs=runs: insert_batch(connection, FoundBatch(batch, file, True, runs)))
+        found = FoundBatch(batch, file, True, runs)
+        store._index.write(lambda connection, found=found: insert_batch(connection, found))
     store.remove(["b-first"])
 
 
@@ -108,8 +107,8 @@ def questions(store: SqlStore) -> dict[str, tuple[Callable[[], Any], str]]:
         return store.runs(RunFilter(batch=batch)), store.batches(RunFilter(batch=batch))
 
     return {
-        "leaderboard": (lambda: leaderboard(store.summaries()), "SELECT * FROM measured"),
-        "compare": (lambda: compare(store.summaries(), "agent1", "agent2"), "SELECT * FROM measured"),
+        "leaderboard": (lambda: together(lambda: leaderboard(store.summaries())), "SELECT * FROM measured"),
+        "compare": (lambda: together(lambda: compare(store.summaries(), "agent1", "agent2")), "SELECT * FROM measured"),
         "status of the newest batch": (status, f"SELECT * FROM runs WHERE batch = '{last}'"),
         "runs --tag": (
             lambda: store.runs(RunFilter(tag="paper")),
@@ -117,6 +116,12 @@ def questions(store: SqlStore) -> dict[str, tuple[Callable[[], Any], str]]:
         ),
         "resolve a prefix": (lambda: store.resolve("r0012345", "run"), "SELECT id FROM runs WHERE id >= 'r0012345' LIMIT 2"),
     }
+
+
+def together(call: Callable[[], Any]) -> Any:
+    """Read and rank without the garbage collector looking at every row in between."""
+    with collector_paused():
+        return call()
 
 
 def median(call: Callable[[], Any], rounds: int) -> float:

@@ -11,7 +11,7 @@ import pytest
 from harness.spec.errors import StoreError
 from harness.store.database import SqlStore
 from harness.store.opening import open_store
-from tests.unit.store.test_database import filled, files_of
+from tests.unit.store.test_database import files_of, filled
 
 EXAMPLE = Path(__file__).parents[3] / "results" / "example"
 
@@ -47,6 +47,7 @@ def test_a_home_with_runs_of_an_earlier_dojo_and_no_database_is_listed_and_index
 LOOK = """
 import os, sys
 from pathlib import Path
+from harness.spec import RunState
 from harness.store.database import SqlStore
 SqlStore(Path("/nowhere")).runs()  # imports what this user may read and the other may not
 os.setgroups([])
@@ -56,7 +57,7 @@ said = []
 store = SqlStore(Path(sys.argv[1]), warn=said.append)
 print([run.id for run in store.runs()], store.holder("r1"), store.resolve("@last", "batch"), len(said))
 try:
-    store.record_state("r1", "done")
+    store.record_state("r1", RunState.DONE)
 except Exception as exc:
     print(type(exc).__name__, exc.hint)
 """
@@ -64,7 +65,8 @@ except Exception as exc:
 
 def look_as_nobody(home: Path) -> list[str]:
     """Look at a home as a user who may read it and no more."""
-    done = subprocess.run([sys.executable, "-c", LOOK, str(home)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", LOOK, str(home)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
