@@ -2,8 +2,8 @@
 
     python benchmarks/store.py [--runs 100000] [--rounds 5] [--json FILE]
 
-The runs are made up: ten tasks of a hundred items, ten agents, several seeds, a thousand batches, some runs that do not count; only
-the index is filled, no folder. Each question is asked as `dojo` asks it, by a store of its own that opens the database for
+The runs are made up: ten tasks of a hundred items, ten agents, several seeds, a thousand batches, some runs that do not count;
+only the index is filled, no folder. Each question is asked as `dojo` asks it, by a store of its own that opens the database for
 looking, and beside it the same rows are fetched by `sqlite3` alone. Medians over rounds; imports are paid before. Exit code 1
 when a question takes a second or more.
 """
