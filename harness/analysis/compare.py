@@ -20,7 +20,7 @@ from harness.spec.base import Spec
 from harness.spec.errors import NotFoundError, UsageError
 from harness.spec.measured import Measured, measured_together
 from harness.spec.result import RunResult
-from harness.spec.summary import Summaries
+from harness.spec.summary import Summaries, collector_paused
 
 Judgement = Literal["better", "worse", "not_distinguishable"]
 
@@ -98,6 +98,7 @@ class _Found:
     warnings: list[str]
 
 
+@collector_paused()
 def compare(
     results: Summaries | Iterable[RunResult],
     a: str,
@@ -124,6 +125,7 @@ def compare(
     return _judge_together([_find_pairs(measured, a, b, task, mix)], measured)[0]
 
 
+@collector_paused()
 def compare_all(
     results: Summaries | Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None
 ) -> tuple[list[Comparison], list[str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from operator import attrgetter
 
 from harness.analysis.measurement import Measurement, Setting
 from harness.spec.errors import NotFoundError
@@ -61,46 +62,52 @@ def groups_on(task: str, measurements: Sequence[Measurement], mix: bool = False)
     Agents that think with no language model (backbone None) stand in every group of an otherwise equal setting. With ``mix`` all
     runs make one group, and all versions of an agent are one agent.
     """
-    runs = sorted((m for m in measurements if m.task == task), key=lambda m: m.created, reverse=True)
+    runs = sorted((m for m in measurements if m.task == task), key=attrgetter("created"), reverse=True)
     if mix and runs:
-        return [Group(task, runs[0].setting, _by_name(runs, {m.run: m.agent for m in runs}))]
-    groups: list[Group] = []
-    # by identity first: most runs share their setting, and comparing settings field by field is slow
-    shared: dict[int, list[Measurement]] = {}
+        by_agent: dict[str, list[Measurement]] = {}
+        for m in runs:
+            by_agent.setdefault(m.agent, []).append(m)
+        return [Group(task, runs[0].setting, _in_order(by_agent))]
+    # runs that are alike share their setting object; all that follows looks at one of each kind
+    alike: dict[tuple[str, str, int], list[Measurement]] = {}
     for m in runs:
-        shared.setdefault(id(m.setting), []).append(m)
-    bare: dict[Setting, list[Measurement]] = {}
-    for alike in shared.values():
-        bare.setdefault(alike[0].setting.model_copy(update={"backbone": None}), []).extend(alike)
-    for setting, members in bare.items():
-        backbones: list[str | None] = list(dict.fromkeys(m.setting.backbone for m in members if m.setting.backbone))
+        alike.setdefault((m.agent, m.agent_digest, id(m.setting)), []).append(m)
+    bare: dict[Setting, list[list[Measurement]]] = {}
+    for kind in alike.values():
+        bare.setdefault(kind[0].setting.model_copy(update={"backbone": None}), []).append(kind)
+    groups: list[Group] = []
+    newest: dict[int, str] = {}
+    for setting, kinds in bare.items():
+        backbones: list[str | None] = list(dict.fromkeys(k[0].setting.backbone for k in kinds if k[0].setting.backbone))
         for backbone in backbones or [None]:
-            fitting = [m for m in members if m.setting.backbone in (None, backbone)]
-            groups.append(Group(task, setting.model_copy(update={"backbone": backbone}), _by_name(fitting, _shown(fitting))))
-    groups.sort(key=lambda g: max(m.created for m in g.runs), reverse=True)
+            fitting = [k for k in kinds if k[0].setting.backbone in (None, backbone)]
+            group = Group(task, setting.model_copy(update={"backbone": backbone}), _in_order(_shown(fitting)))
+            newest[id(group)] = max(k[0].created for k in fitting)
+            groups.append(group)
+    groups.sort(key=lambda g: newest[id(g)], reverse=True)
     return [Group(g.task, g.setting, g.agents, tuple(groups[0].setting.differing(g.setting))) for g in groups]
 
 
-def _by_name(runs: Sequence[Measurement], names: dict[str, str]) -> dict[str, list[Measurement]]:
-    agents: dict[str, list[Measurement]] = {}
-    for m in sorted(runs, key=lambda m: (names[m.run], m.seed, m.run)):
-        agents.setdefault(names[m.run], []).append(m)
-    return agents
+def _in_order(agents: Mapping[str, list[Measurement]]) -> dict[str, list[Measurement]]:
+    return {name: sorted(agents[name], key=attrgetter("seed", "run")) for name in sorted(agents)}
 
 
-def _shown(runs: Sequence[Measurement]) -> dict[str, str]:
-    """Return run → shown name: the agent's name, with version or backbone only where that tells agents apart."""
+def _shown(kinds: Sequence[list[Measurement]]) -> dict[str, list[Measurement]]:
+    """Return shown name → runs: the agent's name, with version or backbone only where that tells agents apart."""
     digests: dict[str, set[str]] = {}
     backbones: dict[str, set[str]] = {}
-    for m in runs:
-        digests.setdefault(m.agent, set()).add(m.agent_digest)
-        backbones.setdefault(m.agent, set()).add(m.setting.backbone or "no backbone")
-    return {
-        m.run: m.agent
-        + (f"@{m.agent_digest[:8]}" if len(digests[m.agent]) > 1 else "")
-        + (f" [{m.setting.backbone or 'no backbone'}]" if len(backbones[m.agent]) > 1 else "")
-        for m in runs
-    }
+    for kind in kinds:
+        first = kind[0]
+        digests.setdefault(first.agent, set()).add(first.agent_digest)
+        backbones.setdefault(first.agent, set()).add(first.setting.backbone or "no backbone")
+    found: dict[str, list[Measurement]] = {}
+    for kind in kinds:
+        m = kind[0]
+        name = m.agent
+        name += f"@{m.agent_digest[:8]}" if len(digests[m.agent]) > 1 else ""
+        name += f" [{m.setting.backbone or 'no backbone'}]" if len(backbones[m.agent]) > 1 else ""
+        found.setdefault(name, []).extend(kind)
+    return found
 
 
 def repeated_seeds(agent: str, runs: Sequence[Measurement]) -> str:

@@ -19,7 +19,7 @@ from harness.analysis.tables import score_of
 from harness.spec.base import Spec
 from harness.spec.measured import Measured
 from harness.spec.result import RunResult
-from harness.spec.summary import Summaries
+from harness.spec.summary import Summaries, collector_paused
 
 OVER_TASKS = "all tasks"
 SINGLE_RUN = "this model: one run says nothing about run-to-run variance"
@@ -85,6 +85,7 @@ class Table:
     lines: tuple[ReferenceLine, ...]
 
 
+@collector_paused()
 def leaderboard(
     results: Summaries | Iterable[RunResult], task: str | None = None, excluded: Mapping[str, str] | None = None
 ) -> Leaderboard:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.spec.base import Spec
 from harness.spec.errors import UsageError
 from harness.spec.result import Reference, RunResult
 from harness.spec.summary import ItemSet, RunSummary, Setting, Summaries, digest, gather, mean_is, setting_of, unpack
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = ["Items", "LeftOut", "Measurement", "Measurements", "Setting", "measurements_from", "require_same_items", "setting_of"]
 
 
 class Items:
-    """The items that runs were scored on; runs on the same ones share it.
+    """The items that runs were scored on, with the values of those runs; runs on the same ones share it.
 
     Attributes:
         ids: sorted.
@@ -24,6 +28,20 @@ class Items:
 
     def __init__(self, ids: tuple[str, ...], subsets: tuple[str, ...]) -> None:
         self.ids, self.subsets = ids, subsets
+        self._packed: list[bytes] = []
+
+    def add(self, values: bytes) -> int:
+        """Take in a run's packed values; return their row in `table`."""
+        self._packed.append(values)
+        return len(self._packed) - 1
+
+    @cached_property
+    def table(self) -> NDArray[np.float64]:
+        """The values, a row a run and a column an item; complete when it is first asked for."""
+        import numpy as np
+
+        values = np.frombuffer(b"".join(self._packed), dtype="<f8").reshape(len(self._packed), len(self.ids))
+        return values.astype(np.float64, copy=False)
 
     @cached_property
     def digest(self) -> str:
@@ -36,7 +54,7 @@ class Measurement(NamedTuple):
 
     Attributes:
         agent_digest: of the agent's directory and parameters: another digest is another agent.
-        values: one little-endian float64 an item, in the order of ``items.ids``: its score or jackknife pseudo-value.
+        items: what it was scored on; row ``row`` of its table holds the item scores or jackknife pseudo-values.
         flagged: agent_integrity: stands at the base model's score.
         created: ISO 8601, UTC.
     """
@@ -53,7 +71,7 @@ class Measurement(NamedTuple):
     ci_low: float
     ci_high: float
     items: Items
-    values: bytes
+    row: int
     flagged: bool = False
     references: tuple[Reference, ...] = ()
     created: str = ""
@@ -61,7 +79,7 @@ class Measurement(NamedTuple):
     @property
     def item_values(self) -> dict[str, float]:
         """Item id → score or jackknife pseudo-value."""
-        return dict(zip(self.items.ids, unpack(self.values), strict=True))
+        return dict(zip(self.items.ids, self.items.table[self.row].tolist(), strict=True))
 
     @property
     def item_subsets(self) -> dict[str, str]:
@@ -127,7 +145,7 @@ def measurements_from(runs: Summaries | Iterable[RunResult]) -> Measurements:
             Measurement(
                 row.run, row.batch, row.agent, row.agent_digest, row.task, row.seed, settings[row.setting],
                 row.primary, row.metric, row.ci_low, row.ci_high,
-                of_run, row.values, bool(row.flagged), references[row.references], row.created,
+                of_run, of_run.add(row.values), bool(row.flagged), references[row.references], row.created,
             )
         )  # fmt: skip
     return Measurements(tuple(kept), tuple(left), tuple(warnings))
@@ -139,16 +157,18 @@ class _Subsets:
     def __init__(self, found: Summaries) -> None:
         self._found = found
         self._items: dict[tuple[str, str], Items] = {}
+        self._of_setting: dict[tuple[str, str], Items] = {}
         self._known: dict[str, dict[str, str]] | None = None
 
     def of(self, row: RunSummary) -> Items:
         """Return the run's items; the same object for all runs scored on the same."""
-        data = self._found.settings[row.setting].data_digest
-        key = (row.items, data)
-        found = self._items.get(key)
+        found = self._of_setting.get((row.items, row.setting))
         if found is None:
+            data = self._found.settings[row.setting].data_digest
             said = self._found.item_sets[row.items]
-            found = self._items[key] = Items(said.ids, self._resolve(said, row, data))
+            if (row.items, data) not in self._items:
+                self._items[row.items, data] = Items(said.ids, self._resolve(said, row, data))
+            found = self._of_setting[row.items, row.setting] = self._items[row.items, data]
         return found
 
     def _resolve(self, said: ItemSet, row: RunSummary, data: str) -> tuple[str, ...]:

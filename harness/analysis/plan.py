@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.analysis import stats
 from harness.analysis.groups import groups_on
 from harness.analysis.measurement import Measurement, measurements_from
-from harness.analysis.tables import difference_of, score_table
+from harness.analysis.tables import difference_of, score_table, table_of
 from harness.spec.base import Spec
 from harness.spec.result import RunResult
 from harness.spec.summary import Summaries
@@ -162,9 +162,7 @@ def _known_components(task: str, measured: Sequence[Measurement], items: int) ->
     groups = groups_on(task, measured)
     several = {a: runs for a, runs in groups[0].agents.items() if len(runs) > 1} if groups else {}
     # An agent that hands in the same model each time (the base model) says nothing about agents that do not.
-    agents = {
-        a: runs for a, runs in several.items() if any(m.values != runs[0].values or m.items is not runs[0].items for m in runs)
-    }
+    agents = {a: runs for a, runs in several.items() if bool((table_of(runs) != table_of(runs)[0]).any())}
     if not agents:
         return _ASSUMED.model_copy(update={"items": items, "item_df": max(1, items - 1)}), (
             f"assumed: run-to-run SD {_ASSUMED.run_a**0.5:.2f}, answers right or wrong; no agent has two runs on this task yet"

@@ -45,7 +45,7 @@ def score_table(runs: Sequence[Measurement]) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    values = _values(runs)
+    values = table_of(runs)
     primary = np.array([[m.primary] for m in runs], dtype=np.float64)
     total = values.shape[1]
     table = np.empty_like(values)
@@ -61,7 +61,7 @@ def score_table(runs: Sequence[Measurement]) -> NDArray[np.float64]:
 def strata_of(a: Sequence[Measurement], b: Sequence[Measurement] = ()) -> list[stats.Stratum]:
     """Return the sub-sets of an agent's runs, or of the difference of two agents' runs, as `stats` takes them."""
     found = []
-    level = _values(a).mean(axis=0) - (_values(b).mean(axis=0) if b else 0.0)
+    level = table_of(a).mean(axis=0) - (table_of(b).mean(axis=0) if b else 0.0)
     for columns, weights in _strata(a[0]):
         share = float(weights.sum())
         found.append(stats.Stratum(columns, share, float((level[columns] * weights).sum() / share)))
@@ -76,15 +76,22 @@ def item_means(runs: Sequence[Measurement]) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    return np.asarray(_values(runs).mean(axis=0), dtype=np.float64)
+    return np.asarray(table_of(runs).mean(axis=0), dtype=np.float64)
 
 
-def _values(runs: Sequence[Measurement]) -> NDArray[np.float64]:
+def table_of(runs: Sequence[Measurement]) -> NDArray[np.float64]:
+    """Return the values of runs, a row a run and a column an item, by item id.
+
+    Raises:
+        UsageError: the runs were scored on different items.
+    """
     import numpy as np
 
     require_same_items(runs)
-    values = np.frombuffer(b"".join(m.values for m in runs), dtype="<f8")
-    return values.reshape(len(runs), -1).astype(np.float64, copy=False)
+    items = runs[0].items
+    if all(m.items is items for m in runs):
+        return items.table[[m.row for m in runs]]
+    return np.array([m.items.table[m.row] for m in runs], dtype=np.float64)
 
 
 def _strata(run: Measurement) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:

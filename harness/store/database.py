@@ -77,7 +77,7 @@ class SqlStore(Index):
             delete_batch(connection, batch)  # a database that was missing has just been filled from the folders
             insert_batch(connection, FoundBatch(batch, file, True, found))
 
-        self._write(change)
+        self._write(change, new=batch)
 
     def record_state(self, run: str, state: RunState, *, cause: Cause | None = None) -> None:
         """See `base.Store`."""
@@ -186,9 +186,9 @@ class SqlStore(Index):
     def _set(self, run: str, **columns: Any) -> None:
         self._write(lambda connection: _set(connection, run, columns))
 
-    def _write(self, change: Callable[[Connection], T]) -> T:
+    def _write(self, change: Callable[[Connection], T], new: str | None = None) -> T:
         if self._index.stale():
-            bring_up(self._folders, self._index, self._former, self._say)
+            bring_up(self._folders, self._index, self._former, self._say, new)
         return self._index.write(change)
 
     def _clock(self, given: Callable[[], float] | None) -> Callable[[Connection], float]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from harness.spec.result import Reference
-from harness.spec.summary import ItemSet, RunSummary, Setting, Summaries, Summary
+from harness.spec.summary import ItemSet, RunSummary, Setting, Summaries, Summary, collector_paused
 from harness.store.tables import measured, runs, shared
 
 _REFERENCES: TypeAdapter[tuple[Reference, ...]] = TypeAdapter(tuple[Reference, ...])
@@ -51,7 +51,9 @@ def read(connection: Connection, ids: set[str] | None) -> Summaries:
         # past SQLAlchemy's rows: this is what a ranking of everything waits for
         cursor: Any = connection.connection.cursor()
         cursor.execute(f"SELECT {_COLUMNS} FROM measured")
-        rows = [row for row in map(RunSummary._make, cursor) if ids is None or row.run in ids]
+        with collector_paused():
+            made = map(RunSummary._make, cursor)
+            rows = list(made) if ids is None else [row for row in made if row.run in ids]
         cursor.close()
     marked = connection.execute(select(runs.c.id, runs.c.excluded).where(runs.c.excluded != ""))
     excluded: dict[str, str] = {run: why for run, why in marked}

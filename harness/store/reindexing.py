@@ -23,8 +23,17 @@ from harness.store.tables import alembic_version, batches, runs
 _UNNAMED = "0001"
 
 
-def bring_up(home: Home, database: Database, former: Callable[[], Mapping[str, BatchFile]], say: Say) -> None:
+def bring_up(
+    home: Home, database: Database, former: Callable[[], Mapping[str, BatchFile]], say: Say, new: str | None = None
+) -> None:
     """Make a database ready for a change: made where it is missing, migrated where it is old, filled from the folders.
+
+    Args:
+        home: where the folders lie.
+        database: what is made ready.
+        former: what it knew of batches whose folder does not say it.
+        say: hears that it was filled.
+        new: a batch that is just being added; its folders are nothing to speak of.
 
     Raises:
         StoreError: it is of a newer dojo (code ``newer``) or damaged (code ``damaged``).
@@ -52,9 +61,10 @@ def bring_up(home: Home, database: Database, former: Callable[[], Mapping[str, B
                 refill(connection, found)
             return now is not Condition.CURRENT
 
-        if database.write(make) and found:
+        count = sum(len(batch.runs) for batch in found if batch.id != new)
+        if database.write(make) and count:
             what = "was missing" if condition is Condition.MISSING else "was of an earlier dojo"
-            say(f"the database of {home.path} {what}; it has been filled from {sum(len(b.runs) for b in found)} run folders")
+            say(f"the database of {home.path} {what}; it has been filled from {count} run folders")
             for line in damage_lines(damages):
                 say(line)
         _write_batch_files(home, found)
