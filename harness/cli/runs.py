@@ -18,7 +18,7 @@ from harness.cli.sanitise import one_line
 @click.command("runs", cls=Command)
 @filters
 @pass_invocation
-def runs(invocation: Invocation, sizes: bool, limit: int, **given: Any) -> None:
+def runs(invocation: Invocation, /, sizes: bool, limit: int, **given: Any) -> None:
     """Find runs, the newest first: a table for each thing that was measured.
 
     Every id, unique prefix and batch name shown works wherever a command asks for a run or a batch.
@@ -31,7 +31,7 @@ def runs(invocation: Invocation, sizes: bool, limit: int, **given: Any) -> None:
 @click.command("batches", cls=Command)
 @filters
 @pass_invocation
-def batches(invocation: Invocation, sizes: bool, limit: int, **given: Any) -> None:
+def batches(invocation: Invocation, /, sizes: bool, limit: int, **given: Any) -> None:
     """Find batches, the newest first: those of which a run matches."""
     dojo = invocation.dojo()
     found = plain(dojo.find_batches(where(dojo.store.resolve, given), limit or None, sizes))
