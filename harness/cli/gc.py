@@ -11,7 +11,8 @@ import click
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.filters import Age
 from harness.cli.humanise import count, size
-from harness.cli.output import Output
+from harness.cli.output import Output, plain
+from harness.cli.rows import failed
 from harness.cli.sanitise import one_line
 from harness.spec.errors import DojoError
 
@@ -50,7 +51,8 @@ def gc(invocation: Invocation, dry_run: bool, finish: bool, sealed_older_than: d
     data = {"would_remove" if dry_run else "removed": dojo.gc(dry_run=dry_run), "overdue": late}
     broken = [row for row in late if row["error"]]
     if broken:
-        hint = f"`dojo resume` of its batch tries again, `dojo show {broken[0]['id']}` says what there is"
+        first = broken[0]
+        hint = f"`dojo show {first['id']}` says more" if first["state"] else "`dojo gc --finish` tries again"
         output.problem(data, _render, "runs_failed", f"{count(len(broken), 'overdue run')} could not be graded", hint)
         return 4 if len(broken) < len(late) else 1
     output.result(data, _render)
@@ -72,6 +74,9 @@ def _finished(dojo: Dojo, row: dict[str, Any], output: Output) -> dict[str, Any]
         state = dojo.run(row["id"]).value
     except DojoError as exc:
         return {**row, "error": f"{exc.message} ({exc.hint})" if exc.hint else exc.message}
+    ended = plain(dojo.status(row["id"]).runs[0])
+    if failed(ended):
+        return {**row, "state": state, "error": ended["why"] or f"it {state}"}
     return {**row, "state": state, "detail": "ended and graded" if state == "done" else f"ended: {state}"}
 
 

@@ -29,10 +29,16 @@ def answered(home: list[str], tmp_path: Path) -> list[str]:
 
 def _answer(number: int, score: float) -> dict[str, object]:
     return {
-        "id": f"i{number}", "subset": "even" if number % 2 == 0 else "odd", "prompt": f"What is {number} + {number}?" + " Think." * 20,
-        "gold": str(2 * number), "response": "I think. " * 20 + f"\x1b[31mso \\boxed{{{2 * number}}}", "parsed": number != 3,
-        "score": float(score), "metrics": {"accuracy": float(score)}, "value": None,
-    }  # fmt: skip
+        "id": f"i{number}",
+        "subset": "even" if number % 2 == 0 else "odd",
+        "prompt": f"What is {number} + {number}?" + " Think." * 20,
+        "gold": str(2 * number),
+        "response": "I think. " * 20 + f"\x1b[31mso \\boxed{{{2 * number}}}",
+        "parsed": number != 3,
+        "score": float(score),
+        "metrics": {"accuracy": float(score)},
+        "value": None,
+    }
 
 
 @pytest.mark.parametrize(
