@@ -1,6 +1,7 @@
 """kill -9 of the harness in each phase, then `dojo resume`: nothing acknowledged is lost, nothing is scored twice."""
 
 import signal
+import time
 
 import pytest
 
@@ -72,7 +73,9 @@ def test_ctrl_c_leaves_the_run_resumable_and_says_how_to_go_on(dojo: Commands):
     dojo.wait_for(happened("note"))
     process.send_signal(signal.SIGINT)
     _out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "dojo resume" in err + _out
+    assert process.returncode == 130 and "1 agent goes on working in its sandbox until the budget is over, at " in err
+    batch = dojo.run_folder().parent.parent.name
+    assert f"dojo resume {batch}" in err and f"dojo cancel {batch}   stops the agents now" in err
     resumed = dojo("resume")
     assert resumed.data["runs"][0]["state"] == "done"
 
@@ -97,3 +100,21 @@ def test_a_sandbox_that_dies_is_an_infrastructure_failure_and_the_run_starts_ane
     process.communicate(timeout=200)
     run = dojo("status").data["runs"][0]
     assert run["state"] == "done" and run["attempt"] == 2
+
+
+def test_gc_ends_and_grades_a_run_whose_budget_ended_after_its_harness(dojo: Commands):
+    script = HAND_IN_BASE + 'api.submit("/workspace/out")\napi.note("ready")\ntime.sleep(600)'
+    process = dojo.start(*dojo.submit(dojo.agent("sleeper", script), "--budget", "wall=15s"), "--json")
+    dojo.wait_for(happened("note"))
+    dojo.kill(process)
+    run = dojo.run_folder().name
+    deadline = time.monotonic() + 60
+    while not (late := dojo("gc", "--dry-run").data["overdue"]):
+        assert time.monotonic() < deadline  # each look is a process of its own, so this does not spin
+    assert (late[0]["id"], late[0]["state"]) == (run, None)
+    finished = dojo("gc", "--finish").data["overdue"]
+    assert [(row["id"], row["state"], row["error"]) for row in finished] == [(run, "done", None)]
+    ended = dojo("status").data["runs"][0]
+    assert ended["outcome"]["cause"] == "agent_budget" and ended["score"] is not None
+    assert dojo("gc").data["overdue"] == []
+    assert not [s for s in get_backend(SANDBOX).list() if run in s]
