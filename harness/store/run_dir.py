@@ -156,7 +156,7 @@ class RunDir:
         except OSError as exc:
             raise damaged(f"cannot read {path}: {exc.strerror}", "check the permissions of the run's folder") from exc
         except ValidationError as exc:
-            raise damaged(f"{path} is damaged: {describe(exc)}", "bring it back from a backup") from exc
+            raise damaged(f"{path} is damaged: {describe(exc, model)}", "bring it back from a backup") from exc
 
 
 def damaged(message: str, hint: str) -> StoreError:
