@@ -29,8 +29,9 @@ def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run)
     """Run a batch to its end or to Ctrl-C, print how it stands and the leaderboard, and return the exit code."""
     output.say(f"batch {batch}: {count(len(rows), 'run')}")
     broken: DojoError | None = None
-    progress = Progress(rows, output)
-    with Interrupt(lambda: goes_on(progress.rows(), batch, datetime.now(UTC))) as interrupt, progress:
+    interrupt = Interrupt()
+    progress = Progress(rows, output, moved=lambda now: interrupt.prepare(goes_on(now, batch, datetime.now(UTC))))
+    with interrupt, progress:
         try:
             status = run(progress.on_event, interrupt.stop)
         except DojoError as exc:

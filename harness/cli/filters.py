@@ -15,12 +15,16 @@ from harness.spec.outcome import RunState
 if TYPE_CHECKING:
     from harness.store.base import RunFilter
 
+    MomentType = click.ParamType[datetime]
+else:  # no generic class in older releases of click
+    MomentType = click.ParamType
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 LIMIT = 30
 
 
-class Age(click.ParamType):
+class Age(MomentType):
     """``7d``, ``12h`` (so long ago) or a date or time as ``2026-11-01``, ``2026-11-01T12:00`` (local, unless it names a zone)."""
 
     name = "age"

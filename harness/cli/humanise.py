@@ -35,6 +35,13 @@ def when(moment: datetime | str | None, now: datetime | None = None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def age(moment: datetime | str, now: datetime | None = None) -> str:
+    """Return how long ago something was in its largest unit, for a narrow column: ``42s``, ``5m``, ``3h``, ``12d``."""
+    moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    ago = ((now or datetime.now(UTC)) - moment).total_seconds()
+    return duration(ago).partition(" ")[0]
+
+
 def size(count: float | None) -> str:
     """Return a number of bytes as ``512 B``, ``1.5 MB``, ``2.0 GB``."""
     if count is None:

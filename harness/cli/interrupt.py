@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,11 +24,20 @@ _LISTED = 8
 class Interrupt:
     """While entered, SIGINT and SIGTERM set ``stop``; the second one ends the process. Only for the main thread."""
 
-    def __init__(self, goes_on: Callable[[], str]) -> None:
-        """Take ``goes_on``, which says what goes on after the first signal; a signal handler calls it, so it must not lock."""
+    def __init__(self) -> None:
         self.stop = threading.Event()
-        self._goes_on = goes_on
+        self._said = b""
         self._before: dict[signal.Signals, Any] = {}
+        self.prepare("")
+
+    def prepare(self, text: str) -> None:
+        """Lay down what the first signal says: what goes on, until when, how to go on. Called anew whenever that changes.
+
+        The handler itself puts nothing together: it may interrupt any line of this program, one that holds a lock too.
+        """
+        between = f" {text}" if text else ""
+        said = f"\nstopping: no new run starts.{between}\nCtrl-C once more leaves at once.\n"
+        self._said = said.encode(errors="replace")
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -42,14 +51,16 @@ class Interrupt:
     def _caught(self, number: int, frame: FrameType | None) -> None:
         if self.stop.is_set():
             # Everything acknowledged is on disk already (events are synced one by one), so nothing is left to tidy up.
-            if sys.stderr.isatty():
-                os.write(2, b"\x1b[?25h\n")  # show the cursor that a progress display may have hidden
+            _write(b"\x1b[?25h\n" if os.isatty(2) else b"")  # show the cursor that a progress display may have hidden
             os._exit(INTERRUPTED)
         self.stop.set()
-        # Written past Python's buffers: the main thread may be in the middle of a write to the same stream.
-        os.write(
-            2, f"\nstopping: no new run starts. {self._goes_on()}\nCtrl-C once more to leave at once.\n".encode(errors="replace")
-        )
+        _write(self._said)
+
+
+def _write(said: bytes) -> None:
+    """Write past Python's buffers: the main thread may be in the middle of a write to the same stream."""
+    with suppress(OSError):  # the terminal is gone; that must not keep anybody from stopping
+        os.write(2, said)
 
 
 def goes_on(rows: Iterable[Row], batch: str, now: datetime) -> str:

@@ -54,12 +54,25 @@ def _usage_error(exc: click.ClickException, invocation: Invocation) -> int:
     possible = getattr(exc, "possibilities", None)
     if possible:
         hint = f"did you mean {' or '.join(sorted(possible))}?"
+    if not hint and (close := _close_choices(exc)):
+        hint = f"did you mean {' or '.join(close)}?"
     if not hint:
         hint = f"`{invocation.command} --help` shows the usage"
     # format_message repeats the possibilities; what is wrong is the plain message plus the parameter's name
     message = exc.message if possible else exc.format_message()
     invocation.output.error("usage", message.rstrip("."), hint)
     return 2
+
+
+def _close_choices(exc: click.ClickException) -> list[str]:
+    """Return the choices that a value may have meant, which click's message quotes first."""
+    import difflib
+
+    param = getattr(exc, "param", None)
+    if not isinstance(exc, click.BadParameter) or param is None or not isinstance(param.type, click.Choice):
+        return []
+    given = exc.message.partition("'")[2].partition("'")[0]
+    return difflib.get_close_matches(given, [str(choice) for choice in param.type.choices], n=3, cutoff=0.5)
 
 
 def _error(exc: Exception, invocation: Invocation) -> int:

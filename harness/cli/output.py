@@ -13,6 +13,9 @@ from typing import IO, Any
 
 from harness.cli.sanitise import one_line, sanitise
 
+# Words up to this length stay whole in a table on a terminal, where all columns find room so.
+_WHOLE = 13
+
 
 def plain(value: Any) -> Any:
     """Turn models, dataclasses, paths, times, enums and arrays into what JSON can hold; NaN and infinities become null."""
@@ -149,9 +152,10 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
+    least = _least(columns, rows, _width())
     for number, name in enumerate(columns):  # the first column is what people copy: never broken into lines
-        right = name.endswith(">")
-        table.add_column(name.rstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=number == 0)
+        label, side = name.rstrip(">"), "right" if name.endswith(">") else "left"
+        table.add_column(label, justify=side, overflow="fold", no_wrap=number == 0, min_width=least[number])
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     colour = colours(sys.stdout)
@@ -160,6 +164,15 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
         console.print(Text(title, style="bold"))
     console.print(table)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def _least(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return the widths below which columns would break words; shorter where that is more than there is room for."""
+    first, *others = zip(*(columns, *rows), strict=True)
+    longest = [max((len(word) for cell in column for word in cell.rstrip(">").split()), default=0) for column in others]
+    left = room - max(map(len, first)) - 2 * len(others)
+    fits = next((most for most in range(_WHOLE, 0, -1) if sum(min(most, word) for word in longest) <= left), 0)
+    return [max(map(len, first)) if left > 0 else 0, *(min(fits, word) for word in longest)]
 
 
 def colours(stream: IO[str]) -> bool:

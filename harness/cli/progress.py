@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -82,13 +82,15 @@ def rows_of_plan(plan: BatchPlan) -> list[Row]:
 
 
 def rows_of_status(status: BatchStatus) -> list[Row]:
-    """Return the rows of a batch that is being resumed."""
+    """Return the rows of a batch that is being resumed. An agent that works has done so all along."""
+    now = datetime.now(UTC)
     return [
         Row(
             run.id,
             f"{run.agent} {run.task} seed {run.seed}",
             (run.budget["wall"].limit or 0.0) if "wall" in run.budget else 0.0,
             state=run.state.value,
+            started=now - timedelta(seconds=run.elapsed_s) if run.state is RunState.RUNNING and run.elapsed_s else None,
             elapsed=run.elapsed_s,
             dev=run.dev_score,
             evaluations=run.evaluations,
@@ -101,8 +103,13 @@ def rows_of_status(status: BatchStatus) -> list[Row]:
 class Progress:
     """A context in which `on_event`, called from any thread, keeps people informed."""
 
-    def __init__(self, rows: Iterable[Row], output: Output, *, quiet_s: float = QUIET_S) -> None:
+    def __init__(
+        self, rows: Iterable[Row], output: Output, *, quiet_s: float = QUIET_S, moved: Callable[[list[Row]], None] | None = None
+    ) -> None:
+        """Take what to show; ``moved`` hears the rows at the start and whenever an agent starts or ends."""
         self._rows = {row.id: row for row in rows}
+        self._moved = moved or (lambda rows: None)
+        self._moved(self.rows())
         self._output, self._quiet_s = output, quiet_s
         self._lock = threading.Lock()
         self._spoke, self._over = threading.Event(), threading.Event()
@@ -132,13 +139,16 @@ class Progress:
         with self._lock:
             if run not in self._rows:
                 return
-            row = self._rows[run] = advance(self._rows[run], event)
+            before = self._rows[run]
+            row = self._rows[run] = advance(before, event)
+            if (row.state, row.started) != (before.state, before.started):
+                self._moved(self.rows())
         if not self._live and event.kind in _SPOKEN:
             self._spoke.set()
             self._output.say(f"{datetime.now():%H:%M:%S} {row.name}: {row.last}")
 
     def rows(self) -> list[Row]:
-        """Return the rows as they are now. Takes no lock: a signal handler asks, and the set of rows never changes."""
+        """Return the rows as they are now. Takes no lock: the set of rows never changes."""
         return list(self._rows.values())
 
     def table(self) -> Table:

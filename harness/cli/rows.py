@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from harness.cli import damage
@@ -47,7 +48,8 @@ def batch_rows(data: Any, output: Output) -> None:
     for row in data["runs"]:
         note = row["why"] or (row["last_event"] if row in moving else "")
         if note and cause(row) != "completed":
-            output.line(f"  {row['id']}: {one_line(note, 200)}")
+            for line in textwrap.wrap(f"{row['id']}: {one_line(note, 200)}", 98, initial_indent="  ", subsequent_indent="    "):
+                output.line(line)
 
 
 def _with_metric(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,8 +27,10 @@ def run(invocation: Invocation, run: str) -> int:
 
     dojo, output = invocation.dojo(), invocation.output
     before = dojo.status(dojo.store.resolve(run, "run"))
-    progress = Progress(rows_of_status(before), output)
-    with Interrupt(lambda: goes_on(progress.rows(), before.batch, datetime.now(UTC))) as interrupt, progress:
+    interrupt = Interrupt()
+    moved = lambda rows: interrupt.prepare(goes_on(rows, before.batch, datetime.now(UTC)))  # noqa: E731
+    progress = Progress(rows_of_status(before), output, moved=moved)
+    with interrupt, progress:
         state = dojo.run(before.runs[0].id, progress.on_event, interrupt.stop)
     status = dojo.status(before.runs[0].id)
     data = plain(status.runs[0])

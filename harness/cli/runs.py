@@ -10,7 +10,7 @@ from harness.cli import damage
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.filters import filters, where
 from harness.cli.headings import tables
-from harness.cli.humanise import interval, score, size, when
+from harness.cli.humanise import age, interval, score, size
 from harness.cli.output import Output, plain
 from harness.cli.sanitise import one_line
 
@@ -18,7 +18,7 @@ from harness.cli.sanitise import one_line
 @click.command("runs", cls=Command)
 @filters
 @pass_invocation
-def runs(invocation: Invocation, sizes: bool, limit: int, **given: Any) -> None:
+def runs(invocation: Invocation, /, sizes: bool, limit: int, **given: Any) -> None:
     """Find runs, the newest first: a table for each thing that was measured.
 
     Every id, unique prefix and batch name shown works wherever a command asks for a run or a batch.
@@ -31,7 +31,7 @@ def runs(invocation: Invocation, sizes: bool, limit: int, **given: Any) -> None:
 @click.command("batches", cls=Command)
 @filters
 @pass_invocation
-def batches(invocation: Invocation, sizes: bool, limit: int, **given: Any) -> None:
+def batches(invocation: Invocation, /, sizes: bool, limit: int, **given: Any) -> None:
     """Find batches, the newest first: those of which a run matches."""
     dojo = invocation.dojo()
     found = plain(dojo.find_batches(where(dojo.store.resolve, given), limit or None, sizes))
@@ -42,7 +42,16 @@ def _render_runs(data: Any, output: Output) -> None:
     bad = {found["run"]: found for found in data["damaged"]}
     for title, rows in tables(row for row in data["runs"] if row["id"] not in bad).items():
         sized = rows[0]["bytes"] is not None
-        columns = ["run", "agent", "seed>", "state", "score (95 %)", "when", *(["size>"] if sized else []), "marks"]
+        columns = [
+            "run",
+            "agent",
+            "seed>",
+            "state",
+            "score" if sized else "score (95 %)",
+            "age>",
+            *(["size>"] if sized else []),
+            "marks",
+        ]
         marked = any(_marks(row) for row in rows)
         cells = [_run_cells(row, sized) for row in rows]
         output.table(columns if marked else columns[:-1], cells if marked else [c[:-1] for c in cells], title=title)
@@ -53,9 +62,11 @@ def _render_runs(data: Any, output: Output) -> None:
 def _run_cells(row: dict[str, Any], sized: bool) -> list[object]:
     cause = row["cause"]
     state = row["state"] if cause in (None, "completed", row["state"]) else f"{row['state']}: {cause}"
-    scored = score(row["score"]) + (f" ({interval(row['ci_low'], row['ci_high'])})" if row["ci_low"] is not None else "")
+    scored = score(row["score"])
+    if row["ci_low"] is not None and not sized:  # who looks at sizes wants to tidy; both do not fit 80 columns
+        scored += f" ({interval(row['ci_low'], row['ci_high'])})"
     weight = [size(row["bytes"])] if sized else []
-    return [row["id"], row["agent"], row["seed"], state, scored, when(row["created"]), *weight, _marks(row)]
+    return [row["id"], row["agent"], row["seed"], state, scored, age(row["created"]), *weight, _marks(row)]
 
 
 def _marks(row: dict[str, Any]) -> str:
@@ -68,10 +79,10 @@ def _render_batches(data: Any, output: Output) -> None:
     sized = any(row["bytes"] is not None for row in data["batches"])
     for row in data["batches"]:
         states = ", ".join(f"{number} {state}" for state, number in row["states"].items())
-        what = [_few(row["agents"], "agents"), _few(row["tasks"], "tasks"), ", ".join(row["profiles"])]
+        what = [_few(row["agents"]), _few(row["tasks"]), ", ".join(row["profiles"])]
         weight = [size(row["bytes"])] if sized else []
-        rows.append([row["id"], row["name"], *what, states, when(row["created"]), *weight, ", ".join(row["tags"])])
-    columns = ["batch", "name", "agents", "tasks", "profile", "runs", "when", *(["size>"] if sized else []), "tags"]
+        rows.append([row["id"], row["name"], *what, states, age(row["created"]), *weight, ", ".join(row["tags"])])
+    columns = ["batch", "name", "agents", "tasks", "profile", "runs", "age>", *(["size>"] if sized else []), "tags"]
     empty = {place for place, _ in enumerate(columns) if rows and all(not row[place] for row in rows)}
     if rows:
         output.table(
@@ -81,13 +92,13 @@ def _render_batches(data: Any, output: Output) -> None:
     _ending(data, output, len(rows), "batch")
 
 
-def _few(names: list[str], noun: str) -> str:
-    return one_line(", ".join(names)) if len(names) <= 2 else f"{len(names)} {noun}"
+def _few(names: list[str]) -> str:
+    return one_line(", ".join(names)) if len(names) <= 2 else str(len(names))
 
 
 def _ending(data: Any, output: Output, shown: int, noun: str) -> None:
     if not shown:
-        output.line(f"no such {noun}")
+        output.line(f"no {noun} matches; without filters `dojo {'runs' if noun == 'run' else 'batches'}` shows the newest")
     elif data["more"]:
         plural = "runs" if noun == "run" else "batches"
         output.line(f"the newest {shown} {plural}; --limit 0 shows all")

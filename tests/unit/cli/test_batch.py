@@ -134,8 +134,8 @@ def test_ctrl_c_leaves_the_batch_resumable_and_says_how(tmp_path: Path, capfd: p
 
 def test_the_second_ctrl_c_leaves_at_once() -> None:
     program = (
-        "import time; from harness.cli.interrupt import Interrupt; from harness.cli.output import Output\n"
-        "with Interrupt(Output()) as interrupt:\n"
+        "import time; from harness.cli.interrupt import Interrupt\n"
+        "with Interrupt() as interrupt:\n"
         " print('ready', flush=True); interrupt.stop.wait(); print('stopping', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -227,6 +227,7 @@ def test_a_quick_look_is_marked_wherever_it_is_shown(dojo_cli: Cli, home: list[s
     result = run.result()
     assert result is not None
     run.write_result(result.model_copy(update={"spec": spec}))
+    assert dojo_cli("reindex").code == 0
     for arguments in (["status"], ["show", home[0]], ["grade", home[0]], ["report"]):
         assert "quick look at 2 items" in dojo_cli(*arguments).out
     board = dojo_cli("leaderboard")

@@ -60,7 +60,7 @@ def test_every_command_has_help_with_the_common_options(dojo_cli: Cli, words: li
     [
         (["leaderbord"], "no command 'leaderbord' in `dojo`", "did you mean leaderboard?"),
         (["tasks", "scor"], "no command 'scor' in `dojo tasks`", "did you mean score"),
-        (["submit"], "Missing option '--agent'", "`dojo submit --help`"),
+        (["submit"], "no agent was named: give --agent A", "`dojo submit --help`"),
         (["submit", "--agent", "base"], "no task was named", "`dojo submit --help`"),
         (["submit", "--agent", "base", "--task", "a", "--seeds", "0"], "0 is not in the range x>=1", "--help"),
         (["submit", "--agent", "base", "--task", "a", "--seeds", "2", "--seed", "1"], "exclude each other", "--help"),
