@@ -11,6 +11,7 @@ from harness.executor.planner import BatchPlan
 from harness.service.runs import Runs
 from harness.spec.errors import UsageError
 from harness.spec.result import RunResult
+from harness.spec.summary import collector_paused
 from harness.store.base import Damage, RunFilter
 
 if TYPE_CHECKING:
@@ -57,13 +58,15 @@ class Results(Runs):
         """Return agents with intervals, beside them base, few-shot base and majority."""
         from harness.analysis.leaderboard import leaderboard
 
-        return leaderboard(self.store.summaries(self._where(batch)), task)
+        with collector_paused():
+            return leaderboard(self.store.summaries(self._where(batch)), task)
 
     def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None, mix: bool = False) -> Comparison:
         """Return the paired difference of two agents with its verdict; ``mix`` compares runs of different settings too."""
         from harness.analysis.compare import compare
 
-        return compare(self.store.summaries(self._where(batch)), a, b, task, mix)
+        with collector_paused():
+            return compare(self.store.summaries(self._where(batch)), a, b, task, mix)
 
     def compare_all(self, task: str | None = None, batch: str | None = None) -> tuple[list[Comparison], list[str]]:
         """Compare every agent with every other, adjusted together; and say which pairs cannot be compared, and why."""

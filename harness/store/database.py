@@ -16,7 +16,7 @@ from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
 from harness.spec.summary import summarise
 from harness.store import measured, removal
-from harness.store.base import Lease, ReindexReport, RunFilter, RunInfo, Say
+from harness.store.base import Lease, ReindexReport, Say
 from harness.store.connect import Database
 from harness.store.filling import delete_batch, insert_batch
 from harness.store.folders import FoundBatch, FoundRun, Home, result_columns, spec_columns
@@ -207,24 +207,3 @@ def _set(connection: Connection, run: str, columns: dict[str, Any]) -> None:
     values = {**columns, "updated": datetime.now(UTC)}
     if connection.execute(update(runs).where(runs.c.id == run).values(**values)).rowcount != 1:
         raise not_in_index(run)
-
-
-class Store(SqlStore):
-    """The store under the names that its callers have used so far."""
-
-    def runs(self, where: RunFilter | str | None = None, task: str | None = None) -> list[RunInfo]:
-        """Return runs of a batch or task."""
-        if isinstance(where, RunFilter):
-            return super().runs(where)
-        return super().runs(RunFilter(batch=where or None, task=task))
-
-    def run_row(self, run: str) -> RunInfo:
-        """Return one run by its whole id."""
-        return self.run(run)
-
-    def update_run(self, run: str, **fields: Any) -> None:
-        """Set columns of a run's row."""
-        self._set(run, **{name: value.value if isinstance(value, RunState | Cause) else value for name, value in fields.items()})
-
-
-RunRow = RunInfo

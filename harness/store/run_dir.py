@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -149,32 +147,6 @@ class RunDir:
             with self.events_path.open("r+b") as out:
                 out.truncate(data.rfind(b"\n") + 1)
 
-    @contextmanager
-    def driving(self) -> Iterator[None]:
-        """Hold the run's lock while driving it. The lock dies with the process, however it dies.
-
-        Raises:
-            StoreError: another live process drives this run (code ``busy``).
-        """
-        with (self.path / "lock").open("a+b") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as exc:
-                raise StoreError(
-                    f"run {self.path.name} is driven by another dojo process",
-                    hint="`dojo status` shows it; end that process first if it hangs",
-                    code="busy",
-                ) from exc
-            yield
-
-    def driven(self) -> bool:
-        """Whether a live process holds the run's lock."""
-        try:
-            with self.driving():
-                return False
-        except StoreError:
-            return True
-
     @staticmethod
     def _parse(path: Path, model: type[T]) -> T | None:
         try:
@@ -184,7 +156,7 @@ class RunDir:
         except OSError as exc:
             raise damaged(f"cannot read {path}: {exc.strerror}", "check the permissions of the run's folder") from exc
         except ValidationError as exc:
-            raise damaged(f"{path} is damaged: {describe(exc)}", "bring it back from a backup") from exc
+            raise damaged(f"{path} is damaged: {describe(exc, model)}", "bring it back from a backup") from exc
 
 
 def damaged(message: str, hint: str) -> StoreError:

@@ -1,6 +1,8 @@
 """A run from submit to leaderboard, and every way an agent can end it."""
 
 import json
+import time
+from datetime import datetime
 
 import pytest
 
@@ -172,3 +174,37 @@ api.submit("/workspace/out")
     answer = dojo(*dojo.submit(dojo.agent("filler", script)))
     stderr = (dojo.run_folder() / "agent.stderr").read_text()
     assert answer.data["runs"][0]["outcome"]["cause"] == "completed", stderr
+
+
+def test_a_quick_look_scores_the_first_items_keeps_its_answers_and_is_never_ranked(dojo: Commands):
+    script = HAND_IN_BASE + 'assert api.evaluate("out")["primary"]["n"] == 2\napi.submit("out")\n'
+    run = dojo(*dojo.submit(dojo.agent("quick", script), "--limit", "2")).data["runs"][0]
+    assert run["state"] == "done" and run["limit"] == 2
+    assert dojo("show", run["id"]).data["grade"]["scores"]["items"] == 2
+    answers = dojo.run_folder() / "private" / "items-1.jsonl"
+    lines = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert len(lines) == 2 and set(lines[0]) >= {"id", "prompt", "gold", "response", "score", "parsed"}
+    assert answers.stat().st_mode & 0o777 == 0o600 and answers.parent.stat().st_mode & 0o777 == 0o700
+    assert len(dojo("items", run["id"]).data["items"]) == 2
+    board = dojo("leaderboard").data
+    assert board["rows"] == [] and "quick look" in board["left_out"][0]["reason"]
+
+
+def test_an_agent_whose_harness_is_killed_is_ended_by_its_sandbox_at_its_deadline(dojo: Commands):
+    script = HAND_IN_BASE + (
+        'api.submit("out")\n'
+        "if os.fork() == 0:\n    os.setsid()\n"
+        "    while True:\n        open('alive', 'w').write(str(time.time()))\n        time.sleep(0.05)\n"
+        "api.note('ready')\ntime.sleep(600)\n"
+    )
+    process = dojo.start(*dojo.submit(dojo.agent("orphan", script), "--budget", "wall=8s"))
+    dojo.wait_for(lambda events: any(event["kind"] == "note" for event in events))
+    dojo.kill(process)
+    started = next(event["time"] for event in dojo.events() if event["kind"] == "clock_started")
+    over = datetime.fromisoformat(started).timestamp() + 8
+    while time.time() < over + 2:
+        time.sleep(0.1)  # its budget has to pass for real: nobody is there to be asked
+    answer = dojo("resume")
+    run = answer.data["runs"][0]
+    assert run["state"] == "done" and run["outcome"]["cause"] == "agent_budget", (run, answer.stderr)
+    assert float((dojo.run_folder() / "workspace" / "alive").read_text()) - over < 2

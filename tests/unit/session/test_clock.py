@@ -1,5 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from harness.sandbox.base import SandboxUsage
 from harness.session.clock import BudgetClock, exhausted, new_warnings
 from harness.spec.budget import Budget, Usage
@@ -55,3 +57,30 @@ def test_spent_evaluations_and_disk_do_not_end_a_run_but_cpu_and_wall_do():
     assert exhausted(budget, Usage(wall=5, disk_mb=6)) is None
     assert exhausted(budget, Usage(wall=5, cpu=10)) == "cpu"
     assert exhausted(budget, Usage(wall=100)) == "wall"
+
+
+@pytest.mark.parametrize(
+    ("budget", "usage", "ends"),
+    [
+        (Budget(wall=10), Usage(wall=10), "wall"),
+        (Budget(wall=10, cpu=5), Usage(wall=1, cpu=5), "cpu"),
+        (Budget(wall=10, gpu=5), Usage(wall=1, gpu=6), "gpu"),
+        # refused beyond, but an agent that has spent them can still hand in
+        (Budget(wall=10, evaluations=2), Usage(wall=1, evaluations=2), None),
+        (Budget(wall=10, tokens=5), Usage(wall=1, tokens=9), None),
+        (Budget(wall=10, dollars=1), Usage(wall=1, dollars=2), None),
+        (Budget(wall=10, disk_mb=5), Usage(wall=1, disk_mb=9), None),
+        (Budget(wall=10, cpu=5, disk_mb=5), Usage(wall=1, cpu=5, disk_mb=50), "cpu"),
+    ],
+)
+def test_only_time_ends_a_run_and_everything_else_refuses(budget, usage, ends):
+    assert exhausted(budget, usage) == ends
+
+
+def test_time_that_the_agent_was_kept_waiting_is_not_charged():
+    now, start = [0.0], datetime(2026, 1, 1, tzinfo=UTC)
+    clock = BudgetClock(Budget(wall=10), start, monotonic=lambda: now[0], now=lambda: start)
+    now[0] = 8.0
+    assert clock.left() == 2.0
+    assert clock.excuse(3.0) and clock.left() == 5.0 and clock.elapsed() == 5.0
+    assert not clock.excuse(3.0)

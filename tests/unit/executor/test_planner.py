@@ -1,0 +1,84 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.assets.agent_dir import Agent
+from harness.executor.planner import plan_again, plan_batch, record_plan
+from harness.spec.agent import AgentConfig
+from harness.spec.budget import Budget
+from harness.spec.errors import UsageError
+from harness.spec.task import ProfileSpec
+from harness.store.database import SqlStore
+
+
+def agent(name: str, folder: Path) -> tuple[str, Agent]:
+    path = folder / name
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "agent.toml").write_text(f'name = "{name}"\ncommand = ["true"]\n')
+    return name, Agent(AgentConfig(name=name, command=("true",)), path, "d" * 64)
+
+
+def task(name: str = "math/sums", **budget: Any) -> tuple[Any, str, Any]:
+    profile = ProfileSpec(base_model="smol", budget=Budget(wall=60.0, **budget))
+    dojo = SimpleNamespace(profiles={"mini": profile})
+    found = SimpleNamespace(id=name, digest="t" * 64, dojo=dojo, by_path=False, shadows=None, path=Path("/nowhere"))
+    return SimpleNamespace(task=found, profile="mini", digest="e" * 64), "smol", SimpleNamespace(digest="m" * 64)
+
+
+def plan(folder: Path, agents: list[str], tasks: list[Any] | None = None, seeds: tuple[int, ...] = (0,), **more: Any) -> Any:
+    return plan_batch([agent(name, folder) for name in agents], tasks or [task()], seeds, home=folder, sandbox="scripted", **more)
+
+
+def test_a_plan_is_the_matrix_of_agents_tasks_and_seeds(tmp_path):
+    found = plan(tmp_path, ["a", "b"], [task("math/sums"), task("math/products")], (0, 1, 2))
+    assert len(found.runs) == 12 and len({run.id for run in found.runs}) == 12
+    assert found.agents == {"a": "a", "b": "b"} and found.max_wall_s == 720
+
+
+@pytest.mark.parametrize(
+    ("agents", "tasks", "seeds", "named"),
+    [
+        (["a", "a"], None, (0,), "agent a is named twice"),
+        (["a"], [task(), task()], (0,), "task math/sums is named twice"),
+        (["a"], None, (0, 1, 1), "seed 1 is named twice"),
+    ],
+)
+def test_what_is_named_twice_is_refused(tmp_path, agents, tasks, seeds, named):
+    with pytest.raises(UsageError, match=named):
+        plan(tmp_path, agents, tasks, seeds)
+
+
+@pytest.mark.parametrize("budget", ["tokens=1000", "dollars=5"])
+def test_a_budget_that_nothing_measures_is_refused(tmp_path, budget):
+    with pytest.raises(UsageError, match=budget.partition("=")[0]):
+        plan(tmp_path, ["a"], budget=budget)
+
+
+def test_runs_are_planned_again_as_they_were(tmp_path):
+    store = SqlStore(tmp_path / "home")
+    first = plan(tmp_path, ["a"], seeds=(0, 1))
+    record_plan(first, {"a": agent("a", tmp_path)[1]}, store)
+    (store.files(first.runs[0].id).agent_dir / "note").write_text("as it was")
+    again = plan_again(first.runs)
+    record_plan(again, {}, store)
+    same = {"agent", "task", "base_model", "seed", "budget", "limits", "generation", "sandbox", "limit"}
+    for old, new in zip(first.runs, again.runs, strict=True):
+        assert new.id != old.id and new.batch != old.batch
+        assert new.model_dump(include=same) == old.model_dump(include=same)
+    assert (store.files(again.runs[0].id).agent_dir / "note").read_text() == "as it was"
+
+
+def test_an_agent_that_has_changed_since_the_plan_is_not_recorded_as_what_was_planned(tmp_path):
+    store = SqlStore(tmp_path / "home")
+    found = plan(tmp_path, ["a"])
+    _, other = agent("a", tmp_path)
+    with pytest.raises(UsageError, match="has changed"):
+        record_plan(found, {"a": Agent(other.config, other.path, "f" * 64)}, store)
+    assert store.batches() == []
+
+
+def test_nothing_to_run_again_is_said(tmp_path):
+    with pytest.raises(UsageError, match="nothing to run again"):
+        plan_again([])
