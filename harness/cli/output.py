@@ -154,8 +154,14 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     )
     least = _least(columns, rows, _width())
     for number, name in enumerate(columns):  # the first column is what people copy: never broken into lines
-        label, side = name.rstrip(">"), "right" if name.endswith(">") else "left"
-        table.add_column(label, justify=side, overflow="fold", no_wrap=number == 0, min_width=least[number])
+        right = name.endswith(">")
+        table.add_column(
+            name.rstrip(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=number == 0,
+            min_width=least[number],
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     colour = colours(sys.stdout)

@@ -116,7 +116,7 @@ class Items(Bench):
 
 def read_items(store: Store, run: str, where: AnswerFilter, limit: int | None) -> Answers:
     """See `Items.items`."""
-    grade, answers = _newest(store.files(run))
+    grade, answers = _newest(run, store.files(run))
     matching = [answer for answer in answers if where.keeps(answer)]
     spec = store.files(run).spec()
     return Answers(
@@ -185,19 +185,19 @@ def _differing(answer: Answer, other: Answer) -> ItemDifference:
     )
 
 
-def _newest(run: RunDir) -> tuple[int, list[Answer]]:
+def _newest(run: str, files: RunDir) -> tuple[int, list[Answer]]:
     """Read the answers of the newest grade that kept them."""
-    result = run.result()
+    result = files.result()
     if result is None or result.grade is None:
-        raise UsageError(f"run {run.path.name} has no grade, so no answers", hint=f"`dojo status {run.path.name}` shows why")
+        raise UsageError(f"run {run} has no grade, so no answers", hint=f"`dojo status {run}` shows why")
     number = result.grade.number
-    path = run.answers_path(number)
+    path = files.answers_path(number)
     try:
         return number, list(_read(path))
     except FileNotFoundError as exc:
         raise MissingError(
-            f"run {run.path.name}: the answers of grade {number} were not kept",
-            hint=f"`dojo grade {run.path.name} --again` scores it anew and keeps them",
+            f"run {run}: the answers of grade {number} were not kept",
+            hint=f"`dojo grade {run} --again` scores it anew and keeps them",
         ) from exc
     except PermissionError as exc:
         raise MissingError(f"{path} may not be read", hint="ask its owner: hidden items are for the grader's side only") from exc
