@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -25,7 +26,7 @@ def runs(invocation: Invocation, /, sizes: bool, limit: int, **given: Any) -> No
     """
     dojo = invocation.dojo()
     found = plain(dojo.find_runs(where(dojo.store.resolve, given), limit or None, sizes))
-    invocation.output.result({key: found[key] for key in ("runs", "damaged", "more")}, _render_runs)
+    invocation.output.result({key: found[key] for key in ("runs", "damaged", "more")}, partial(_render_runs, given))
 
 
 @click.command("batches", cls=Command)
@@ -35,10 +36,10 @@ def batches(invocation: Invocation, /, sizes: bool, limit: int, **given: Any) ->
     """Find batches, the newest first: those of which a run matches."""
     dojo = invocation.dojo()
     found = plain(dojo.find_batches(where(dojo.store.resolve, given), limit or None, sizes))
-    invocation.output.result({key: found[key] for key in ("batches", "damaged", "more")}, _render_batches)
+    invocation.output.result({key: found[key] for key in ("batches", "damaged", "more")}, partial(_render_batches, given))
 
 
-def _render_runs(data: Any, output: Output) -> None:
+def _render_runs(filters: dict[str, Any], data: Any, output: Output) -> None:
     bad = {found["run"]: found for found in data["damaged"]}
     for title, rows in tables(row for row in data["runs"] if row["id"] not in bad).items():
         sized = rows[0]["bytes"] is not None
@@ -56,7 +57,7 @@ def _render_runs(data: Any, output: Output) -> None:
         cells = [_run_cells(row, sized) for row in rows]
         output.table(columns if marked else columns[:-1], cells if marked else [c[:-1] for c in cells], title=title)
         output.line()
-    _ending(data, output, len(data["runs"]), "run")
+    _ending(data, output, len(data["runs"]), "run", filters)
 
 
 def _run_cells(row: dict[str, Any], sized: bool) -> list[object]:
@@ -74,7 +75,7 @@ def _marks(row: dict[str, Any]) -> str:
     return "; ".join(filter(None, (", ".join(row["tags"]), row["excluded"] and f"excluded: {row['excluded']}")))
 
 
-def _render_batches(data: Any, output: Output) -> None:
+def _render_batches(filters: dict[str, Any], data: Any, output: Output) -> None:
     rows = []
     sized = any(row["bytes"] is not None for row in data["batches"])
     for row in data["batches"]:
@@ -89,15 +90,17 @@ def _render_batches(data: Any, output: Output) -> None:
             [name for place, name in enumerate(columns) if place not in empty],
             [[cell for place, cell in enumerate(row) if place not in empty] for row in rows],
         )
-    _ending(data, output, len(rows), "batch")
+    _ending(data, output, len(rows), "batch", filters)
 
 
 def _few(names: list[str]) -> str:
     return one_line(", ".join(names)) if len(names) <= 2 else str(len(names))
 
 
-def _ending(data: Any, output: Output, shown: int, noun: str) -> None:
-    if not shown:
+def _ending(data: Any, output: Output, shown: int, noun: str, filters: dict[str, Any]) -> None:
+    if not shown and not any(filters.values()):
+        output.line(f"there is no {noun} yet; start one with `dojo submit`")
+    elif not shown:
         output.line(f"no {noun} matches; without filters `dojo {'runs' if noun == 'run' else 'batches'}` shows the newest")
     elif data["more"]:
         plural = "runs" if noun == "run" else "batches"

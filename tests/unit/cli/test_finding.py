@@ -49,6 +49,7 @@ def test_runs_are_found_by_what_they_are_the_newest_first(
 def test_a_search_without_result_says_how_to_see_more(dojo_cli: Cli, home: list[str]) -> None:
     answer = dojo_cli("runs", "--agent", "nobody")
     assert answer.code == 0 and "no run matches" in answer.out and "`dojo runs`" in answer.out
+    assert dojo_cli("runs", "--home", "nowhere").out == "there is no run yet; start one with `dojo submit`\n"
     assert "--limit 0 shows all" in dojo_cli("runs", "--limit", "1").out
 
 
