@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -78,7 +79,7 @@ class Found:
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     acknowledged: int = 0
-    latest_s: float = 0.0
+    latest_s: float = -math.inf
     broken: list[str] = field(default_factory=list)
 
 

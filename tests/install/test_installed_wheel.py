@@ -62,7 +62,7 @@ def test_a_command_works_there_as_in_a_checkout(installed: Installed, arguments:
     done = installed.dojo(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     if arguments[0] == "tasks":
-        assert (installed.folder / "mytasks" / "text" / "mine" / "tests" / "test.sh").is_file()
+        assert (installed.folder / "mytasks" / "text" / "mine" / "tests" / "grader.py").is_file()
     if arguments[:2] == ["agents", "new"]:
         assert (installed.folder / "agents" / "mine" / "agent.toml").is_file()
 
