@@ -187,6 +187,8 @@ def test_an_overdue_run_that_cannot_be_ended_is_a_failure_that_names_it(dojo_cli
     assert late["state"] == "failed" and "no task named 'math/sums'" in late["error"]
     assert f"dojo show {overdue}" in answer.json["error"]["hint"]
     assert dojo_cli("gc", "--json").data["overdue"] == []
+    again = dojo_cli("submit", "--retry-failed", "@last")  # finds that run, and that its task is gone
+    assert again.code == 2 and "no task named 'math/sums'" in again.err
 
 
 def test_runs_are_repeated_as_they_were_or_not_at_all(dojo_cli: Cli, home: list[str]) -> None:
