@@ -188,7 +188,8 @@ class RunSession:
         self._journal.emit(Failed(where=outcome.phase, message=str(exc) or repr(exc), cause=outcome.cause.value, traceback=trace))
         record = self._journal.record
         if isinstance(exc, MissingError):
-            self._finish(outcome)
+            # a grade that was given stands, whatever has become of the task since; only its yardsticks cannot be had
+            self._finish(record.agent_outcome if record.grades and record.agent_outcome else outcome)
         elif outcome.phase in ("grade", "collect") and record.agent_outcome is not None:
             hopeless = outcome.phase == "collect" or isinstance(exc, SealBroken)
             if hopeless or record.failures.count("grade") >= MAX_ATTEMPTS:

@@ -98,8 +98,8 @@ class Stage:
         ):
             journal.emit(payload)
 
-    def graded(self) -> None:
-        """Let the run have ended with a grade."""
+    def graded(self, drive: bool = True) -> None:
+        """Let the run have a grade, and have ended with it."""
         self.seal()
         scores = Scores(primary=Metric(name="accuracy", value=0.75), parse_rate=1.0, items=1)
         Journal(self.run, lambda _state: None).grade(
@@ -115,7 +115,16 @@ class Stage:
                 seconds=1.0,
             )
         )
-        assert self.runner.drive(RUN) is RunState.DONE
+        if drive:
+            assert self.runner.drive(RUN) is RunState.DONE
+
+    def without_assets(self) -> None:
+        """Let the task be gone."""
+
+        def missing() -> None:
+            raise MissingError("the data has changed", hint="submit anew")
+
+        self.library.found = missing
 
 
 @pytest.mark.parametrize(
@@ -145,13 +154,18 @@ def test_an_infrastructure_failure_is_tried_again_then_ends_the_run_without_a_sc
 def test_what_is_missing_on_this_machine_is_not_tried_again(tmp_path):
     stage = Stage(tmp_path, BrokenBackend(AssertionError("never reached")))
 
-    def missing() -> None:
-        raise MissingError("the data has changed", hint="submit anew")
-
-    stage.library.found = missing
+    stage.without_assets()
     assert stage.runner.drive(RUN) is RunState.FAILED
     result = stage.run.result()
     assert result is not None and "submit anew" in result.outcome.message and stage.backend.asked == 0
+
+
+def test_a_grade_that_was_given_stands_though_the_task_is_gone_when_the_run_is_ended(tmp_path):
+    stage = Stage(tmp_path, ScriptedBackend())
+    stage.graded(drive=False)
+    stage.without_assets()
+    assert stage.runner.drive(RUN) is RunState.DONE
+    assert stage.store.run(RUN).score == 0.75
 
 
 def test_a_run_cancelled_while_queued_never_starts(tmp_path):
