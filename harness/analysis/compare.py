@@ -21,6 +21,7 @@ from harness.spec.errors import NotFoundError, UsageError
 from harness.spec.measured import Measured, measured_together
 from harness.spec.result import RunResult
 from harness.spec.summary import Summaries, collector_paused
+from harness.store.base import Damage
 
 Judgement = Literal["better", "worse", "not_distinguishable"]
 
@@ -65,6 +66,7 @@ class Comparison(Spec):
     overall: ComparisonRow
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    damaged: tuple[Damage, ...] = Field((), description="runs whose folders do not bear out what the index knows, and why")
 
     @property
     def shown(self) -> tuple[ComparisonRow, ...]:

@@ -20,6 +20,7 @@ from harness.spec.base import Spec
 from harness.spec.measured import Measured
 from harness.spec.result import RunResult
 from harness.spec.summary import Summaries, collector_paused
+from harness.store.base import Damage
 
 OVER_TASKS = "all tasks"
 SINGLE_RUN = "this model: one run says nothing about run-to-run variance"
@@ -63,6 +64,7 @@ class Leaderboard(Spec):
     references: dict[str, tuple[ReferenceLine, ...]] = Field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    damaged: tuple[Damage, ...] = Field((), description="runs whose folders do not bear out what the index knows, and why")
 
     def tables(self) -> list[Table]:
         """Return the rows as they stand in tables: one for each task and setting, and last the one over all tasks."""

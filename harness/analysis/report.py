@@ -23,6 +23,7 @@ def markdown_report(
     plots: Sequence[str] = (),
     unfinished: Sequence[str] = (),
     excluded: Mapping[str, str] | None = None,
+    damaged: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -33,11 +34,13 @@ def markdown_report(
         plots: links to pictures, relative to where the page will lie.
         unfinished: a line for each run that has not ended.
         excluded: run id → why it is not compared although it is a measurement.
+        damaged: a line for each run whose folder cannot be read.
     """
     board = leaderboard(results, excluded=excluded)
     comparisons, refused = compare_all(results, excluded=excluded)
     parts = [f"# {_text(title)}", _summary(results, board)]
     parts += ["Not ended yet:\n\n" + _bullets(unfinished)] if unfinished else []
+    parts += ["Damaged, so not (wholly) on this page:\n\n" + _bullets(damaged)] if damaged else []
     parts += ["## Leaderboard", *_boards(board)]
     if comparisons or refused:
         parts += ["## Comparisons", *_comparisons(comparisons, refused)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from harness.cli import damage
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import agents, batches, tasks
 from harness.cli.headings import tables, wrapped
@@ -43,6 +44,7 @@ def _render(data: Any, output: Output) -> None:
     left_out(data, output)
     for warning in data["warnings"]:
         output.say(f"warning: {one_line(warning)}")
+    damage.tell(data, output)
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from harness.cli import damage
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import batches, tasks
 from harness.cli.headings import tables
@@ -40,6 +41,7 @@ def render(data: Any, output: Output) -> None:
     left_out(data, output)
     for warning in data.get("warnings", []):
         output.say(f"warning: {one_line(warning)}")
+    damage.tell(data, output)
 
 
 def left_out(data: Any, output: Output) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from harness.cli import damage
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import batches
 from harness.cli.output import Output
@@ -25,7 +26,9 @@ def report(invocation: Invocation, batch: str, page_file: Path | None, plots_dir
     if page_file is not None:
         _write(page_file, text)
         files.append(page_file)
-    shown = {"batch": dojo.status(batch).batch, "markdown": text, "files": files}
+    status = dojo.status(batch)
+    damaged = {found.run: found for found in (*status.damaged, *dojo.damaged(status.batch))}
+    shown = {"batch": status.batch, "markdown": text, "files": files, "damaged": list(damaged.values())}
     invocation.output.result(shown, _render_page if page_file is None else _render_files)
 
 
@@ -42,8 +45,10 @@ def _render_page(data: Any, output: Output) -> None:
     output.write(data["markdown"])
     for file in data["files"]:
         output.say(f"wrote {file}")
+    damage.tell(data, output)
 
 
 def _render_files(data: Any, output: Output) -> None:
     for file in data["files"]:
         output.line(f"wrote {file}")
+    damage.tell(data, output)

@@ -46,6 +46,8 @@ def batch_rows(data: Any, output: Output) -> None:
         output.line(f"  {run}: driven by another dojo process; this one left it alone")
     moving = [row for row in data["runs"] if row["state"] in _MOVING]
     for row in data["runs"]:
+        if row.get("excluded"):
+            output.line(f"  {row['id']}: excluded from comparisons: {one_line(row['excluded'], 200)}")
         note = row["why"] or (row["last_event"] if row in moving else "")
         if note and cause(row) != "completed":
             for line in textwrap.wrap(f"{row['id']}: {one_line(note, 200)}", 98, initial_indent="  ", subsequent_indent="    "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -23,10 +24,12 @@ from harness.spec.run import RunSpec
 @pass_invocation
 def show(invocation: Invocation, run: str) -> None:
     """Show a run that has ended: outcome, scores beside the yardsticks, usage, artefacts, integrity report, timeline."""
-    invocation.output.result(invocation.dojo().show(run), _render)
+    dojo = invocation.dojo()
+    result = dojo.show(run)
+    invocation.output.result(result, partial(_render, dojo.store.run(result.spec.id).excluded))
 
 
-def _render(data: Any, output: Output) -> None:
+def _render(excluded: str, data: Any, output: Output) -> None:
     spec, outcome = data["spec"], data["outcome"]
     output.pairs(
         [
@@ -42,6 +45,8 @@ def _render(data: Any, output: Output) -> None:
             ("outcome", f"{outcome['cause']} in phase {outcome['phase']}: {outcome['message']}"),
         ]
     )
+    if excluded:
+        output.line(f"excluded from comparisons: {one_line(excluded)}")
     if spec["limit"]:
         output.line(f"{quick_look(spec['limit'])}: never compared or ranked")
     if data["grade"]:

@@ -11,7 +11,7 @@ from harness.executor.planner import BatchPlan
 from harness.service.runs import Runs
 from harness.spec.errors import UsageError
 from harness.spec.result import RunResult
-from harness.spec.summary import collector_paused
+from harness.spec.summary import Summaries, collector_paused
 from harness.store.base import Damage, RunFilter
 
 if TYPE_CHECKING:
@@ -59,14 +59,18 @@ class Results(Runs):
         from harness.analysis.leaderboard import leaderboard
 
         with collector_paused():
-            return leaderboard(self.store.summaries(self._where(batch)), task)
+            summaries = self.store.summaries(self._where(batch))
+            board = leaderboard(summaries, task)
+        return board.model_copy(update={"damaged": self._damaged_of(summaries, batch)})
 
     def compare(self, a: str, b: str, task: str | None = None, batch: str | None = None, mix: bool = False) -> Comparison:
         """Return the paired difference of two agents with its verdict; ``mix`` compares runs of different settings too."""
         from harness.analysis.compare import compare
 
         with collector_paused():
-            return compare(self.store.summaries(self._where(batch)), a, b, task, mix)
+            summaries = self.store.summaries(self._where(batch))
+            comparison = compare(summaries, a, b, task, mix)
+        return comparison.model_copy(update={"damaged": self._damaged_of(summaries, batch)})
 
     def compare_all(self, task: str | None = None, batch: str | None = None) -> tuple[list[Comparison], list[str]]:
         """Compare every agent with every other, adjusted together; and say which pairs cannot be compared, and why."""
@@ -104,10 +108,17 @@ class Results(Runs):
         status = self.status(self.store.resolve(batch or "@last", "batch"))
         base = (page.parent if page else self.home).resolve()
         folders = {run.id: os.path.relpath(self.home / run.folder, base) for run in status.runs}
+        broken = {found.run: found for found in (*status.damaged, *self.damaged(status.batch))}
         waiting = [f"{run.id} ({run.agent}, {run.task}): {run.phase}. {run.why}" for run in status.runs if not run.state.final]
         links = [os.path.relpath(plot.resolve(), base) for plot in plots]
         title = f"Batch {status.batch}" + (f": {status.name}" if status.name else "")
-        return markdown_report(title, self.results(batch=status.batch), folders, links, waiting, self._excluded(status.batch))
+        return markdown_report(title, self.results(batch=status.batch), folders, links, waiting, self._excluded(status.batch),
+            [f"{found.run}: {found.message} ({found.hint})" for found in broken.values()],
+        )  # fmt: skip
+
+    def _damaged_of(self, summaries: Summaries, batch: str | None) -> tuple[Damage, ...]:
+        """Look through the folders behind a ranking, unless there are so many that the ranking would wait for it."""
+        return tuple(self.damaged(batch)) if len(summaries.runs) <= _LOOKED_THROUGH else ()
 
     def _excluded(self, batch: str | None) -> dict[str, str]:
         return {run.id: run.excluded for run in self.store.runs(self._where(batch, excluded=True))}

@@ -220,6 +220,7 @@ class Runs(Bench):
     def _status(self, row: RunInfo) -> RunStatus:
         run = self.store.files(row.id)
         status = run_status(run.spec(), run, os.path.relpath(run.path, self.home), self.store.holder(row.id))
+        status = status.model_copy(update={"excluded": row.excluded})
         if status.state is RunState.QUEUED and status.driven_by is None:
             waits = self._executor("local").why(row.id)
             return status.model_copy(update={"why": waits or status.why})

@@ -43,6 +43,7 @@ class RunStatus(Spec):
     dojo_version: str = ""
     budget_words: str = Field("", description="the limits in words, as in every heading")
     limit: int | None = Field(None, description="a quick look at so many items; never compared or ranked")
+    excluded: str = Field("", description='why somebody left the run out of comparisons; "" where nobody did')
     seed: int
     state: RunState
     phase: str

@@ -137,6 +137,22 @@ def test_a_damaged_run_harms_itself_alone_in_every_listing(results, home, dojo_c
     assert sum(home[0] in line and "damaged" in line for line in text.err.splitlines()) <= 1
 
 
+@pytest.mark.parametrize("command", [("leaderboard",), ("compare", "recipe", "base"), ("report",), ("runs",)])
+@pytest.mark.parametrize("damage", [cut_result, strange_result], ids=lambda d: d.__name__)
+def test_a_cut_result_is_one_line_beside_everything_else(results, home, dojo_cli, damage, command):
+    damage(folder(results, home[0]))
+    answer = dojo_cli(*command, "--json")
+    assert answer.code == 0 and [found["run"] for found in answer.data["damaged"]] == [home[0]]
+    text = dojo_cli(*command)
+    assert sum(f"damaged: run {home[0]}" in line for line in text.err.splitlines()) == 1
+
+
+def test_a_page_says_which_runs_are_not_on_it(results, home, dojo_cli):
+    cut_result(folder(results, home[0]))
+    page = dojo_cli("report").out
+    assert f"Damaged, so not (wholly) on this page:\n\n- {home[0]}: " in page
+
+
 @pytest.mark.parametrize("damage", [deleted_run, no_spec, cut_spec, cut_events, foreign_events], ids=lambda d: d.__name__)
 def test_status_names_a_run_whose_folder_cannot_be_read_in_one_line(results, home, dojo_cli, damage):
     damage(folder(results, home[0]))

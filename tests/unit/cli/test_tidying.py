@@ -81,7 +81,11 @@ def test_an_excluded_run_is_kept_and_shown_with_the_reason_and_counted_nowhere(d
     assert "excluded: the disk" in dojo_cli("runs").out and "\x1b" not in dojo_cli("runs").out
     board = {row["agent"]: row["runs"] for row in dojo_cli("leaderboard", "--json").data["rows"]}
     assert board == {"recipe": 2, "base": 1}
-    assert home[0] in dojo_cli("leaderboard").out and dojo_cli("show", home[0]).code == 0
+    assert home[0] in dojo_cli("leaderboard").out
+    for arguments in (["show", home[0]], ["status"]):
+        out = dojo_cli(*arguments).out
+        assert "excluded from comparisons: the disk was full" in out and "\x1b" not in out
+    assert dojo_cli("status", "--json").data["runs"][0]["excluded"].startswith("the disk")
     assert dojo_cli("include", home[0]).code == 0
     assert dojo_cli("runs", "--excluded", "--json").data["runs"] == []
     assert {row["runs"] for row in dojo_cli("leaderboard", "--json").data["rows"]} == {2}
