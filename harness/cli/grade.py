@@ -16,18 +16,24 @@ from harness.cli.output import Output, plain
 @click.command("grade", cls=Command)
 @click.argument("run", shell_complete=runs)
 @click.option("--again", is_flag=True, help="Score it once more; the history is kept, the last grade counts.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="A quick look at N items; nothing of it is kept.")
 @pass_invocation
-def grade(invocation: Invocation, run: str, again: bool) -> None:
+def grade(invocation: Invocation, run: str, again: bool, limit: int | None) -> None:
     """Score a run's sealed submission on the hidden split, or show the grade it has."""
+    if again and limit is not None:
+        raise click.UsageError("--again and --limit exclude each other")
     dojo = invocation.dojo()
-    record = plain(dojo.grade(run, again=again))
+    record = plain(dojo.grade(run, again=again, limit=limit))
     record["graders"] = [{key: record[key] for key in ("number", "time", "verdict_sha256", "seconds", "settings")}]
     row = plain(dojo.status(run).runs[0])
-    invocation.output.result({**record, "task": row["task"], "limit": row["limit"], **facts_of(row)}, _render)
+    looked = limit if limit is not None else row["limit"]
+    invocation.output.result({**record, "task": row["task"], **facts_of(row), "limit": looked, "kept": limit is None}, _render)
 
 
 def _render(data: Any, output: Output) -> None:
     output.line(heading(data, data["task"]))
+    if not data["kept"]:
+        output.line(f"quick look at {data['limit']} items: not kept, and never compared or ranked")
     render(data, output)
 
 

@@ -162,14 +162,18 @@ class Runs(Bench):
             drives.cancel(run)
         return ended
 
-    def grade(self, reference: str, again: bool = False) -> GradeRecord:
+    def grade(self, reference: str, again: bool = False, limit: int | None = None) -> GradeRecord:
         """Return a run's grade; with ``again`` (or where it has none) score the sealed submission, keeping the history.
+
+        With ``limit`` the first so many hidden items are scored for a quick look, of which nothing is kept.
 
         Raises:
             UsageError: the run has not ended, or has nothing to grade.
             SealBroken: what was sealed is missing or altered; the old grade stands.
         """
         run = self.store.resolve(reference, "run")
+        if limit is not None:
+            return self._runner().look(run, limit)
         if not again:
             result = self.store.files(run).result()
             if result is None:

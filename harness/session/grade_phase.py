@@ -27,26 +27,42 @@ def grade_sealed(site: RunSite, record: RunRecord, number: int) -> GradeRecord:
         SealBroken: what was sealed is missing or altered; nothing is scored.
         GraderFailure: the grader broke or its verdict does not hold; never a score.
     """
+    verdict, responses = _score(site, record)
+    write_atomic(site.run.private / f"verdict-{number}.json", _written(verdict), 0o600)
+    write_atomic(site.run.answers_path(number), _answers(_hidden_items(site), verdict, responses), 0o600)
+    return _grade(site, number, verdict)
+
+
+def look_at_sealed(site: RunSite, record: RunRecord) -> GradeRecord:
+    """Score the sealed submission like `grade_sealed`, and keep nothing of it: for a quick look at a few items.
+
+    Raises:
+        SealBroken, GraderFailure: as `grade_sealed`.
+    """
+    verdict, _ = _score(site, record)
+    return _grade(site, len(record.grades) + 1, verdict)
+
+
+def _score(site: RunSite, record: RunRecord) -> tuple[Verdict, dict[str, str]]:
     if check_sealed(site.run, record) is None:
-        return _record(site, number, _nothing_handed_in(site), {})
+        return _nothing_handed_in(site), {}
     evaluator = site.evaluator("hidden", submission=site.run.sealed)
     try:
-        verdict, responses = evaluator.score(site.run.sealed)
+        return evaluator.score(site.run.sealed)
     finally:
         evaluator.close()
-    return _record(site, number, verdict, responses)
 
 
 def _hidden_items(site: RunSite) -> list[dict[str, Any]]:
     return [json.loads(line) for line in site.assets.prepared.hidden_path.read_text(encoding="utf-8").splitlines()]
 
 
-def _record(site: RunSite, number: int, verdict: Verdict, responses: Mapping[str, str]) -> GradeRecord:
-    data = verdict.model_dump_json(indent=1).encode()
-    write_atomic(site.run.private / f"verdict-{number}.json", data, 0o600)
-    items = _hidden_items(site)
-    write_atomic(site.run.answers_path(number), _answers(items, verdict, responses), 0o600)
-    rows = {item["id"]: item["row"] for item in items}
+def _written(verdict: Verdict) -> bytes:
+    return verdict.model_dump_json(indent=1).encode()
+
+
+def _grade(site: RunSite, number: int, verdict: Verdict) -> GradeRecord:
+    rows = {item["id"]: item["row"] for item in _hidden_items(site)}
     values = pseudo_values(verdict.items, load_grader(site.assets.prepared.task.path), rows)
     low, high = interval(verdict.items, values)
     return GradeRecord(
@@ -58,7 +74,7 @@ def _record(site: RunSite, number: int, verdict: Verdict, responses: Mapping[str
         item_scores={item.id: item.score for item in verdict.items},
         item_subsets={item.id: item.subset for item in verdict.items},
         pseudo_values=values,
-        verdict_sha256=hashlib.sha256(data).hexdigest(),
+        verdict_sha256=hashlib.sha256(_written(verdict)).hexdigest(),
         seconds=verdict.seconds,
         settings=verdict.settings,
     )

@@ -12,13 +12,14 @@ from harness.sandbox.base import Backend
 from harness.sandbox.registry import get_backend
 from harness.session.assets import Library
 from harness.session.finish import finish
-from harness.session.grade_phase import grade_sealed
+from harness.session.grade_phase import grade_sealed, look_at_sealed
 from harness.session.journal import Journal
 from harness.session.lifecycle import RunSession
+from harness.session.record import RunRecord
 from harness.session.site import RunSite
 from harness.spec.errors import DojoError, StoreError, UsageError
 from harness.spec.event import Failed
-from harness.spec.outcome import RunState
+from harness.spec.outcome import Outcome, RunState
 from harness.spec.result import GradeRecord
 from harness.spec.run import RunSpec
 from harness.store.base import Lease, Store
@@ -69,11 +70,7 @@ class Runner:
             spec = folder.spec()
             journal = self._journal(spec, folder, lease, None)
             record = journal.record
-            outcome = record.agent_outcome
-            if not record.state.final:
-                raise UsageError(f"run {run} has not ended", hint="`dojo status` shows where it stands")
-            if outcome is None or not outcome.graded or record.state is RunState.CANCELLED:
-                raise UsageError(f"run {run} has nothing to grade", hint=f"`dojo show {run}` says how it ended")
+            outcome = _gradable(record, run)
             assets, backend = self.library.assets(spec), self.backends(spec.sandbox)
             site = RunSite(spec, folder, backend, assets, record.attempt)
             try:
@@ -86,6 +83,23 @@ class Runner:
             journal.grade(grade)
             finish(spec, journal, self.store, outcome, self.library.references(spec, assets, backend))
             return grade
+
+    def look(self, run: str, limit: int) -> GradeRecord:
+        """Score a run that has ended on the first ``limit`` hidden items; nothing of it is kept, and its grades stand.
+
+        Raises:
+            UsageError, SealBroken, GraderFailure: as `regrade`.
+        """
+        folder = self.store.files(run)
+        with self.store.claim(run) as lease:
+            spec = folder.spec().model_copy(update={"limit": limit})
+            record = self._journal(spec, folder, lease, None).record
+            _gradable(record, run)
+            site = RunSite(spec, folder, self.backends(spec.sandbox), self.library.assets(spec), record.attempt)
+            try:
+                return look_at_sealed(site, record)
+            finally:
+                site.destroy("grade")
 
     def _journal(self, spec: RunSpec, folder: RunDir, lease: Lease, listener: EventListener | None) -> Journal:
         def on_state(state: RunState) -> None:
@@ -110,6 +124,20 @@ class Runner:
             graded = bool(record.grades)
             references = self.library.references(spec, self.library.assets(spec), self.backends(spec.sandbox)) if graded else ()
             finish(spec, journal, self.store, record.outcome, references)
+
+
+def _gradable(record: RunRecord, run: str) -> Outcome:
+    """Return how the agent ended in a run that may be graded again.
+
+    Raises:
+        UsageError: the run was cancelled, goes on, or never got as far as a sealed submission.
+    """
+    if not record.state.final:
+        raise UsageError(f"run {run} has not ended", hint="`dojo status` shows where it stands")
+    outcome = record.agent_outcome
+    if outcome is None or not outcome.graded or record.state is RunState.CANCELLED:
+        raise UsageError(f"run {run} has nothing to grade", hint=f"`dojo show {run}` says how it ended")
+    return outcome
 
 
 class _Stop(threading.Event):

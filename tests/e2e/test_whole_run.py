@@ -186,6 +186,9 @@ def test_a_quick_look_scores_the_first_items_keeps_its_answers_and_is_never_rank
     assert len(lines) == 2 and set(lines[0]) >= {"id", "prompt", "gold", "response", "score", "parsed"}
     assert answers.stat().st_mode & 0o777 == 0o600 and answers.parent.stat().st_mode & 0o777 == 0o700
     assert len(dojo("items", run["id"]).data["items"]) == 2
+    looked = dojo("grade", run["id"], "--limit", "1").data
+    assert looked["scores"]["items"] == 1 and looked["limit"] == 1 and looked["kept"] is False
+    assert dojo("show", run["id"]).data["grades"] == 1 and not (answers.parent / "items-2.jsonl").exists()
     board = dojo("leaderboard").data
     assert board["rows"] == [] and "quick look" in board["left_out"][0]["reason"]
 
