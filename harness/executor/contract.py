@@ -104,14 +104,14 @@ class Stage:
         self.executor = factory(Work(self.runner, parallel))
         self.stop = threading.Event()
 
-    def batch(self, runs: int, limits: Limits | None = None) -> tuple[str, list[str]]:
+    def batch(self, runs: int, limits: Limits | None = None, settings: dict[str, str] | None = None) -> tuple[str, list[str]]:
         """Record a batch; return its id and those of its runs."""
         batch = new_id("b")
         specs = [_spec(batch, limits or Limits(cpus=0.01, memory_mb=64)) for _ in range(runs)]
         for spec in specs:
             RunDir.create(self.store.run_dir(batch, spec.id).path, spec)
             self.runner.gates[spec.id], self.runner.started[spec.id] = threading.Event(), threading.Event()
-        self.store.add_batch(batch, "", specs, {})
+        self.store.add_batch(batch, "", specs, dict(settings or {}))
         return batch, [spec.id for spec in specs]
 
     def open(self, *runs: str) -> None:

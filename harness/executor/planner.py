@@ -62,6 +62,7 @@ def plan_batch(
     seeds: Sequence[int],
     *,
     home: Path,
+    executor: str = "local",
     limit: int | None = None,
     sandbox: str,
     budget: str | None = None,
@@ -76,6 +77,7 @@ def plan_batch(
         tasks: prepared data, name of the base model, the base model.
         seeds: each seed once.
         home: results directory, from which a task that was named by its directory is found again.
+        executor: who drives the batch, now and when it is resumed.
         limit: a quick look at so many items.
         sandbox: backend name.
         budget: laid over the tasks' own, as ``wall=2h,evaluations=5``.
@@ -137,6 +139,7 @@ def plan_batch(
             *_warnings(runs, len(seeds)),
         ),
         max_wall_s=sum(run.budget.wall for run in runs),
+        settings={"executor": executor},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from harness.service.bench import Bench
 from harness.session.status import RunStatus, run_status
 from harness.session.watch import follow_events, follow_output
 from harness.spec.base import Spec
-from harness.spec.errors import DojoError, MissingError, UsageError
+from harness.spec.errors import DojoError, MissingError, NotFoundError, UsageError
 from harness.spec.event import Event
 from harness.spec.outcome import RunState
 from harness.spec.result import GradeRecord
@@ -87,6 +88,7 @@ class Runs(Bench):
             prepared,
             list(seeds),
             home=self.home,
+            executor=executor,
             limit=limit,
             sandbox=backend,
             budget=budget,
@@ -112,7 +114,6 @@ class Runs(Bench):
         self,
         plan: BatchPlan,
         *,
-        executor: str = "local",
         parallel: int | None = None,
         detach: bool = False,
         on_event: EventListener | None = None,
@@ -123,20 +124,19 @@ class Runs(Bench):
         if detach:
             self._detach(plan.batch, parallel)
             return self.status(plan.batch)
-        return self.resume(plan.batch, executor=executor, parallel=parallel, on_event=on_event, stop=stop)
+        return self.resume(plan.batch, parallel=parallel, on_event=on_event, stop=stop)
 
     def resume(
         self,
         batch: str | None = None,
         *,
-        executor: str = "local",
         parallel: int | None = None,
         on_event: EventListener | None = None,
         stop: threading.Event | None = None,
     ) -> BatchStatus:
         """Go on with every run of a batch that has not ended and that no other process drives; default: the newest batch."""
         batch = self.store.resolve(batch or "@last", "batch")
-        drives = self._executor(executor, parallel, on_event)
+        drives = self._executor(self._executor_of(batch), parallel, on_event)
         drives.start(batch)
         outcomes = drives.wait(stop or threading.Event())
         errors = {run: found for run, found in outcomes.items() if isinstance(found, DojoError)}
@@ -156,11 +156,10 @@ class Runs(Bench):
 
     def cancel(self, reference: str) -> list[str]:
         """End a run, or all runs of a batch; return the ids that were not over yet."""
-        drives = self._executor("local")
-        ended = [run.id for run in self._rows(reference) if not run.state.final]
+        ended = [run for run in self._rows(reference) if not run.state.final]
         for run in ended:
-            drives.cancel(run)
-        return ended
+            self._executor(self._executor_of(run.batch)).cancel(run.id)
+        return [run.id for run in ended]
 
     def grade(self, reference: str, again: bool = False, limit: int | None = None) -> GradeRecord:
         """Return a run's grade; with ``again`` (or where it has none) score the sealed submission, keeping the history.
@@ -226,8 +225,9 @@ class Runs(Bench):
         status = run_status(run.spec(), run, os.path.relpath(run.path, self.home), self.store.holder(row.id))
         status = status.model_copy(update={"excluded": row.excluded})
         if status.state is RunState.QUEUED and status.driven_by is None:
-            waits = self._executor("local").why(row.id)
-            return status.model_copy(update={"why": waits or status.why})
+            with contextlib.suppress(MissingError, NotFoundError):  # submitted to an executor that is not installed here
+                waits = self._executor(self._executor_of(row.batch)).why(row.id)
+                return status.model_copy(update={"why": waits or status.why})
         return status
 
     def _rows(self, reference: str) -> list[RunInfo]:
@@ -241,6 +241,11 @@ class Runs(Bench):
         if bad:
             raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
         return backend.name
+
+    def _executor_of(self, batch: str) -> str:
+        """Return the executor that the batch was submitted to."""
+        found = next(iter(self.store.batches(RunFilter(batch=batch))), None)
+        return str(found.settings.get("executor", "local")) if found else "local"
 
     def _executor(self, name: str, parallel: int | None = None, listener: EventListener | None = None) -> Executor:
         return get_executor(name, Work(self._runner(), parallel, listener))

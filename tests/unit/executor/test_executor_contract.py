@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+from harness import Dojo
 from harness.executor.base import Work
 from harness.executor.contract import PROMISES, PromiseBroken, Stage
 from harness.executor.local import LocalExecutor
@@ -95,3 +96,19 @@ def test_executors_are_found_by_name(tmp_path):
     assert get_executor("local", work).name == "local"
     with pytest.raises(NotFoundError, match="no executor named 'locl'"):
         get_executor("locl", work)
+
+
+def test_a_batch_goes_on_with_the_executor_that_it_was_submitted_to(tmp_path, monkeypatch):
+    stage = Stage(local(tmp_path), SqlStore(tmp_path / "home"))
+    batch, (run,) = stage.batch(1, settings={"executor": "one-by-one"})
+    asked = []
+
+    def get(name, work):
+        asked.append(name)
+        return OneByOne(Work(stage.runner))
+
+    monkeypatch.setattr("harness.service.runs.get_executor", get)
+    dojo = Dojo(home=tmp_path / "home", cache=tmp_path / "cache")
+    stage.open(run)
+    dojo.resume(batch)
+    assert stage.store.run(run).state is RunState.DONE and set(asked) == {"one-by-one"}
