@@ -80,6 +80,8 @@ def _trace_the_server(ground: Ground) -> str:
 def _trace_its_own(ground: Ground) -> str:
     with ground.stage.new() as sandbox:
         sandbox.start(["sleep", "600"])
+        names = ["sh", "-c", "cat /proc/[0-9]*/comm"]
+        wait_until(lambda: b"sleep\n" in sandbox.exec(names, timeout_s=PATIENCE_S).stdout, "a process to trace")
         return _trace(sandbox)
 
 
