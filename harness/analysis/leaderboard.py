@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -106,16 +107,18 @@ def leaderboard(
     warnings = list(measured.warnings)
     rows: list[LeaderboardRow] = []
     references: dict[str, tuple[ReferenceLine, ...]] = {}
-    newest: list[Group] = []
+    newest: list[_Scored] = []
     by_task = on_each_task(measured.measurements)
     for name in tasks_of(measured.measurements, task):
         groups = groups_on(name, by_task[name])
-        newest.append(groups[0])
+        scored = [_Scored(group, {agent: score_of(runs) for agent, runs in group.agents.items()}) for group in groups]
+        newest.append(scored[0])
         if len(groups) > 1:
             fields = sorted({f for g in groups for f in g.differs})
             warnings.append(f"{name}: runs of {len(groups)} settings are shown apart; they differ in {', '.join(fields)}")
-        for group in groups:
-            rows += _rows(group, groups[0], measured)
+        for group, estimates in scored:
+            differs = differs_from(group.setting, groups[0].setting)
+            rows += _ranked(group.task, estimates, group.agents, measured, differs=differs, group=group)
             warnings += filter(None, (repeated_seeds(agent, runs) for agent, runs in group.agents.items()))
         references[name] = tuple(line for group in groups for line in _reference_lines(group, groups[0]))
     if any(row.flagged for row in rows):
@@ -130,16 +133,18 @@ def leaderboard(
     )
 
 
-def _rows(group: Group, newest: Group, measured: Measurements) -> list[LeaderboardRow]:
-    estimates = {agent: score_of(runs) for agent, runs in group.agents.items()}
-    differs = differs_from(group.setting, newest.setting)
-    return _ranked(group.task, estimates, group.agents, measured, differs=differs, group=group)
+class _Scored(NamedTuple):
+    """A group with its agents' scores, which its own rows and those over all tasks are made of."""
+
+    group: Group
+    estimates: dict[str, stats.Estimate]
 
 
-def _overall(groups: Sequence[Group], measured: Measurements) -> list[LeaderboardRow]:
+def _overall(scored: Sequence[_Scored], measured: Measurements) -> list[LeaderboardRow]:
     """Make the rows over all tasks, for agents that were measured on each, in the newest setting of each."""
+    groups = [one.group for one in scored]
     everywhere = set.intersection(*(set(g.agents) for g in groups))
-    estimates = {a: stats.over_tasks([score_of(g.agents[a]) for g in groups]) for a in sorted(everywhere)}
+    estimates = {a: stats.over_tasks([one.estimates[a] for one in scored]) for a in sorted(everywhere)}
     runs = {a: [m for g in groups for m in g.agents[a]] for a in everywhere}
     single = {a for a in everywhere if any(len(g.agents[a]) < 2 for g in groups)}
     return _ranked(OVER_TASKS, estimates, runs, measured, single=single)
