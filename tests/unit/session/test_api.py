@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.grading.evaluator import refusal
 from harness.sandbox.base import ExecResult, SandboxSpec
 from harness.sandbox.scripted import Call, ScriptedSandbox
 from harness.session.api import ApiContext, SessionApi
@@ -36,14 +37,19 @@ def task_sandbox() -> ScriptedSandbox:
 
 class ScriptedScorer:
     def __init__(self) -> None:
-        self.scored = 0
+        self.scored = self.pushed = 0
         self.problems: tuple[Problem, ...] = ()
         self.broken = False
 
     def check(self, folder: Path) -> SubmissionReport:
+        self.pushed += 1
         return SubmissionReport(ok=not self.problems, kind="base", problems=self.problems)
 
     def score(self, folder: Path):
+        """Check and score, as the real one does in one request."""
+        self.pushed += 1
+        if self.problems:
+            raise refusal(self.check(folder))
         if self.broken:
             raise GraderFailure("the worker died", hint="look at its log")
         self.scored += 1
@@ -198,6 +204,19 @@ def test_a_submission_that_would_not_load_is_refused_with_its_problem(world):
     assert (refused.value.code, refused.value.hint) == ("pickle", "save safetensors")
     assert not world.client.validate("/workspace/out")["ok"]
     assert world.journal.record.submissions == ()
+
+
+def test_an_evaluation_hands_the_submission_to_the_grader_once(world):
+    world.client.evaluate("/workspace/out")
+    assert (world.scorer.scored, world.scorer.pushed) == (1, 1)
+
+
+def test_an_evaluation_of_what_would_not_load_is_refused_and_costs_nothing(world):
+    world.scorer.problems = tuple(Problem(code="pickle", message=f"model{n}.pt is a pickle") for n in range(3))
+    with pytest.raises(ApiError) as refused:
+        world.client.evaluate("/workspace/out")
+    assert refused.value.code == "pickle" and "and 2 more" in refused.value.message
+    assert world.journal.record.evaluations == ()
 
 
 def test_a_broken_grader_costs_no_evaluation_and_is_recorded(world):
