@@ -15,12 +15,12 @@ done
 (
   exec 9>build/harbor.lock
   flock 9
-  stamp="$version $(grep -m1 '^dependencies' pyproject.toml | sha256sum | cut -d' ' -f1)"
+  stamp="$version docker $(grep -m1 '^dependencies' pyproject.toml | sha256sum | cut -d' ' -f1)"
   [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ] || exit 0
   rm -rf "$venv"
   "$python" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --upgrade pip >&2
-  "$venv/bin/python" -m pip install --quiet "harbor==$version" pytest -e . >&2
+  "$venv/bin/python" -m pip install --quiet "harbor==$version" pytest -e '.[docker]' >&2
   printf '%s\n' "$stamp" >"$venv/.stamp"
 )
 [ $# -gt 0 ] || exit 0
