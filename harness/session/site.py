@@ -52,8 +52,9 @@ class RunSite:
     def build(self) -> None:
         """Write the runtime folder: the services' socket folders and dojo-tool."""
         source = Path(dojo_tool.__file__).read_bytes()
-        for folder in ("tool/bin", "tool/lib"):
+        for folder in ("tool", "tool/bin", "tool/lib"):
             (self.runtime / folder).mkdir(parents=True, exist_ok=True)
+            (self.runtime / folder).chmod(0o755)  # the agent reads it as another user, whatever the caller's umask
         for service in self.services:
             service.relay.socket.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.runtime / "home", str(self.run.path.parents[3]).encode())  # whose run this is, for `dojo gc`
