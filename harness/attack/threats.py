@@ -115,8 +115,8 @@ THREATS: dict[int, Threat] = {
         Threat(
             16,
             "change its limits, or outlive its run",
-            "limits are set from outside, nobody inside can raise them; the whole tree gets SIGKILL, and the sandbox does it by itself "
-            "at the deadline where no harness lives; survivors are counted",
+            "limits are set from outside, nobody inside can raise them; the whole tree gets SIGKILL, and the sandbox does it by "
+            "itself at the deadline where no harness lives; survivors are counted",
         ),
         Threat(
             17,
