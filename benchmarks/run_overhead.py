@@ -30,13 +30,15 @@ _STEPS = re.compile(r"'train_steps_per_second': '?([\d.]+)")
 
 def bare(job: dict[str, Any]) -> None:
     """Train and score as somebody without a harness would, in this process."""
-    sys.path.insert(0, str(RECIPE))
+    sys.path[:0] = [str(RECIPE), str(RECIPE.parent)]  # the recipe itself, and what agents share
     sys.modules["dojo_tool"] = types.ModuleType("dojo_tool")  # the recipe imports it for its main program only
     os.chdir(job["work"])
-    import recipe  # type: ignore[import-not-found]
+    import recipe
+    from reading.training import load_model, train_adapter
 
     out = Path(job["work"]) / "adapter"
-    recipe.train(job["task"], recipe.build_dataset(job["task"], 0), job["params"], job["seconds"], 0, out)
+    data = recipe.build_dataset(job["task"], 0)
+    train_adapter(*load_model(job["task"]["base_model"]["path"]), data, job["params"], seconds=job["seconds"], seed=0, out=out)
     print(json.dumps({"score": plain_score(job, out)}), flush=True)
 
 

@@ -95,7 +95,7 @@ class Slots:
 
     def keep_until(self, run: str, end: datetime) -> None:
         """Let a claim that this process holds outlast it, until ``end`` at the latest."""
-        with self._mutex:
+        with self._mutex, self._ledger():  # or another process might read it half written, and count on its room
             if (file := self._held.get(run)) is not None:
                 claim = json.loads(_read(file))
                 _write(file, {**claim, "until": end.timestamp()})
@@ -128,6 +128,7 @@ class Slots:
 
     def _try(self, run: str, limits: Limits) -> bool:
         with self._mutex, self._ledger():
+            self._sweep()
             others = [claim for claim in self.claims() if claim.run != run]
             free = self._free(others)
             if limits.cpus > free["cores"] or limits.memory_mb > free["MB of memory"] or limits.gpus > free["GPUs"]:
@@ -145,6 +146,13 @@ class Slots:
             _write(file, {**claim, "until": until})
             self._held[run] = file
             return True
+
+    def _sweep(self) -> None:
+        """Remove claims that have run out: of runs whose processes died, and that were ended by another way."""
+        for path in self._folder.glob("*.json"):
+            if path.stem not in self._held and _living(path) is None:
+                with contextlib.suppress(OSError):  # another user's, who removes it himself
+                    path.unlink()
 
     def _let_go(self, run: str) -> None:
         with self._mutex, self._ledger():

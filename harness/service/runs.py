@@ -198,10 +198,13 @@ class Runs(Bench):
         rows = self._rows(reference or "@last")
         batch = rows[0].batch
         name = next((b.name for b in self.store.batches(RunFilter(batch=batch))), "")
+        executor: Executor | None = None
+        with contextlib.suppress(MissingError, NotFoundError):  # the batch's may not be installed here
+            executor = self._executor(self._executor_of(batch))
         statuses, damaged = [], []
         for row in rows:
             try:
-                statuses.append(self._status(row))
+                statuses.append(self._status(row, executor))
             except DojoError as exc:
                 damaged.append(Damage(run=row.id, path=str(self.store.files(row.id).path), message=exc.message, hint=exc.hint))
         return BatchStatus(batch=batch, name=name, runs=tuple(statuses), damaged=tuple(damaged))
@@ -220,15 +223,12 @@ class Runs(Bench):
         run = self.store.files(self.store.resolve(reference, "run"))
         return follow_output(run, f"agent.{stream}", follow, stop or threading.Event())
 
-    def _status(self, row: RunInfo) -> RunStatus:
+    def _status(self, row: RunInfo, executor: Executor | None) -> RunStatus:
         run = self.store.files(row.id)
         status = run_status(run.spec(), run, os.path.relpath(run.path, self.home), self.store.holder(row.id))
         status = status.model_copy(update={"excluded": row.excluded})
-        if status.state is RunState.QUEUED and status.driven_by is None:
-            with contextlib.suppress(MissingError, NotFoundError):  # submitted to an executor that is not installed here
-                waits = self._executor(self._executor_of(row.batch)).why(row.id)
-                return status.model_copy(update={"why": waits or status.why})
-        return status
+        waits = executor.why(row.id) if executor and status.state is RunState.QUEUED and status.driven_by is None else ""
+        return status.model_copy(update={"why": waits or status.why})
 
     def _rows(self, reference: str) -> list[RunInfo]:
         found = self.store.resolve(reference, "any")

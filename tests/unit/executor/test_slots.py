@@ -85,6 +85,7 @@ def test_a_dead_process_holds_nothing_any_more(tmp_path):
     assert slots.claims() == []
     with slots.take("mine", limits(2), threading.Event()) as taken:
         assert taken
+    assert list(tmp_path.glob("*.json")) == [], "the dead one's claim lies there for ever"
 
 
 def test_an_agent_that_works_on_without_its_harness_keeps_its_room_until_its_budget_is_over(tmp_path):
