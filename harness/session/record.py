@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from harness.gateway.ledger import Ledger
 from harness.spec.event import (
     AgentExited,
     BudgetWarning,
@@ -19,6 +20,10 @@ from harness.spec.event import (
     Failed,
     Graded,
     Killed,
+    LlmCalled,
+    LlmOutage,
+    LlmRefused,
+    LlmReserved,
     Noted,
     Sealed,
     Submitted,
@@ -64,6 +69,7 @@ class RunRecord:
         notes: idempotency keys of the notes taken.
         elapsed_s: the clock when it stopped, or at the last event.
         failures: where something broke in this attempt, oldest first.
+        ledger: what went through the LLM gateway in this attempt.
     """
 
     state: RunState = RunState.QUEUED
@@ -85,6 +91,7 @@ class RunRecord:
     grades: tuple[GradeRecord, ...] = ()
     outcome: Outcome | None = None
     failures: tuple[str, ...] = ()
+    ledger: Ledger = field(default_factory=Ledger)
     last_event: Event | None = None
 
     @property
@@ -134,6 +141,8 @@ def _apply(record: RunRecord, event: Event) -> RunRecord:
         case Graded() as graded:
             grade = GradeRecord.model_validate(graded.model_dump(include=set(GradeRecord.model_fields)))
             return replace(record, grades=(*record.grades, grade))
+        case LlmReserved() | LlmCalled() | LlmRefused() | LlmOutage() as said:
+            return replace(record, ledger=record.ledger.after(said))
         case Failed(where=where):
             return replace(record, failures=(*record.failures, where))
         case _:

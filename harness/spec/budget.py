@@ -48,7 +48,9 @@ class Budget(Spec):
     cpu: Seconds | None = Field(None, description="CPU-seconds of everything in the agent's sandboxes")
     gpu: Seconds | None = Field(None, description="GPU-seconds: GPUs held times wall seconds")
     disk_mb: int | None = Field(None, gt=0, description="megabytes the agent may write")
-    tokens: int | None = Field(None, ge=0, description="backbone tokens (metered by the gateway)")
+    tokens: int | None = Field(None, ge=0, description="backbone tokens, prompt and answer together (metered by the gateway)")
+    output_tokens: int | None = Field(None, ge=0, description="backbone tokens of answers alone")
+    requests: int | None = Field(None, ge=0, description="backbone calls")
     dollars: float | None = Field(None, ge=0, allow_inf_nan=False, description="backbone cost (metered by the gateway)")
 
     def override(self, text: str) -> Budget:
@@ -93,7 +95,9 @@ class Usage(Spec):
     cpu: float = Field(0.0, ge=0)
     gpu: float = Field(0.0, ge=0)
     disk_mb: float = Field(0.0, ge=0)
-    tokens: int = Field(0, ge=0)
+    tokens: int = Field(0, ge=0, description="of the backbone, as charged: prompt and answer together")
+    output_tokens: int = Field(0, ge=0, description="of the answers alone, as charged")
+    requests: int = Field(0, ge=0, description="backbone calls that were answered or may have been")
     dollars: float = Field(0.0, ge=0)
     memory_peak_mb: float = Field(0.0, ge=0, description="highest memory of the task sandbox; no budget dimension")
 

@@ -44,6 +44,10 @@ class EventKind(StrEnum):
     EVALUATE = "evaluate"
     SUBMIT = "submit"
     NOTE = "note"
+    LLM_RESERVED = "llm_reserved"
+    LLM_CALL = "llm_call"
+    LLM_REFUSED = "llm_refused"
+    LLM_OUTAGE = "llm_outage"
     BUDGET_WARNING = "budget_warning"
     BUDGET_EXHAUSTED = "budget_exhausted"
     KILLED = "killed"
@@ -174,6 +178,66 @@ class Noted(Payload):
     data: Any = None
 
 
+class LlmReserved(Payload):
+    """The gateway took a call in: its worst case is set aside before anything goes upstream."""
+
+    kind = EventKind.LLM_RESERVED
+    call: int = Field(description="its number in the run, from 1, over all attempts of the gateway's process")
+    tokens: int = Field(description="an upper bound of the prompt plus the cap of the answer")
+    output_tokens: int = Field(0, description="of these: the cap of the answer")
+    dollars: float = 0.0
+    request: str = Field("", description="hash of the canonical request")
+
+
+class LlmCalled(Payload):
+    """A call is over and settled. Tokens that the upstream did not report are None, and charged at their reservation."""
+
+    kind = EventKind.LLM_CALL
+    call: int
+    format: str = Field("", description="wire format the agent spoke: chat, responses, messages, google")
+    upstream_format: str = Field("", description="wire format the upstream was spoken to in")
+    asked: str = Field("", description="model the agent asked for")
+    served: str = Field("", description="model that answered, as the upstream says")
+    status: int = Field(0, description="HTTP status the agent got; 499: it hung up before the end")
+    error: str | None = Field(None, description="our code of what went wrong")
+    stop: str | None = Field(None, description="end, length, tools or refusal")
+    streamed: bool = False
+    tools: int = Field(0, description="tool calls in the answer")
+    input_tokens: int | None = Field(None, description="all of the prompt, cached or not")
+    output_tokens: int | None = Field(None, description="all that was generated, reasoning too")
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    tokens: int = Field(0, description="charged")
+    charged_output: int = Field(0, description="of these: of the answer")
+    dollars: float = Field(0.0, description="charged")
+    latency_s: float = Field(0.0, description="until the last byte")
+    first_s: float | None = Field(None, description="until the first byte of the answer")
+    tries: int = Field(1, description="how often it was sent upstream")
+    waited_s: float = Field(0.0, description="of the latency: between tries")
+    request: str = ""
+
+
+class LlmRefused(Payload):
+    """A call that never went upstream: not allowed, malformed, or beyond the budget. Only the first thousand are told."""
+
+    kind = EventKind.LLM_REFUSED
+    format: str = ""
+    asked: str = ""
+    status: int = 0
+    error: str = ""
+    message: str = ""
+
+
+class LlmOutage(Payload):
+    """The backbone was down by the gateway's own probe, from ``at_s`` on the budget clock for ``seconds``; agents pay no time."""
+
+    kind = EventKind.LLM_OUTAGE
+    at_s: float
+    seconds: float
+    message: str = ""
+
+
 class BudgetWarning(Payload):
     """A share of a budget dimension is spent."""
 
@@ -242,7 +306,8 @@ PAYLOADS: Mapping[EventKind, type[Payload]] = {
     payload.kind: payload
     for payload in (
         Entered, ClockStarted, ClockStopped, AgentStarted, AgentExited, Attached, Executed, FileMoved, Validated, Evaluated,
-        Submitted, Noted, BudgetWarning, BudgetSpent, Killed, Sealed, Graded, Integrity, Failed, Ended,
+        Submitted, Noted, LlmReserved, LlmCalled, LlmRefused, LlmOutage, BudgetWarning, BudgetSpent,
+        Killed, Sealed, Graded, Integrity, Failed, Ended,
     )
 }  # fmt: skip
 

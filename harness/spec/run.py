@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from harness.spec.agent import AgentConfig
+from harness.spec.backbone import BackboneRef
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
 from harness.spec.task import Generation, Limits
@@ -54,7 +55,7 @@ class RunSpec(Spec):
     limits: Limits
     generation: Generation
     sandbox: str = Field(description="backend name")
-    backbone: str | None = None
+    backbone: BackboneRef | None = None
     limit: int | None = Field(
         None, gt=0, description="a quick look: only the first N hidden and dev items; such a run is never compared or ranked"
     )

@@ -233,7 +233,7 @@ def setting_of(spec: RunSpec) -> Setting:
         generation=spec.generation.model_dump_json(),
         sandbox=spec.sandbox,
         versions=json.dumps(spec.versions, sort_keys=True),
-        backbone=spec.backbone,
+        backbone=f"{spec.backbone.words} {spec.backbone.identity[:12]}" if spec.backbone else None,
     )
 
 

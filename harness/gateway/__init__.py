@@ -1,0 +1,1 @@
+"""The LLM gateway: agents reach their backbone through it alone, metered, budgeted and recorded."""

@@ -1,0 +1,91 @@
+"""The seam to whatever answers a call: a provider, a script, a person, a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from harness.spec.backbone import FormatName
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call as it goes upstream.
+
+    Attributes:
+        number: of the call in its run, from 1.
+        format: the wire format of ``body``, one the upstream speaks.
+        model: the upstream's own name of the model.
+        body: already capped, scrubbed and allowed; Google's without ``model`` and ``stream`` (they stand in the path).
+        stream: whether the answer is to be streamed.
+        request: hash of the canonical request, by which recorded talks are found.
+        headers: the client's headers that the format gives a meaning (``anthropic-version``, ``anthropic-beta``); no others.
+    """
+
+    number: int
+    format: FormatName
+    model: str
+    body: Mapping[str, Any]
+    stream: bool
+    request: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An upstream's answer in the call's own format: the body's bytes as they come. 2xx only; anything else is `UpstreamFailed`.
+
+    ``body`` must be closed by whoever stops reading early (``aclose``), which cancels the upstream's work.
+    """
+
+    body: AsyncIterator[bytes]
+    headers: Mapping[str, str]
+
+
+class UpstreamFailed(Exception):
+    """An upstream gave no answer.
+
+    Attributes:
+        kind: "refused" is the request's own fault (4xx but 408 and 429; an unknown request in a replay): never tried again.
+            "busy" is 429. "broken" is 5xx, 408, a timeout or a connection.
+        status: of the upstream's response; None where there was none.
+        body: of the upstream's response, cut.
+        retry_after_s: as it asked.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["refused", "busy", "broken"],
+        message: str,
+        *,
+        status: int | None = None,
+        body: bytes = b"",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.message, self.status, self.body, self.retry_after_s = kind, message, status, body, retry_after_s
+
+
+class Upstream(Protocol):
+    """Answers calls. One for each run; used from one event loop."""
+
+    async def send(self, call: Call) -> Answer:
+        """Answer a call, once: trying again is the gateway's business.
+
+        Raises:
+            UpstreamFailed: there is no answer.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Do the cheapest thing that shows the upstream works (at most a few tokens); made by the gateway, never by an agent.
+
+        Raises:
+            UpstreamFailed: it does not.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
