@@ -92,7 +92,7 @@ class Runs(Bench):
             limit=limit,
             sandbox=backend,
             budget=budget,
-            backbone=backbone,
+            backbone=self._library.plan_backbone(backbone) if backbone else None,
             name=name or "",
             agent_params=agent_params,
         )

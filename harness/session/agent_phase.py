@@ -33,7 +33,10 @@ _MEASURE_EVERY_S = 2.0
 _OUTPUT_CAP = 50 * 1024 * 1024
 
 # How errors of a service are headed in the events, where its name alone would say too little.
-_CALLS = {"api": "agent API"}
+_CALLS = {"api": "agent API", "llm": "LLM gateway"}
+
+# A run whose backbone was down for more than this share of its time, by the gateway's own probe, is no measurement of its agent.
+_OUTAGE_SHARE = 0.1
 
 T = TypeVar("T")
 
@@ -107,6 +110,7 @@ class AgentPhase:
                 service.close()
         if outcome is not None:
             self._clock.stop()
+            outcome = self._unless_the_backbone_was_down(outcome)
             self._journal.emit(ClockStopped(usage=self._measure(force=True).model_dump()))
         return outcome
 
@@ -185,6 +189,15 @@ class AgentPhase:
             return Outcome(cause=Cause.AGENT_ERROR, phase="agent", message=message, exit_code=0)
         return Outcome(cause=Cause.COMPLETED, phase="agent", message="the agent ended by itself", exit_code=0)
 
+    def _unless_the_backbone_was_down(self, outcome: Outcome) -> Outcome:
+        """Blame the provider where its outages took too large a share: nothing that the agent says or sends goes into that."""
+        down = sum(service.usage().stalled_s for service in self._site.services)
+        whole = self._clock.elapsed() + down
+        if outcome.cause is Cause.CANCELLED or down <= _OUTAGE_SHARE * whole:
+            return outcome
+        message = f"the backbone was down for {down:.0f} of {whole:.0f} s ({outcome.message})"
+        return Outcome(cause=Cause.MODEL_PROVIDER, phase="agent", message=message, exit_code=outcome.exit_code)
+
     def _sandboxes(self) -> list[Sandbox]:
         return [self._task] if self._task is self._agent else [self._task, self._agent]
 
@@ -208,6 +221,8 @@ class AgentPhase:
                 "gpu": round(self._clock.elapsed() * self._site.spec.limits.gpus, 3),
                 "evaluations": len(self._journal.record.evaluations),
                 "tokens": sum(s.tokens for s in spent),
+                "output_tokens": sum(s.output_tokens for s in spent),
+                "requests": sum(s.requests for s in spent),
                 "dollars": sum(s.dollars for s in spent),
             }
         )
