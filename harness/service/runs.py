@@ -77,8 +77,10 @@ class Runs(Bench):
         if backend != "docker":  # images bring their own
             require("torch", "transformers", "peft", "lm_eval", "math_verify")
         prepared = []
+        gpus = False
         for task in found_tasks:
             wanted = profile_of(task.dojo.profiles, task.id, profile)
+            gpus = gpus or wanted.limits.gpus > 0
             runs_on.check(wanted.limits)
             name_of_model = base_model or wanted.base_model
             data = prepare_task(task, profile, self.cache, progress)
@@ -95,6 +97,7 @@ class Runs(Bench):
             backbone=self._library.plan_backbone(backbone) if backbone else None,
             name=name or "",
             agent_params=agent_params,
+            image=self._image(backend, gpus),
         )
 
     def plan_again(self, runs: Sequence[str], name: str = "", progress: Progress | None = None) -> BatchPlan:
@@ -241,6 +244,14 @@ class Runs(Bench):
         if bad:
             raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
         return backend.name
+
+    def _image(self, backend: str, gpus: bool) -> str:
+        """Return what tells the image of the task sandboxes from others; "" for backends that show this host's system."""
+        if backend != "docker":
+            return ""
+        from harness.sandbox.images.state import identity
+
+        return identity("task", "cuda" if gpus else "cpu")
 
     def _executor_of(self, batch: str) -> str:
         """Return the executor that the batch was submitted to."""
