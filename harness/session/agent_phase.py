@@ -224,7 +224,7 @@ class AgentPhase:
 
 
 def blamed(outcome: Outcome, down_s: float, charged_s: float) -> Outcome:
-    """Blame the provider where its outages took too large a share of the time: nothing that an agent says or sends goes into that.
+    """Blame the provider where its outages took too large a share of the time, whatever the agent says or sends.
 
     Args:
         outcome: how the agent phase ended.
