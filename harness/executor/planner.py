@@ -69,6 +69,7 @@ def plan_batch(
     backbone: str | None = None,
     name: str = "",
     agent_params: Mapping[str, str] | None = None,
+    installs: Mapping[str, str] | None = None,
 ) -> BatchPlan:
     """Plan one run for each agent, task and seed; nothing is written.
 
@@ -84,6 +85,7 @@ def plan_batch(
         backbone: the language model agents think with.
         name: of the batch.
         agent_params: parameters for all agents.
+        installs: agent's name → digest of what it has installed.
 
     Raises:
         UsageError: a budget, parameter or seed out of range, or named twice.
@@ -110,7 +112,7 @@ def plan_batch(
                     RunSpec(
                         id=new_id("r"),
                         batch=batch,
-                        agent=AgentRef(config=configured, digest=agent.digest),
+                        agent=AgentRef(config=configured, digest=agent.digest, install=(installs or {}).get(agent.name, "")),
                         task=TaskRef(
                             id=prepared.task.id,
                             path=os.path.relpath(prepared.task.path, home) if prepared.task.by_path else None,

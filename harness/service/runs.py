@@ -13,6 +13,7 @@ from contextlib import closing
 from pydantic import Field
 
 from harness.assets.base_models import prepare_base_model
+from harness.assets.installs import prepare_install
 from harness.assets.prepare import prepare_task
 from harness.executor.base import Executor, Work
 from harness.executor.planner import BatchPlan, plan_again, plan_batch, profile_of, record_plan
@@ -83,6 +84,7 @@ class Runs(Bench):
             name_of_model = base_model or wanted.base_model
             data = prepare_task(task, profile, self.cache, progress)
             prepared.append((data, name_of_model, prepare_base_model(name_of_model, self.cache, progress)))
+        made = [(agent.name, prepare_install(agent, self.cache, progress)) for _, agent in found_agents]
         return plan_batch(
             found_agents,
             prepared,
@@ -95,6 +97,7 @@ class Runs(Bench):
             backbone=backbone,
             name=name or "",
             agent_params=agent_params,
+            installs={name: install.digest for name, install in made if install is not None},
         )
 
     def plan_again(self, runs: Sequence[str], name: str = "", progress: Progress | None = None) -> BatchPlan:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.assets.base_models import BaseModel, prepare_base_model
+from harness.assets.installs import find_install
 from harness.assets.prepare import PreparedTask, limited, prepare_task
 from harness.assets.task_dir import find_task
 from harness.sandbox.base import Backend
@@ -23,6 +24,7 @@ class Assets:
 
     prepared: PreparedTask
     base_model: BaseModel
+    install: Path | None = None  # what the agent has installed
 
 
 class Library:
@@ -44,9 +46,11 @@ class Library:
         """Prepare (or find in the cache) what a planned run is made from; a quick look gets the first items only.
 
         Raises:
-            MissingError: task, data or base model are not what the run was planned with.
+            MissingError: task, data or base model are not what the run was planned with, or the agent's install is gone.
         """
         assets = self._prepared(spec, progress)
+        if spec.agent.install:
+            assets = replace(assets, install=find_install(spec.agent.install, self.cache, spec.agent.name))
         planned = (spec.task.digest, spec.task.data_digest, spec.base_model.digest)
         now = (assets.prepared.task.digest, assets.prepared.digest, assets.base_model.digest)
         for what, before, after in zip(("the task", "its data", "the base model"), planned, now, strict=True):
@@ -57,7 +61,7 @@ class Library:
                 )
         if spec.limit is None:
             return assets
-        return Assets(limited(assets.prepared, spec.limit, self.cache), assets.base_model)
+        return replace(assets, prepared=limited(assets.prepared, spec.limit, self.cache))
 
     def references(self, spec: RunSpec, assets: Assets, backend: Backend) -> tuple[Reference, ...]:
         """Return the yardsticks for a run's score, measuring them (minutes) where nobody has; a quick look has none.
