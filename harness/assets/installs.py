@@ -59,17 +59,21 @@ class Install:
         return sum(size for size, _ in self.manifest["files"].values())
 
 
-def find_install(digest: str, cache: Path, agent: str) -> Path:
+def install_path(digest: str, cache: Path) -> Path:
+    """Return where an install lies, or would."""
+    return cache / "installs" / digest
+
+
+def require_install(path: Path, agent: str) -> Path:
     """Return the folder of an install that a run was planned with.
 
     Raises:
-        MissingError: it is not in this cache.
+        MissingError: it is not in the cache.
     """
-    path = cache / "installs" / digest
     if not (path / _MANIFEST).is_file():
         raise MissingError(
-            f"what agent {agent} has installed ({digest[:12]}) is not in the cache {cache}",
-            hint=f"`dojo agents install {agent}` makes it; if it makes another digest, submit the agent anew",
+            f"what agent {agent} has installed is not in the cache any more ({path})",
+            hint=f"`dojo agents install {agent}` makes it; if that gives another than {path.name[:12]}, submit the agent anew",
         )
     return path
 
@@ -91,7 +95,7 @@ def prepare_install(agent: Agent, cache: Path, progress: Progress | None = None)
     locks = _locks(agent.config, agent.path)
     interpreter = find_interpreter(wanted, agent.name) if wanted.python else None
     digest = _digest(locks, interpreter)
-    target = cache / "installs" / digest
+    target = install_path(digest, cache)
     if not (target / _MANIFEST).is_file():
         with build_folder(target) as folder:
             if folder is not None:
@@ -216,6 +220,8 @@ def _npm(config: AgentConfig, folder: Path, say: Progress) -> None:
     # scripts of packages are not run: they would run as whoever installs
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--no-progress", "--loglevel=error"]
     _tool(command, config.name, "npm", folder, say)
+    for unused in (path for part in ("include", "share") for path in folder.glob(f"node_modules/node-linux-*/{part}")):
+        shutil.rmtree(unused)  # headers and manuals, a third of it
     (folder / "bin").mkdir()
     wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     names = [*wanted.get("dependencies", {}), *wanted.get("optionalDependencies", {})]

@@ -6,13 +6,14 @@ Outcome event → result.json → last transition (the event is the truth) → i
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from harness.session.journal import Journal
 from harness.session.record import RunRecord
 from harness.spec.budget import Usage
 from harness.spec.event import Ended
 from harness.spec.outcome import Cause, Outcome, RunState
-from harness.spec.result import PhaseTime, Reference, RunResult
+from harness.spec.result import BackboneUse, PhaseTime, Reference, RunResult
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.store.base import Store
@@ -82,11 +83,28 @@ def build_result(
         submission_report=SubmissionReport.model_validate(report) if report else None,
         submissions=len(record.submissions),
         evaluations=len(record.evaluations),
+        backbone=_backbone_use(spec, record),
         best_dev=best.primary if best else None,
-        integrity={"survivors": record.survivors, "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
+        integrity={**_integrity(spec, record), "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
         timeline=_closed(record.timeline),
         artefacts=artefacts,
     )
+
+
+def _backbone_use(spec: RunSpec, record: RunRecord) -> BackboneUse | None:
+    if spec.backbone is None:
+        return None
+    ledger = record.ledger
+    return BackboneUse(
+        calls=ledger.requests, answered=ledger.answered, refused=ledger.refused, outage_s=round(ledger.stalled_s, 3)
+    )
+
+
+def _integrity(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
+    found: dict[str, Any] = {"survivors": record.survivors, **record.integrity}
+    if spec.agent.config.backbone == "required" and record.ledger.answered == 0 and record.clock_started is not None:
+        found["backbone_never_called"] = True
+    return found
 
 
 def _closed(timeline: tuple[PhaseTime, ...]) -> tuple[PhaseTime, ...]:
