@@ -44,8 +44,9 @@ class Spool:
         """Return how many steps a conversation has."""
         return len(self._index.get(talk, ()))
 
-    def steps(self, talk: str) -> Iterator[dict[str, Any]]:
-        """Yield a conversation's steps, numbered from 1. Of steps at one time the first taken comes first."""
-        for number, (_time, start, length) in enumerate(sorted(self._index.get(talk, ())), start=1):
+    def steps(self, *talks: str) -> Iterator[dict[str, Any]]:
+        """Yield the steps of some conversations together, numbered from 1. Of steps at one time the first taken comes first."""
+        places = sorted(place for talk in talks for place in self._index.get(talk, ()))
+        for number, (_time, start, length) in enumerate(places, start=1):
             self._file.seek(start)
             yield {"step_id": number, **json.loads(self._file.read(length))}
