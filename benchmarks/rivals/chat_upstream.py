@@ -2,7 +2,7 @@
 
     python benchmarks/rivals/chat_upstream.py PORT
 
-``/v1/chat/completions``: whole answers of 50 tokens, or a stream of 50 chunks with ``temperature`` tenths of a second between them.
+``/v1/chat/completions`` gives a whole answer of 50 tokens, or a stream of 50 chunks, ``temperature`` tenths of a second apart.
 """
 
 import asyncio
@@ -27,16 +27,17 @@ async def complete(request: Request) -> Response:
         return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": USAGE})
     gap_s = float(body.get("temperature") or 0) / 10
 
+    def chunk(choices: list[object], **more: object) -> bytes:
+        return event({**head, "object": "chat.completion.chunk", "choices": choices, **more})
+
     async def stream():
         for number in range(CHUNKS):
             delta = {"role": "assistant", "content": "word "} if number == 0 else {"content": "word "}
-            yield event(
-                {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-            )
+            yield chunk([{"index": 0, "delta": delta, "finish_reason": None}])
             if gap_s:
                 await asyncio.sleep(gap_s)
-        yield event({**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        yield event({**head, "object": "chat.completion.chunk", "choices": [], "usage": USAGE})
+        yield chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+        yield chunk([], usage=USAGE)
         yield b"data: [DONE]\n\n"
 
     return StreamingResponse(stream(), media_type="text/event-stream")
