@@ -32,7 +32,9 @@ def ask(messages: list[dict[str, Any]]) -> dict[str, Any]:
                 message: dict[str, Any] = json.load(response)["choices"][0]["message"]
                 return message
         except urllib.error.HTTPError as exc:  # the gateway has already tried again: the budget is spent, or the call is wrong
-            raise SystemExit(f"the backbone refuses: {exc.code} {exc.read().decode(errors='replace')[:500]}") from exc
+            said = exc.read().decode(errors="replace")
+            print(f"the backbone refuses: {exc.code} {said[:500]}")
+            raise SystemExit(0 if "budget_exceeded" in said else 1) from exc
         except OSError:
             if time.monotonic() > deadline:
                 raise

@@ -43,6 +43,7 @@ def main() -> None:
         model_kwargs={"api_base": os.environ["LLM_BASE_URL"], "api_key": os.environ["LLM_API_KEY"], "drop_params": True},
         **{name: own["model"][name] for name in ("observation_template", "format_error_template")},
     )
+    litellm.suppress_debug_info = True
     # the gateway waits for a busy provider itself: what it passes on is a budget that is spent
     model.abort_exceptions = [*model.abort_exceptions, litellm.exceptions.RateLimitError]
     agent = DefaultAgent(
@@ -54,8 +55,11 @@ def main() -> None:
         cost_limit=0,
         output_path=LOG / "trajectory.json",
     )
-    ended = agent.run(prompt(api.task(), api.budget()))
-    print(f"mini-swe-agent: {ended.get('exit_status') or 'ended'} after {agent.n_calls} calls")
+    try:
+        ended = agent.run(prompt(api.task(), api.budget())).get("exit_status") or "ended"
+    except litellm.exceptions.RateLimitError as exc:
+        ended = str(exc)
+    print(f"mini-swe-agent: {ended} after {agent.n_calls} calls")
 
 
 if __name__ == "__main__":

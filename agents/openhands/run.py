@@ -12,6 +12,7 @@ os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION"
 import dojo_tool  # noqa: E402
 from general.prompt import prompt  # noqa: E402
 from openhands.sdk import LLM, Agent, Conversation, LLMSummarizingCondenser, Tool  # noqa: E402
+from openhands.sdk.conversation.exceptions import ConversationRunError  # noqa: E402
 from openhands.tools.file_editor import FileEditorTool  # noqa: E402
 from openhands.tools.task_tracker import TaskTrackerTool  # noqa: E402
 from openhands.tools.terminal import TerminalTool  # noqa: E402
@@ -49,11 +50,13 @@ def main() -> int:
     conversation.send_message(prompt(api.task(), api.budget()))
     try:
         conversation.run()
+        ended = conversation.state.execution_status.value
+    except ConversationRunError as exc:
+        ended = str(exc.original_exception)
     finally:
         conversation.close()
-    status = conversation.state.execution_status.value
-    print(f"OpenHands: {status}")
-    return 0 if status == "finished" else 1
+    print(f"OpenHands: {ended}")
+    return 0 if ended == "finished" or "budget_exceeded" in ended else 1
 
 
 if __name__ == "__main__":
