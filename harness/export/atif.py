@@ -199,9 +199,13 @@ def _write(out: IO[str], told: _Told, spool: Spool) -> None:
         out.write(',\n"subagent_trajectories": [\n')
         for number, talk in enumerate(aside):
             out.write(",\n{\n" if number else "{\n")
-            begun = {"begun_by": {"talk": talk.begun_by[0], "tool_call_id": talk.begun_by[1]}} if talk.begun_by else {}
+            begun = (
+                {"begun_by": {"talk": talk.thread.begun_by[0], "tool_call_id": talk.thread.begun_by[1]}}
+                if talk.thread.begun_by
+                else {}
+            )
             head = {key: told.head[key] for key in ("schema_version", "session_id", "agent")}
-            _write_fields(out, {**head, "trajectory_id": talk.key, "extra": {"calls": talk.calls, **begun}})
+            _write_fields(out, {**head, "trajectory_id": talk.key, "extra": {"calls": talk.thread.calls, **begun}})
             _write_steps(out, spool, talk.key)
             out.write(f',\n"final_metrics": {json.dumps(_metrics(talk, spool.count(talk.key)))}\n}}')
         out.write("\n]")

@@ -1,24 +1,18 @@
-"""The calls of a run sorted into conversations, and each conversation into steps.
-
-Agents send their whole history with every call, hold several conversations at once (sub-agents, titles, summaries) and rewrite
-histories when these grow too long. A call belongs to the conversation whose last request it repeats; only what is new is told.
-"""
+"""The calls of a run as steps of conversations; of each request only what is new is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from harness.export.spool import Spool
 from harness.export.steps import Draft, cut, cut_values, system
-from harness.export.turns import Turn, arguments_of, message_id, part_id, text_of
-from harness.gateway.dialogue import Ask, Message, Part, Reply, Text, Thinking, ToolCall, ToolResult
+from harness.export.threads import News, Thread, Threads
+from harness.export.turns import Turn, arguments_of, part_id, text_of
+from harness.gateway.dialogue import Message, Part, Reply, Text, Thinking, ToolCall, ToolResult
 from harness.spec.event import LlmCalled
 
-# Conversations that are kept apart. An agent that opens more (a title for each command) has the rest told in one.
-TALKS = 200
 # Deeds told inside the step whose reply led to them.
 _DEEDS_A_STEP = 50
 # A sub-agent's first message is looked for in the arguments of the call that started it; a shorter one proves nothing.
@@ -27,23 +21,30 @@ _TELLING = 20
 
 @dataclass
 class Talk:
-    """One conversation on its way into steps."""
+    """One conversation on its way into steps.
 
-    key: str
-    tools: frozenset[str] = frozenset()
-    system: str = ""
-    history: list[str] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    said: set[str] = field(default_factory=set)
+    Attributes:
+        open: its last reply, which waits for the results of the tools it called (``waits``).
+        said: ids of all parts of its replies.
+        refs: tool call → the conversation it began.
+        totals: sums of what the calls cost; ``unknown`` calls are in none of them.
+    """
+
+    thread: Thread
     open: Draft | None = None
     waits: list[str] = field(default_factory=list)
-    begun_by: tuple[str, str] | None = None
-    calls: int = 0
-    with_tools: int = 0
+    said: set[str] = field(default_factory=set)
+    refs: dict[str, str] = field(default_factory=dict)
     last: datetime | None = None
+    answers: int = 0
+    with_tools: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     unknown: int = 0
-    refs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its name in the spool and, as a side conversation, its trajectory id."""
+        return self.thread.key
 
 
 class Talks:
@@ -51,28 +52,32 @@ class Talks:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self.talks: list[Talk] = []
+        self._threads = Threads(self._origin)
+        self._talks: dict[str, Talk] = {}
+
+    @property
+    def talks(self) -> list[Talk]:
+        """All conversations, in the order of their first calls."""
+        return list(self._talks.values())
 
     def take(self, turn: Turn) -> None:
         """Tell one call."""
-        talk = self._talk_of(turn.ask)
+        news = self._threads.take(turn.ask)
+        talk = self._talk_of(news)
         talk.last = turn.answered
-        if turn.ask is not None:
-            self._tell_request(talk, turn, turn.ask)
+        self._tell_request(talk, turn, news)
         self._close(talk)
-        talk.calls += 1
         talk.with_tools += bool(turn.ask and turn.ask.tools)
         if turn.reply is None or turn.status >= 400:
             error = (turn.called and turn.called.error) or "no answer"
-            self._spool.put(
-                talk.key, system(turn.answered, f"call {turn.call} failed with status {turn.status}: {error}", call=turn.call)
-            )
+            words = f"call {turn.call} failed with status {turn.status}: {error}"
+            self._spool.put(talk.key, system(turn.answered, words, call=turn.call))
             return
         self._tell_reply(talk, turn, turn.reply)
 
     def attach(self, draft: Draft) -> bool:
         """Tell a deed inside the step that led to it: the newest reply that waits for its tools; say whether there is one."""
-        waiting = [talk for talk in self.talks if talk.open is not None and (talk.waits or not talk.tools)]
+        waiting = [talk for talk in self.talks if talk.open is not None and (talk.waits or not talk.thread.tools)]
         if not waiting:
             return False
         talk = max(waiting, key=lambda talk: talk.last or draft.time)
@@ -92,44 +97,19 @@ class Talks:
 
     def main(self) -> Talk | None:
         """Return the conversation that did the work: the one with most calls that could use tools."""
-        return max(self.talks, key=lambda talk: (talk.with_tools, talk.calls), default=None)
+        return max(self.talks, key=lambda talk: (talk.with_tools, talk.thread.calls), default=None)
 
-    # Finding the conversation
+    def _talk_of(self, news: News) -> Talk:
+        thread = news.thread
+        if thread.key not in self._talks:
+            self._talks[thread.key] = Talk(thread)
+            if thread.begun_by is not None:
+                parent, call_id = thread.begun_by
+                self._talks[parent].refs[call_id] = thread.key
+        return self._talks[thread.key]
 
-    def _talk_of(self, ask: Ask | None) -> Talk:
-        if ask is None:
-            return self.talks[-1] if self.talks else self._begin(Talk("talk-1"))
-        tools, prompt = frozenset(tool.name for tool in ask.tools), _system(ask)
-        ids = [message_id(message) for message in ask.messages if message.role != "system"]
-        best, longest = None, 0
-        for talk in self.talks:
-            shared = _shared(talk.history, ids)
-            alike = talk.tools == tools and (talk.system == prompt or shared >= 2)
-            goes_on = shared >= 2 and shared == len(talk.history)
-            if shared >= max(longest, 1) and (alike or goes_on):
-                best, longest = talk, shared
-        if best is not None:
-            return best
-        origin = self._origin(ask)
-        if origin is None and tools:
-            # the same agent with a history that begins anew has summed it up; a sub-agent has a call that began it
-            for talk in reversed(self.talks):
-                if talk.tools == tools and talk.system == prompt:
-                    return talk
-        if len(self.talks) >= TALKS:
-            return self.talks[-1]
-        return self._begin(Talk(f"talk-{len(self.talks) + 1}", tools, prompt, begun_by=origin))
-
-    def _begin(self, talk: Talk) -> Talk:
-        self.talks.append(talk)
-        if talk.begun_by is not None:
-            parent, call_id = talk.begun_by
-            next(found for found in self.talks if found.key == parent).refs[call_id] = talk.key
-        return talk
-
-    def _origin(self, ask: Ask) -> tuple[str, str] | None:
-        """Return the conversation and the tool call that began this one: it holds the first words said here."""
-        first = next((text_of(message.parts) for message in ask.messages if message.role == "user"), "").strip()
+    def _origin(self, first: str) -> tuple[str, str] | None:
+        """Return the conversation and the tool call that began another: its arguments hold the first words said there."""
         if len(first) < _TELLING:
             return None
         for talk in reversed(self.talks):
@@ -139,27 +119,18 @@ class Talks:
                     return talk.key, call["tool_call_id"]
         return None
 
-    # Telling a call
-
-    def _tell_request(self, talk: Talk, turn: Turn, ask: Ask) -> None:
-        if not talk.calls and (prompt := _system(ask)):
-            self._spool.put(talk.key, system(turn.asked, prompt, call=turn.call))
-        messages = [message for message in ask.messages if message.role != "system"]
-        ids = [message_id(message) for message in messages]
-        shared = _shared(talk.history, ids)
-        rewritten = shared < len(talk.history)
-        for message in messages[shared:]:
-            parts = [part for part in message.parts if not (rewritten and part_id(part) in talk.seen)]
+    def _tell_request(self, talk: Talk, turn: Turn, news: News) -> None:
+        if news.system:
+            self._spool.put(talk.key, system(turn.asked, news.system, call=turn.call))
+        for message, parts in news.fresh:
             if message.role == "assistant":
                 self._tell_copied(talk, turn, message, parts)
             else:
                 self._tell_user(talk, turn, parts)
-        talk.history = ids
-        talk.seen.update(part_id(part) for message in messages for part in message.parts)
 
-    def _tell_copied(self, talk: Talk, turn: Turn, message: Message, parts: list[Part]) -> None:
+    def _tell_copied(self, talk: Talk, turn: Turn, message: Message, parts: tuple[Part, ...]) -> None:
         """Tell words that are put into the model's mouth; what it said itself has a step of its own."""
-        if talk.calls and (not parts or talk.open is not None or part_id(message.parts[0]) in talk.said):
+        if talk.answers and (talk.open is not None or part_id(message.parts[0]) in talk.said):
             return
         calls = [f"[calls {part.name}: {part.arguments}]" for part in parts if isinstance(part, ToolCall)]
         text = "\n".join(piece for piece in (text_of(parts), *calls) if piece)
@@ -168,7 +139,7 @@ class Talks:
                 talk.key, Draft(turn.asked, "agent", cut(text), {"is_copied_context": True, "extra": {"call": turn.call}})
             )
 
-    def _tell_user(self, talk: Talk, turn: Turn, parts: list[Part]) -> None:
+    def _tell_user(self, talk: Talk, turn: Turn, parts: tuple[Part, ...]) -> None:
         loose = []
         for part in parts:
             if isinstance(part, ToolResult) and not self._observe(talk, part):
@@ -216,6 +187,7 @@ class Talks:
             body["extra"] |= {"latency_s": called.latency_s, "first_s": called.first_s, "waited_s": called.waited_s}
         text = "\n".join(part.text for part in reply.parts if isinstance(part, Text))
         talk.open, talk.waits = Draft(turn.answered, "agent", cut(text), body), ids
+        talk.answers += 1
         talk.said.update(part_id(part) for part in reply.parts)
 
     def _metrics(self, talk: Talk, called: LlmCalled | None, reply: Reply) -> dict[str, Any]:
@@ -245,20 +217,6 @@ class Talks:
             talk.open.body.setdefault("observation", {"results": []})["results"].append(ref)
         self._spool.put(talk.key, talk.open)
         talk.open, talk.waits = None, []
-
-
-def _system(ask: Ask) -> str:
-    return "\n\n".join(text_of(message.parts) for message in ask.messages if message.role == "system")
-
-
-def _shared(history: Iterable[str], ids: Iterable[str]) -> int:
-    """Return how many messages two histories begin with in common."""
-    count = 0
-    for old, new in zip(history, ids, strict=False):
-        if old != new:
-            break
-        count += 1
-    return count
 
 
 def _briefly(draft: Draft) -> dict[str, Any]:

@@ -35,11 +35,15 @@ class Telling:
         self.talks = Talks(self.spool)
         self.calls = 0
 
-    def call(self, messages: list[Message], reply: Reply | None, tools: tuple[Tool, ...] = (BASH,), **changes: Any) -> list[Message]:
+    def call(
+        self, messages: list[Message], reply: Reply | None, tools: tuple[Tool, ...] = (BASH,), **changes: Any
+    ) -> list[Message]:
         """Make a call and return the history that the agent has now."""
         self.calls += 1
         usage = reply.usage if reply else TokenUsage()
-        called = LlmCalled(call=self.calls, status=200, input_tokens=usage.input, output_tokens=usage.output, latency_s=5.0, dollars=0.5)
+        called = LlmCalled(
+            call=self.calls, status=200, input_tokens=usage.input, output_tokens=usage.output, latency_s=5.0, dollars=0.5
+        )
         at = START + timedelta(minutes=self.calls)
         turn = Turn(self.calls, at, Ask("m", tuple(messages), tools), reply, called=called)
         self.talks.take(replace(turn, **changes))
