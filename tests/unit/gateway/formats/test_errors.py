@@ -73,7 +73,8 @@ def test_a_spent_budget_is_each_providers_error_of_an_account_without_credit():
         "budget_exceeded",
     )
     assert (told["messages"][0], told["messages"][1]["error"]["details"]["error_code"]) == (400, "budget_exceeded")
-    assert (told["google"][0], told["google"][1]["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+    google = told["google"][1]["error"]
+    assert (told["google"][0], google["status"], google["message"]) == (429, "RESOURCE_EXHAUSTED", "spent (limit: 0 from now on)")
 
 
 @pytest.mark.parametrize(
