@@ -58,7 +58,8 @@ async def ask(upstream: Upstream, call: Call) -> Reply:
         decoder.end()
     except (ValueError, RecursionError, Malformed) as exc:
         quoted = data[:200].decode("utf-8", "replace")
-        raise UpstreamFailed("broken", f"the answer is none of format {call.format} ({exc}): {quoted!r}", body=data[:1000]) from exc
+        message = f"the answer is none of format {call.format} ({exc}): {quoted!r}"
+        raise UpstreamFailed("broken", message, body=data[:1000]) from exc
     meter = form.meter(streamed=True)
     meter.feed(data)
     return meter.reply()

@@ -50,6 +50,18 @@ class Answer:
             await close()
 
 
+Kind = Literal["refused", "busy", "broken"]
+
+_ACCOUNT = frozenset({"insufficient_quota", "billing_error", "billing_not_active", "API_KEY_INVALID"})
+
+
+def kind_of(status: int, code: str = "") -> Kind:
+    """Return whose fault a status is; see `UpstreamFailed`. A key or an account that does not serve is never an agent's."""
+    if code in _ACCOUNT or status in (401, 402, 403, 408) or status >= 500 or status < 400:
+        return "broken"
+    return "busy" if status == 429 else "refused"
+
+
 class UpstreamFailed(Exception):
     """An upstream gave no answer.
 
@@ -63,7 +75,7 @@ class UpstreamFailed(Exception):
 
     def __init__(
         self,
-        kind: Literal["refused", "busy", "broken"],
+        kind: Kind,
         message: str,
         *,
         status: int | None = None,

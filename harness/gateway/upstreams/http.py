@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Literal
 from urllib.parse import quote
 
 import httpx
@@ -17,7 +16,7 @@ import httpx
 from harness import __version__
 from harness.gateway.formats import FORMATS
 from harness.gateway.upstreams.asking import small_call, whole
-from harness.gateway.upstreams.base import Answer, Call, UpstreamFailed
+from harness.gateway.upstreams.base import Answer, Call, UpstreamFailed, kind_of
 from harness.spec.backbone import Backbone, FormatName
 
 BASES = {
@@ -36,9 +35,6 @@ _ERROR_BODY = 64 << 10
 
 _WAIT_AT_MOST_S = 24 * 3600.0
 _KEPT_HEADERS = ("content-type", "request-id", "x-request-id", "openai-processing-ms", "openai-version")
-_NO_CREDIT = frozenset({"insufficient_quota", "billing_error", "billing_not_active", "credit_balance_too_low"})
-
-Kind = Literal["refused", "busy", "broken"]
 
 
 class HttpUpstream:
@@ -145,7 +141,7 @@ class HttpUpstream:
 
 
 class _Body:
-    """An answer's bytes as they come. Closing gives the connection up, which tells the server to stop, even before the first byte."""
+    """An answer's bytes as they come. Closing it, even unread, gives the connection up: that tells the server to stop."""
 
     def __init__(self, response: httpx.Response, deadline: float, whose: str) -> None:
         self._response, self._deadline, self._whose = response, deadline, whose
@@ -189,13 +185,6 @@ def url_of(base: str, upstream: str, call: Call) -> str:
             return f"{base}/responses"
         case _:
             return f"{base}/chat/completions"
-
-
-def kind_of(status: int, code: str = "") -> Kind:
-    """Return whose fault a status is; see `UpstreamFailed`. A key or an account that does not serve is never an agent's."""
-    if code in _NO_CREDIT or code == "API_KEY_INVALID" or status in (401, 402, 403, 408) or status >= 500 or status < 400:
-        return "broken"
-    return "busy" if status == 429 else "refused"
 
 
 def retry_after_s(headers: Mapping[str, str], now: Callable[[], float]) -> float | None:
