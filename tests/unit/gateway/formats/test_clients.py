@@ -256,8 +256,8 @@ def google_config():
 
 def test_generate_content_whole():
     config = google_config()
-    with serving("google") as (url, calls):
-        answer = google_client(url).models.generate_content(model="a-model", contents="look", config=config)
+    with serving("google") as (url, calls), google_client(url) as client:
+        answer = client.models.generate_content(model="a-model", contents="look", config=config)
     assert_google(answer.candidates[0].content.parts, answer.usage_metadata)
     assert calls[0].tools[0].schema == {"type": "object", "properties": {"command": {"type": "string"}}}
     assert (calls[0].model, calls[0].messages[0].parts) == ("a-model", (Text("be brief"),))
@@ -265,8 +265,8 @@ def test_generate_content_whole():
 
 def test_generate_content_streamed():
     config = google_config()
-    with serving("google") as (url, _):
-        chunks = list(google_client(url).models.generate_content_stream(model="a-model", contents="look", config=config))
+    with serving("google") as (url, _), google_client(url) as client:
+        chunks = list(client.models.generate_content_stream(model="a-model", contents="look", config=config))
     parts = [part for chunk in chunks if chunk.candidates for part in chunk.candidates[0].content.parts or ()]
     assert_google(parts, chunks[-1].usage_metadata)
     assert chunks[-1].candidates[0].finish_reason.value == "STOP"
@@ -294,8 +294,8 @@ def test_a_whole_conversation_goes_back_and_forth_in_every_format():
         client.responses.create(**RESPONSES | {"input": [{"role": "user", "content": "look"}, *answer.output, *results]})
     assert calls[1].messages[2].parts == SAID.parts
     config = google_config()
-    with serving("google") as (url, calls):
-        chat = google_client(url).chats.create(model="a-model", config=config)
+    with serving("google") as (url, calls), google_client(url) as client:
+        chat = client.chats.create(model="a-model", config=config)
         types = pytest.importorskip("google.genai").types
         answer = chat.send_message("look")
         chat.send_message([types.Part.from_function_response(name="shell", response={"output": "ok"}) for _ in range(2)])
@@ -362,8 +362,12 @@ GOOGLE_ERRORS = {
 def test_google_raises_its_own_errors(which):
     errors = pytest.importorskip("google.genai.errors")
     kind, status, word = GOOGLE_ERRORS[which]
-    with serving("google", failure=FAILURES[which]) as (url, _), pytest.raises(getattr(errors, kind)) as caught:
-        google_client(url).models.generate_content(model="a-model", contents="look")
+    with (
+        serving("google", failure=FAILURES[which]) as (url, _),
+        google_client(url) as client,
+        pytest.raises(getattr(errors, kind)) as caught,
+    ):
+        client.models.generate_content(model="a-model", contents="look")
     assert (caught.value.code, caught.value.status, caught.value.message) == (status, word, FAILURES[which].message)
     assert caught.value.details["error"]["details"][0]["reason"] == FAILURES[which].code
 
@@ -391,8 +395,12 @@ def test_anthropic_raises_an_error_within_a_stream():
 
 def test_google_raises_an_error_within_a_stream():
     errors = pytest.importorskip("google.genai.errors")
-    with serving("google", breaks=BROKEN) as (url, _), pytest.raises(errors.APIError, match="broke off"):
-        list(google_client(url).models.generate_content_stream(model="a-model", contents="look"))
+    with (
+        serving("google", breaks=BROKEN) as (url, _),
+        google_client(url) as client,
+        pytest.raises(errors.APIError, match="broke off"),
+    ):
+        list(client.models.generate_content_stream(model="a-model", contents="look"))
 
 
 def test_models_are_listed_as_each_client_reads_them():
@@ -400,5 +408,5 @@ def test_models_are_listed_as_each_client_reads_them():
         assert [model.id for model in openai_client(url).models.list()] == ["a-model"]
     with serving("messages") as (url, _):
         assert [model.id for model in anthropic_client(url).models.list()] == ["a-model"]
-    with serving("google") as (url, _):
-        assert [model.name for model in google_client(url).models.list()] == ["models/a-model"]
+    with serving("google") as (url, _), google_client(url) as client:
+        assert [model.name for model in client.models.list()] == ["models/a-model"]
