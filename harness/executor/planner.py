@@ -71,6 +71,7 @@ def plan_batch(
     backbone: BackboneRef | None = None,
     name: str = "",
     agent_params: Mapping[str, str] | None = None,
+    installs: Mapping[str, str] | None = None,
     image: str = "",
 ) -> BatchPlan:
     """Plan one run for each agent, task and seed; nothing is written.
@@ -87,6 +88,7 @@ def plan_batch(
         backbone: the language model agents think with.
         name: of the batch.
         agent_params: parameters for all agents.
+        installs: agent's name → digest of what it has installed.
         image: what tells the sandboxes' image from others, for backends that make them of one.
 
     Raises:
@@ -116,7 +118,7 @@ def plan_batch(
                     RunSpec(
                         id=new_id("r"),
                         batch=batch,
-                        agent=AgentRef(config=configured, digest=agent.digest),
+                        agent=AgentRef(config=configured, digest=agent.digest, install=(installs or {}).get(agent.name, "")),
                         task=TaskRef(
                             id=prepared.task.id,
                             path=os.path.relpath(prepared.task.path, home) if prepared.task.by_path else None,

@@ -13,6 +13,7 @@ from contextlib import closing
 from pydantic import Field
 
 from harness.assets.base_models import prepare_base_model
+from harness.assets.installs import prepare_install, require_install
 from harness.assets.prepare import prepare_task
 from harness.executor.base import Executor, Work
 from harness.executor.planner import BatchPlan, plan_again, plan_batch, profile_of, record_plan
@@ -85,6 +86,7 @@ class Runs(Bench):
             name_of_model = base_model or wanted.base_model
             data = prepare_task(task, profile, self.cache, progress)
             prepared.append((data, name_of_model, prepare_base_model(name_of_model, self.cache, progress)))
+        made = [(agent.name, prepare_install(agent, self.cache, progress)) for _, agent in found_agents]
         return plan_batch(
             found_agents,
             prepared,
@@ -97,6 +99,7 @@ class Runs(Bench):
             backbone=self._library.plan_backbone(backbone) if backbone else None,
             name=name or "",
             agent_params=agent_params,
+            installs={name: install.digest for name, install in made if install is not None},
             image=self._image(backend, gpus),
         )
 
@@ -110,7 +113,9 @@ class Runs(Bench):
         plan = plan_again([self.store.files(self.store.resolve(run, "run")).spec() for run in runs], name)
         for spec in plan.runs:
             self._checked_backend(spec.sandbox)
-            self._library.assets(spec, progress)
+            assets = self._library.assets(spec, progress)
+            if assets.install is not None:
+                require_install(assets.install, spec.agent.name)
         return plan
 
     def submit(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn, Protocol
 
+# How long a body may stand still on its way in, seconds: meanwhile it holds memory that others wait for.
+_STALLED_S = 60
 _DEEPEST = 100
 _NODES = 200_000
 # What begins a value inside an array or object, outside strings: counted before anything is built.
@@ -60,11 +63,16 @@ async def read_body(request: Asked, cap: int) -> bytes:
     announced = length_of(request, cap)
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > cap:
-            raise BadBody(413, "too_large", f"a body of at most {cap} bytes is taken")
-        parts.append(part)
+    try:
+        async with asyncio.timeout(_STALLED_S) as stalled:
+            async for part in request.stream():
+                stalled.reschedule(asyncio.get_running_loop().time() + _STALLED_S)
+                size += len(part)
+                if size > cap:
+                    raise BadBody(413, "too_large", f"a body of at most {cap} bytes is taken")
+                parts.append(part)
+    except TimeoutError:
+        raise BadBody(408, "timeout", f"the body stood still for {_STALLED_S} s") from None
     if announced is not None and size < announced:
         raise BadBody(400, "usage", f"the body ended after {size} of {announced} bytes")
     return b"".join(parts)

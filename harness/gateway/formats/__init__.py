@@ -7,7 +7,11 @@ from types import MappingProxyType
 
 from harness.gateway.formats.base import WireFormat
 from harness.gateway.formats.chat import CHAT
+from harness.gateway.formats.google import GOOGLE
 from harness.gateway.formats.messages import MESSAGES
+from harness.gateway.formats.responses import RESPONSES
 from harness.spec.backbone import FormatName
 
-FORMATS: Mapping[FormatName, WireFormat] = MappingProxyType({"chat": CHAT, "messages": MESSAGES})
+FORMATS: Mapping[FormatName, WireFormat] = MappingProxyType(
+    {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES, "google": GOOGLE}
+)

@@ -9,6 +9,7 @@ from typing import Any
 from harness.gateway.dialogue import Ask, Image, Message, Part, Text, Thinking, Tool, ToolCall, ToolResult, Untranslatable
 from harness.gateway.formats.fields import Field, json_text, object_of
 from harness.gateway.formats.freetext import json_arguments, shown_schema
+from harness.gateway.formats.marked import split
 
 MAX_OUTPUT = 8192
 """The field is required there; where nobody named a cap, what every model since Claude 3.5 gives."""
@@ -191,10 +192,9 @@ def render(ask: Ask) -> dict[str, Any]:
         raise Untranslatable(f"temperature={ask.temperature:g} (at most 1)", "messages")
     if ask.verbosity is not None:
         raise Untranslatable(f"verbosity={ask.verbosity}", "messages")
-    first = next((at for at, message in enumerate(ask.messages) if message.role != "system"), len(ask.messages))
-    system = [part for message in ask.messages[:first] for part in message.parts]
+    system, dialogue = split(ask.messages)
     cap = MAX_OUTPUT if ask.max_output is None else ask.max_output
-    body: dict[str, Any] = {"model": ask.model, "max_tokens": cap, "messages": _turns(ask.messages[first:], ask)}
+    body: dict[str, Any] = {"model": ask.model, "max_tokens": cap, "messages": _turns(dialogue, ask)}
     if blocks := list(_rendered(system, ask)):
         body["system"] = blocks
     if ask.tools:
@@ -254,21 +254,14 @@ def _rendered_tool(tool: Tool) -> dict[str, Any]:
 
 
 def _turns(messages: Iterable[Message], ask: Ask) -> list[dict[str, Any]]:
-    """Turns in which results of tools come first, as they must.
-
-    A system message within the dialogue becomes marked text of the user's turn where it stands: only the newest models take
-    the role.
-    """
+    """Turns in which results of tools come first, as they must."""
     turns: list[tuple[str, list[dict[str, Any]]]] = []
     for message in messages:
         blocks = list(_rendered(message.parts, ask))
-        if message.role == "system":
-            blocks = [block | {"text": f"<system>\n{block['text']}\n</system>"} for block in blocks]
-        role = "assistant" if message.role == "assistant" else "user"
-        if turns and turns[-1][0] == role:
+        if turns and turns[-1][0] == message.role:
             turns[-1][1].extend(blocks)
         elif blocks:
-            turns.append((role, blocks))
+            turns.append((message.role, blocks))
     return [{"role": role, "content": sorted(blocks, key=lambda each: each["type"] != "tool_result")} for role, blocks in turns]
 
 
