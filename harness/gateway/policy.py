@@ -1,4 +1,4 @@
-"""What agents may ask of a provider: answers from a model, made of what they send. Powers that work at the provider are refused."""
+"""What agents may ask of a provider: answers made of what they send. Powers that work at the provider are refused."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Recording:
             self._append(self._calls, self._redactor.bytes(_dumps(line)) + b"\n")
 
     def read(self) -> Iterator[Exchange]:
-        """Yield the exchanges in the order in which they ended; lines that cannot be read are skipped and counted in ``damaged``."""
+        """Yield the exchanges as they ended; lines that cannot be read are skipped, and counted in ``damaged``."""
         self.damaged = 0
         places = self._places()
         if not self._calls.exists():
