@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.gateway import prices as costs
+from harness.gateway import costs
 from harness.gateway.dialogue import TokenUsage
 from harness.gateway.ledger import Ledger
 from harness.spec.backbone import Prices
@@ -61,7 +61,7 @@ class Reservation:
 
 
 class Account:
-    """One run's account, for all its wire formats. All methods may be called from any thread; ``emit`` is called outside the lock.
+    """One run's account, for all its wire formats. Methods may be called from any thread; ``emit`` is called outside the lock.
 
     A reservation counts before its event is on disk and a settlement only after: whatever a crash leaves is on the safe side.
 

@@ -1,34 +1,11 @@
-"""What well-known models cost, from prices.toml beside this file."""
+"""What calls cost at a model's prices: as reported, at worst, and what an amount pays for."""
 
 from __future__ import annotations
-
-import re
-import tomllib
-from functools import cache
-from pathlib import Path
 
 from harness.gateway.dialogue import TokenUsage
 from harness.spec.backbone import Prices
 
-_FILE = Path(__file__).with_name("prices.toml")
-# `gpt-x-2025-08-07`, `claude-x-20250929`, `gemini-x-001`, `claude-x-latest`: one model, dated
-_DATED = re.compile(r"-(20\d\d-\d\d-\d\d|20\d{6}|\d{3}|latest)$")
 _MILLION = 1_000_000
-
-
-@cache
-def known_prices() -> dict[str, Prices]:
-    """Return the prices of the models in prices.toml, by the names their providers call them."""
-    with _FILE.open("rb") as source:
-        read = tomllib.load(source)
-    return {name: Prices.model_validate(prices) for name, prices in read["models"].items()}
-
-
-def price_of(model: str) -> Prices | None:
-    """Return the prices of a model, also by a dated name of it; None where nobody told us."""
-    known = known_prices()
-    name = model.removeprefix("models/").lower()
-    return known.get(name) or known.get(_DATED.sub("", name))
 
 
 def dollars(prices: Prices | None, usage: TokenUsage) -> float:
