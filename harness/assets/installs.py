@@ -212,8 +212,8 @@ def _pip(config: AgentConfig, program: Path, folder: Path, say: Progress) -> Non
     for script in sorted((folder / "python" / "bin").iterdir()):
         if script.is_file() and not script.is_symlink():
             data = script.read_bytes()
-            if data.startswith(b"#!" + str(folder).encode()):  # it names this folder, which is moved and shown elsewhere
-                script.write_bytes(data.replace(str(folder).encode(), TARGET.encode(), 1))
+            if data.startswith(b"#!"):  # its first lines name this folder, which is moved and shown elsewhere
+                script.write_bytes(data.replace(str(folder).encode(), TARGET.encode()))
     say(f"{config.name}: compiling")
     # once for all runs: the place is read-only there. Unchecked: nothing changes there that a check would find.
     compile_all = [str(program), "-I", "-m", "compileall", "-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
