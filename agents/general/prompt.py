@@ -24,7 +24,7 @@ def prompt(task: Mapping[str, Any], budget: Mapping[str, Mapping[str, float | No
     return template.substitute(
         goal=_below(task["goal"]),
         examples="\n\n---\n\n".join(examples) or "None: see the data.",
-        machine=f"The machine has {limits['cpus']:g} CPU cores, {gpus} and {limits['memory_mb']:,} MB of memory.",
+        machine=f"The machine has {limits['cpus']:g} CPU core{'s' if limits['cpus'] > 1 else ''}, {gpus} and {limits['memory_mb']:,} MB of memory.",
         policy=_POLICIES.get(task["submission_policy"], task["submission_policy"]),
         budget="\n".join(_lines(budget)),
         backbone=_backbone(budget),
