@@ -109,7 +109,7 @@ def _tell_all(spool: Spool, talks: Talks, events: list[Event], exchanges: Iterab
                 spool.put(RUN, happening)
 
     try:
-        for turn in turns(exchanges or (), called):
+        for turn in turns(exchanges, called) if exchanges is not None else ():
             tell_until(turn.asked)
             talks.take(turn)
             told.add(turn.call)
