@@ -13,8 +13,8 @@ PROMPT = "left] ~$ "
 
 
 def terminal(dojo: Commands, *args: str) -> Terminal:
-    places = {"DOJO_HOME": str(dojo.home), "DOJO_CACHE": str(dojo.cache), "DOJO_TASKS": str(HERE / "tasks"), "DOJO_SANDBOX": SANDBOX}
-    return Terminal({**os.environ, **places, "A_SECRET_OF_THE_HOST": "sesame"}, *args)
+    places = {"DOJO_HOME": str(dojo.home), "DOJO_CACHE": str(dojo.cache), "DOJO_TASKS": str(HERE / "tasks")}
+    return Terminal({**os.environ, **places, "DOJO_SANDBOX": SANDBOX, "A_SECRET_OF_THE_HOST": "sesame"}, *args)
 
 
 def waiting(dojo: Commands, *more: str) -> str:
