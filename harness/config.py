@@ -36,6 +36,7 @@ class Settings(Spec):
     sandbox: str = Field("namespace", description="sandbox backend that runs use")
     executor: str = Field("local", description="executor that `submit` uses")
     backbone: str | None = Field(None, description="language model that agents think with")
+    backbones: dict[str, Any] = Field(default_factory=dict)
     budget: str | None = Field(None, description="budget that `submit` lays over the task's own, as wall=2h,evaluations=5")
     parallel: int | None = Field(None, ge=1, description="at most this many runs at once; default what fits")
 
