@@ -13,7 +13,7 @@ HOME = Path("/workspace/.codex")
 LOG = Path("/workspace/agent-log")
 HOUR_MS = 3_600_000
 # What asks a vendor's service for more than model calls.
-OFF = ("apps", "plugins", "remote_plugin", "image_generation", "browser_use", "computer_use", "tool_suggest")
+OFF = ("apps", "plugins", "remote_plugin", "image_generation", "browser_use", "computer_use", "tool_suggest", "multi_agent", "goals")
 
 
 def settings() -> str:

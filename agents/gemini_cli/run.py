@@ -18,12 +18,22 @@ LOG = Path("/workspace/agent-log")
 
 def settings() -> dict[str, Any]:
     """Return its settings.json: the gateway's key, nothing but model calls, commands that may be silent for hours."""
+    model = os.environ["LLM_MODEL"]
     return {
         "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
         "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
         "privacy": {"usageStatisticsEnabled": False},
         "telemetry": {"enabled": False},
-        "model": {"name": os.environ["LLM_MODEL"]},
+        "model": {"name": model},
+        # its side calls (summaries, checks, corrections) and its names of old models lead to models of its own choice
+        "experimental": {"dynamicModelConfiguration": True},
+        "modelConfigs": {
+            "modelIdResolutions": {model: {"default": model}},
+            "customOverrides": [
+                {"match": {"overrideScope": "core"}, "modelConfig": {"model": model}},
+                {"match": {"model": "base"}, "modelConfig": {"model": model}},
+            ],
+        },
         "tools": {"exclude": ["google_web_search", "web_fetch"], "shell": {"inactivityTimeout": 86400}},
     }
 
