@@ -11,6 +11,7 @@ ROOT = {
     "logs": ("harness.cli.logs:logs", "Show a run's events and output, live if asked."),
     "show": ("harness.cli.show:show", "Show the whole result of a run."),
     "items": ("harness.cli.items:items", "Show what a run answered, or where two runs differ."),
+    "export": ("harness.cli.export:export", "Write a run's trajectory for other tools."),
     "resume": ("harness.cli.resume:resume", "Go on with a batch after a stop or a crash."),
     "cancel": ("harness.cli.cancel:cancel", "End a run or a batch for good."),
     "gc": ("harness.cli.gc:gc", "Remove what dead harness processes left behind."),

@@ -33,19 +33,29 @@ class Image:
 
 @dataclass(frozen=True)
 class Thinking:
-    """A model's reasoning that the format shows; ``signature`` is the provider's seal, needed to send it back."""
+    """A model's reasoning that the format shows.
+
+    ``signature`` is the provider's seal, needed to send it back; ``hidden``: the seal is all there is, the text was withheld
+    (Anthropic's ``redacted_thinking``).
+    """
 
     text: str
     signature: str = ""
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """The model wants a tool called; ``arguments`` is JSON text (or, of a tool without schema, free text)."""
+    """The model wants a tool called.
+
+    ``arguments`` is JSON text (or, of a tool without schema, free text); ``signature`` is Google's seal of the thought behind
+    the call.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,11 +81,19 @@ class Message:
 
 @dataclass(frozen=True)
 class Tool:
-    """A function the model may call. ``schema`` is a JSON schema; None: it takes free text (OpenAI's custom tools)."""
+    """A function the model may call.
+
+    Attributes:
+        schema: a JSON schema of the arguments; None: the tool takes free text (OpenAI's custom tools).
+        strict: the provider must hold the model to the schema.
+        grammar: of a free-text tool: what the text must be, as ``{"syntax", "definition"}``.
+    """
 
     name: str
     description: str
     schema: Mapping[str, Any] | None
+    strict: bool = False
+    grammar: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,13 @@ class Ask:
         model: the name that was asked for.
         max_output: tokens of the answer at most; None: not said.
         tool_choice: "auto", "none", "required", or a tool's name.
+        parallel_tools: whether one answer may call several tools.
+        top_k: left out where a format has no such field: a cut of the tail, next to ``top_p`` of little weight.
+        stream_usage: whether a stream tells its usage at the end; only OpenAI's chat completions have to be asked.
         json_schema: the answer must be JSON of this schema; an empty mapping: any JSON; None: not asked for.
+        effort: how much to think: none, minimal, low, medium, high, xhigh, max; None: not said.
+        thinking_budget: tokens to think with at most, where a format says it in tokens; 0: not at all.
+        verbosity: low, medium or high, of OpenAI's formats.
         dropped: fields without meaning elsewhere that a translation leaves out (never one that would change the answer).
     """
 
@@ -94,13 +118,18 @@ class Ask:
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
+    parallel_tools: bool = True
     max_output: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     stop: tuple[str, ...] = ()
     stream: bool = False
+    stream_usage: bool = True
     json_schema: Mapping[str, Any] | None = None
     effort: str | None = None
+    thinking_budget: int | None = None
+    verbosity: str | None = None
     dropped: tuple[str, ...] = ()
 
 
@@ -144,10 +173,11 @@ class TextPiece:
 
 @dataclass(frozen=True)
 class ThinkingPiece:
-    """More of the current reasoning part."""
+    """More of the current reasoning part; its seal closes it. A hidden one comes whole."""
 
     text: str
     signature: str = ""
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,6 +187,7 @@ class ToolStart:
     index: int
     id: str
     name: str
+    signature: str = ""
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,5 @@ class Ledger:
 
     @property
     def stalled_s(self) -> float:
-        """Seconds the backbone was down, outages at the same time counted once."""
-        total, until = 0.0, 0.0
-        for at, seconds in sorted(self.outages):
-            total += max(0.0, at + seconds - max(until, at))
-            until = max(until, at + seconds)
-        return total
+        """Seconds the backbone was down. One gateway serves a run at a time and tells its outages one after the other."""
+        return sum(seconds for _, seconds in self.outages)

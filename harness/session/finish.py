@@ -1,6 +1,7 @@
 """The one place that ends a run, always in the same order, in which every step may be done again after a crash.
 
-Outcome event → result.json → last transition (the event is the truth) → index (made again from the folder when it is behind).
+Outcome event → trajectory.json → result.json → last transition (the event is the truth) → index (made again from the folder
+when it is behind).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 from harness.session.journal import Journal
 from harness.session.record import RunRecord
+from harness.session.story import tell
 from harness.spec.budget import Usage
 from harness.spec.event import Ended
 from harness.spec.outcome import Cause, Outcome, RunState
@@ -29,6 +31,7 @@ def finish(spec: RunSpec, journal: Journal, store: Store, outcome: Outcome, refe
     state = final_state(outcome)
     if journal.record.outcome != outcome:
         journal.emit(Ended(**outcome.model_dump()))
+    tell(spec, journal, outcome)
     result = build_result(spec, journal.run, journal.record, outcome, state, references)
     journal.run.write_result(result)
     if journal.record.state is not state:
@@ -60,6 +63,7 @@ def build_result(
         name: path.relative_to(run.path).as_posix()
         for name, path in {
             "events": run.events_path,
+            "trajectory": run.trajectory_path,
             "stdout": run.path / "agent.stdout",
             "stderr": run.path / "agent.stderr",
             "workspace": run.workspace,

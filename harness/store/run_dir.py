@@ -28,6 +28,7 @@ class RunDir:
         self.path = path
         self.events_path = path / "events.jsonl"
         self.result_path = path / "result.json"
+        self.trajectory_path = path / "trajectory.json"
         self.agent_dir = path / "agent"
         self.workspace = path / "workspace"
         self.submissions = path / "submissions"

@@ -57,8 +57,20 @@ class Meter(Protocol):
         ...
 
 
+class Filter(Protocol):
+    """Takes out of a stream that passes through what the client did not ask for."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what the client may see of these bytes."""
+        ...
+
+    def end(self) -> bytes:
+        """Return what was held back."""
+        ...
+
+
 class WireFormat(Protocol):
-    """One wire format. All methods are pure."""
+    """One wire format. All methods are pure, but for the time and fresh identities in answers that are written."""
 
     name: FormatName
 
@@ -113,6 +125,13 @@ class WireFormat(Protocol):
 
     def meter(self, streamed: bool) -> Meter:
         """Return a watcher for one answer that passes through."""
+        ...
+
+    def filter(self, body: Mapping[str, Any]) -> Filter | None:
+        """Return what a stream that passes through must be cut by, since `capped` asked for more than this body; None: nothing.
+
+        The `Meter` watches what came from upstream, not what is left of it.
+        """
         ...
 
     def failure(self, failure: Failure) -> tuple[int, dict[str, Any]]:
