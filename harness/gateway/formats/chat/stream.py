@@ -154,7 +154,8 @@ class UsageHidden:
 
     def end(self) -> bytes:
         """Return what is left."""
-        return self._reader.rest
+        event = self._reader.end()
+        return b"" if event is None or _tells_usage_only(event) else event.raw
 
 
 def _tells_usage_only(event: Event) -> bool:

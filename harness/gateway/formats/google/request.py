@@ -20,6 +20,7 @@ _CONFIG = (
     "temperature topP topK maxOutputTokens stopSequences candidateCount responseMimeType responseSchema responseJsonSchema"
     " thinkingConfig responseModalities responseLogprobs logprobs presencePenalty frequencyPenalty"
 )
+_SILENT = {"candidateCount": 1, "responseLogprobs": False, "logprobs": 0, "presencePenalty": 0, "frequencyPenalty": 0}
 _OPAQUE = frozenset(
     {"args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "_responseJsonSchema"}
 )
@@ -43,14 +44,7 @@ def parse(body: Mapping[str, Any]) -> Ask:
     dropped = list(ask.only(_KNOWN, "safetySettings labels serviceTier store"))
     config = Field(ask["generationConfig"].value or {}, "generationConfig")
     config.only(_CONFIG)
-    silences = (
-        ("candidateCount", 1),
-        ("responseLogprobs", False),
-        ("logprobs", 0),
-        ("presencePenalty", 0),
-        ("frequencyPenalty", 0),
-    )
-    for name, silent in silences:
+    for name, silent in _SILENT.items():
         if config[name].given and config[name].value != silent:
             raise config[name].refused()
     if config["responseModalities"] and [each.upper() for each in config["responseModalities"].texts()] != ["TEXT"]:
@@ -196,7 +190,7 @@ class _Contents:
         given = result["response"].mapping() if result["response"].given else {}
         images = [self._image(each["inlineData"]) for each in result["parts"].each()] if result["parts"] else []
         text, failed = _shown(given)
-        parts = (*([Text(text)] if text else []), *images)
+        parts: tuple[Text | Image, ...] = (*([Text(text)] if text else []), *images)
         return ToolResult(identity or (call[0] if call else f"call_{name}"), name, parts, failed)
 
 
