@@ -15,6 +15,7 @@ _EXTRA_OF = {
     "psycopg2": "postgres",
     "matplotlib": "analysis",
     "vllm": "serve",
+    "atif": "atif",
     **dict.fromkeys(("torch", "transformers", "peft", "trl", "datasets", "accelerate", "optuna", "safetensors"), "ml"),
     **dict.fromkeys(("tokenizers", "huggingface_hub", "pandas", "gguf"), "ml"),
     **dict.fromkeys(("lm_eval", "math_verify", "rdkit", "rouge_score"), "ml"),

@@ -166,6 +166,7 @@ def _find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: b
         group = _choose_group(groups_on(name, by_task[name], mix), a, b, warnings)
         if group is not None:
             pairs.append(_pair(group, a, b, mix, warnings))
+    warnings += _unlike_minds(pairs, a, b)
     if not pairs:
         raise UsageError(
             f"{a} and {b} have no runs that may be compared" + (f" on {task}" if task else "") + f": {'; '.join(warnings)}",
@@ -174,6 +175,20 @@ def _find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: b
     if any(m.flagged for pair in pairs for m in (*pair.runs_a, *pair.runs_b)):
         warnings.append("runs in which cheating was found count as the base model's score")
     return _Found(a, b, pairs, warnings)
+
+
+def _unlike_minds(pairs: Sequence[_Pair], a: str, b: str) -> list[str]:
+    """Say where one agent thinks with a language model and the other does not, or did not although it requires one."""
+    found = []
+    for pair in pairs:
+        minds = [{m.setting.backbone for m in runs} for runs in (pair.runs_a, pair.runs_b)]
+        for (agent, own), (other, others) in zip(((a, minds[0]), (b, minds[1])), ((b, minds[1]), (a, minds[0])), strict=True):
+            if None not in own and others == {None}:
+                found.append(f"{pair.task}: {agent} thinks with a backbone, {other} with none")
+        for agent, runs in ((a, pair.runs_a), (b, pair.runs_b)):
+            if silent := sum(m.silent for m in runs):
+                found.append(f"{pair.task}: {agent} requires a backbone and never called it in {silent} of {len(runs)} runs")
+    return found
 
 
 def _judge_together(found: Sequence[_Found], measured: Measurements) -> list[Comparison]:

@@ -46,6 +46,7 @@ def measured_in(setting: Setting, metric: str) -> Measured:
         metric=metric,
         budget=budget_words(Budget.model_validate_json(setting.budget)),
         sandbox=setting.sandbox,
+        backbone=_words(setting.backbone),
         dojo_version=str(json.loads(setting.versions).get("dojo", "")),
     )
 
@@ -86,6 +87,11 @@ def _differing(name: str, own: Setting, newest: Setting) -> str:
     elif name == "base_model":
         name, here, there = "base model", _model(here), _model(there)
     return f"{name} {here} instead of {there}"
+
+
+def _words(backbone: str | None) -> str:
+    """Return a setting's backbone without the digest that tells two of one name apart."""
+    return backbone.rpartition(" ")[0] if backbone else ""
 
 
 def _model(text: str) -> str:

@@ -39,6 +39,9 @@ class LeaderboardRow(Measured):
     rank_low: int = Field(description="best rank compatible with the intervals")
     rank_high: int = Field(description="worst rank compatible with the intervals")
     flagged: int = Field(0, description="runs in which cheating was found; they count as the base model")
+    silent: int = Field(0, description="runs that never called the backbone their agent requires")
+    tokens: float = Field(0.0, description="charged at the backbone, mean over runs")
+    dollars: float = Field(0.0, description="the same in dollars")
     left_out: int = Field(0, description="runs of the agent on the task that are no measurement")
     label: str = Field("", description="what the interval describes, where it is not the agent")
     normalised: float | None = Field(None, description="(score − base)/(reference − base), where the task gives a reference")
@@ -123,6 +126,8 @@ def leaderboard(
         references[name] = tuple(line for group in groups for line in _reference_lines(group, groups[0]))
     if any(row.flagged for row in rows):
         warnings.append("runs in which cheating was found count as the base model's score")
+    for agent in dict.fromkeys(row.agent for row in rows if row.silent):
+        warnings.append(f"{agent} requires a backbone and has runs that never called it")
     chosen = set(references)
     return Leaderboard(
         rows=tuple(rows),
@@ -182,6 +187,9 @@ def _ranked(
                 rank_low=ranks[0],
                 rank_high=ranks[1],
                 flagged=sum(m.flagged for m in runs[agent]),
+                silent=sum(m.silent for m in runs[agent]),
+                tokens=sum(m.tokens for m in runs[agent]) / len(runs[agent]),
+                dollars=sum(m.dollars for m in runs[agent]) / len(runs[agent]),
                 left_out=left[name],
                 label=SINGLE_RUN if agent in single else "",
                 normalised=normalised_score(value, runs[agent][0].references) if group else None,

@@ -57,6 +57,8 @@ class Measurement(NamedTuple):
         items: what it was scored on; row ``row`` of its table holds the item scores or jackknife pseudo-values.
         flagged: agent_integrity: stands at the base model's score.
         created: ISO 8601, UTC.
+        tokens: charged at the backbone; ``dollars`` the same.
+        silent: never called the backbone that its agent requires.
     """
 
     run: str
@@ -75,6 +77,9 @@ class Measurement(NamedTuple):
     flagged: bool = False
     references: tuple[Reference, ...] = ()
     created: str = ""
+    tokens: int = 0
+    dollars: float = 0.0
+    silent: bool = False
 
     @property
     def item_values(self) -> dict[str, float]:
@@ -146,6 +151,7 @@ def measurements_from(runs: Summaries | Iterable[RunResult]) -> Measurements:
                 row.run, row.batch, row.agent, row.agent_digest, row.task, row.seed, settings[row.setting],
                 row.primary, row.metric, row.ci_low, row.ci_high,
                 of_run, of_run.add(row.values), bool(row.flagged), references[row.references], row.created,
+                row.tokens, row.dollars, bool(row.silent),
             )
         )  # fmt: skip
     return Measurements(tuple(kept), tuple(left), tuple(warnings))

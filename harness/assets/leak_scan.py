@@ -103,6 +103,17 @@ def scan_leaks(prepared: PreparedTask) -> LeakReport:
     return report
 
 
+def scan_texts(prepared: PreparedTask, said: Iterable[tuple[str, str]]) -> LeakReport:
+    """Search what an agent said, (place, text) by (place, text), for hidden items: whole prompts and nearly whole wordings."""
+    secret = list(_lines(prepared.hidden_path))
+    report = LeakReport(len(secret), counts=Counter({"prompt": 0, "ngram": 0}))
+    index = _Index(secret, None)
+    for place, text in said:
+        report.rows += 1
+        _search_text(text, index, report, place)
+    return report
+
+
 @dataclass(frozen=True)
 class _Subjects:
     """A task's ``subjects(row)`` and ``mentions(row)``: what a question is about, and all that a row of any kind speaks of."""

@@ -60,6 +60,10 @@ def budget_text(budget: Budget) -> str:
         parts.append(f"{budget.disk_mb:,} MB of disk")
     if budget.tokens is not None:
         parts.append(f"{budget.tokens:,} backbone tokens")
+    if budget.output_tokens is not None:
+        parts.append(f"{budget.output_tokens:,} backbone tokens in answers")
+    if budget.requests is not None:
+        parts.append(f"{budget.requests:,} backbone calls")
     if budget.dollars is not None:
         parts.append(f"${budget.dollars:,.2f} of backbone cost")
     return ", ".join(parts)

@@ -53,6 +53,7 @@ class Invocation:
                 agents=settings.agents,
                 database=settings.database,
                 sandbox=settings.sandbox,
+                backbones=settings.backbones,
             )
         return self._dojo
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.humanise import count, duration
+from harness.cli.humanise import amount, count, duration
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 from harness.spec.measured import quick_look
+
+_METERED = ("dollars", "tokens", "output_tokens", "requests")
 
 if TYPE_CHECKING:
     from harness.executor.planner import BatchPlan
@@ -28,13 +30,15 @@ def planned(plan: BatchPlan) -> dict[str, Any]:
             "base_model": run.base_model.name,
             "budget": run.budget,
             "sandbox": run.sandbox,
+            "backbone": run.backbone.words if run.backbone else "",
             "dojo_version": run.versions.get("dojo", ""),
             "limit": run.limit,
             "limits": run.limits,
         }
         for run in plan.runs
     ]
-    return {"batch": plan.batch, "runs": runs, "warnings": plan.warnings, "max_wall_s": plan.max_wall_s}
+    limits = {"max_wall_s": plan.max_wall_s, "max_dollars": plan.max_dollars}
+    return {"batch": plan.batch, "runs": runs, "warnings": plan.warnings, **limits}
 
 
 def render(data: Any, output: Output) -> None:
@@ -46,13 +50,26 @@ def render(data: Any, output: Output) -> None:
         rows.append([*what, duration(budget["wall"]), budget["evaluations"]])
     first = data["runs"][0]
     mark = quick_look(first["limit"])
-    title = " · ".join(filter(None, ("would run", mark, first["sandbox"], f"dojo {first['dojo_version']}")))
+    thinking = ", ".join(dict.fromkeys(f"backbone {run['backbone']}" for run in data["runs"] if run["backbone"]))
+    title = " · ".join(filter(None, ("would run", mark, thinking, first["sandbox"], f"dojo {first['dojo_version']}")))
     output.table(("agent", "task", "profile", "seed>", "base model", "time>", "evals>"), rows, title=title)
     power = data["power"]
     for row in [*power["rows"], *([power["overall"]] if power["overall"] else [])]:
         output.line(f"{row['task']}: {could_show(row)} ({one_line(row['basis'])})")
     total = duration(data["max_wall_s"])
     output.line(f"{count(len(rows), 'run')}, at most {total} of agent time one after the other; nothing was started")
+    if thinking:
+        output.line(_cost(data))
+
+
+def _cost(data: Any) -> str:
+    """Say what the runs may cost at their backbones."""
+    budget = data["runs"][0]["budget"]
+    limits = [(name, budget[name]) for name in _METERED if budget[name] is not None]
+    each = ", ".join(amount(name, value) + ("" if name == "dollars" else f" {name.replace('_', ' ')}") for name, value in limits)
+    most = data["max_dollars"]
+    cost = "the backbone may cost without limit" if most is None else f"the backbone costs at most {amount('dollars', most)}"
+    return f"{cost} ({f'each run at most {each}' if each else 'no run has a limit in dollars or tokens'})"
 
 
 def could_show(row: dict[str, Any]) -> str:

@@ -10,9 +10,12 @@ from harness.cli import damage
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import batches, tasks
 from harness.cli.headings import tables
-from harness.cli.humanise import interval, score
+from harness.cli.humanise import amount, interval, score
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
+
+# Columns that every table has; the others stand where they say something.
+_ALWAYS = 5
 
 
 @click.command("leaderboard", cls=Command)
@@ -55,6 +58,7 @@ def _table(title: str, rows: list[dict[str, Any]], references: list[dict[str, An
     for row in rows:
         low, high = row["rank_low"], row["rank_high"]
         notes = [f"{row['flagged']} run(s) with cheating"] if row.get("flagged") else []
+        notes += [f"{row['silent']} run(s) never called the backbone"] if row.get("silent") else []
         notes += [f"normalised {row['normalised']:.2f}"] if row.get("normalised") is not None else []
         cells.append(
             [
@@ -63,11 +67,13 @@ def _table(title: str, rows: list[dict[str, Any]], references: list[dict[str, An
                 row["runs"],
                 score(row["score"]),
                 interval(row["ci_low"], row["ci_high"]),
+                amount("tokens", row["tokens"]) if row.get("tokens") else "",
+                amount("dollars", row["dollars"]) if row.get("dollars") else "",
                 "; ".join(filter(None, notes)),
             ]
         )
     for line in references:
-        cells.append(["", f"({line['name']})", "", score(line["score"]), interval(line["ci_low"], line["ci_high"]), ""])
-    noted = any(row[-1] for row in cells)
-    columns = ["rank>", "agent", "runs>", "score>", "95 %", "note"]
-    output.table(columns if noted else columns[:-1], [row if noted else row[:-1] for row in cells], title=title)
+        cells.append(["", f"({line['name']})", "", score(line["score"]), interval(line["ci_low"], line["ci_high"]), "", "", ""])
+    columns = ["rank>", "agent", "runs>", "score>", "95 %", "tokens>", "cost>", "note"]
+    shown = [place for place in range(len(columns)) if place < _ALWAYS or any(row[place] for row in cells)]
+    output.table([columns[place] for place in shown], [[row[place] for place in shown] for row in cells], title=title)

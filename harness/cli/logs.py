@@ -31,19 +31,20 @@ if TYPE_CHECKING:
 def logs(invocation: Invocation, run: str, follow: bool, source: str) -> int:
     """Show what happened in a run.
 
-    With --json one object a line: an event as in events.jsonl, or {"stream", "text"} with --agent.
+    With --llm each call shows the messages that no call before it held, then the answer. With --json one object a line: an event
+    as in events.jsonl, {"stream", "text"} with --agent, a call with --llm.
     """
     output = invocation.output
-    if source == "llm":
-        from harness.spec.errors import MissingError
-
-        raise MissingError("there is no talk with a backbone to show: this version has no LLM gateway", hint="see --agent")
     from harness.cli.reader import until_reader_leaves
 
     try:
         with until_reader_leaves() as left:
             if source == "agent":
                 _agent(invocation.dojo(), run, follow, left, output)
+            elif source == "llm":
+                from harness.cli.llm_log import show_talk
+
+                show_talk(invocation.dojo().talk(run, follow=follow, stop=left), output)
             else:
                 _events(invocation.dojo().events(run, follow=follow, stop=left), output)
     except KeyboardInterrupt:

@@ -38,9 +38,12 @@ def batch_rows(data: Any, output: Output) -> None:
     name = f" ({one_line(data['name'])})" if data.get("name") else ""
     output.line(f"batch {data['batch']}{name}")
     columns = ["run", "agent", "seed>", "state", "score (95 %)", "best dev", "time>"]
-    for title, rows in tables(_with_metric(data["runs"])).items():
+    for title, rows in tables(_together(data["runs"])).items():
         output.line()
-        output.table(columns, [_cells(row) for row in rows], title=title)
+        if any(map(thought, rows)):
+            output.table([*columns, "tokens>"], [[*_cells(row), thought(row)] for row in rows], title=title)
+        else:
+            output.table(columns, [_cells(row) for row in rows], title=title)
     damage.tell(data, output)
     for run in data.get("driven_elsewhere") or []:
         output.line(f"  {run}: driven by another dojo process; this one left it alone")
@@ -54,10 +57,15 @@ def batch_rows(data: Any, output: Output) -> None:
                 output.line(line)
 
 
-def _with_metric(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Name the metric of runs that have no score yet as that of the task's other runs: they stand in one table."""
+def _together(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Name metric and backbone of runs that have none as those of the task's other runs: they stand in one table."""
     known = {row["task"]: row["metric"] for row in rows if row["metric"]}
-    return [row | {"metric": row["metric"] or known.get(row["task"], "")} for row in rows]
+    backbones = {row["task"]: row["backbone"] for row in rows if row["backbone"]}
+    return [
+        row
+        | {"metric": row["metric"] or known.get(row["task"], ""), "backbone": row["backbone"] or backbones.get(row["task"], "")}
+        for row in rows
+    ]
 
 
 def _cells(row: dict[str, Any]) -> list[object]:
@@ -74,3 +82,10 @@ def spent(row: dict[str, Any]) -> str:
     wall = row["budget"].get("wall") or {}
     limit = wall.get("limit")
     return duration(row["elapsed_s"]) + (f" of {amount('wall', limit)}" if limit else "")
+
+
+def thought(row: dict[str, Any]) -> str:
+    """Return what was spent at the backbone: ``12,345 tokens, $0.02``; empty where nothing was."""
+    tokens, dollars = ((row["budget"].get(name) or {}).get("used") or 0 for name in ("tokens", "dollars"))
+    words = [f"{amount('tokens', tokens)}"] if tokens else []
+    return ", ".join([*words, amount("dollars", dollars)] if dollars else words)

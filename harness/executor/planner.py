@@ -18,6 +18,7 @@ from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.assets.task_dir import Task
 from harness.spec.agent import AgentConfig
+from harness.spec.backbone import BackboneRef
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
 from harness.spec.errors import MissingError, UsageError
@@ -41,6 +42,7 @@ class BatchPlan(Spec):
     copies: dict[str, str] = Field(default_factory=dict, description="run → an earlier run whose copy of the agent it gets")
     warnings: tuple[str, ...] = ()
     max_wall_s: float = Field(description="the longest the runs can take one after the other, agent phases only, seconds")
+    max_dollars: float | None = Field(0.0, description="the most they can cost at their backbones; None: nothing bounds it")
     settings: dict[str, str] = Field(default_factory=dict)
 
 
@@ -66,9 +68,11 @@ def plan_batch(
     limit: int | None = None,
     sandbox: str,
     budget: str | None = None,
-    backbone: str | None = None,
+    backbone: BackboneRef | None = None,
     name: str = "",
     agent_params: Mapping[str, str] | None = None,
+    installs: Mapping[str, str] | None = None,
+    image: str = "",
 ) -> BatchPlan:
     """Plan one run for each agent, task and seed; nothing is written.
 
@@ -84,25 +88,29 @@ def plan_batch(
         backbone: the language model agents think with.
         name: of the batch.
         agent_params: parameters for all agents.
+        installs: agent's name → digest of what it has installed.
+        image: what tells the sandboxes' image from others, for backends that make them of one.
 
     Raises:
-        UsageError: a budget, parameter or seed out of range, or named twice.
-        MissingError: an agent needs what is not there (a backbone).
+        UsageError: a budget, parameter or seed out of range, or named twice; a limit in what nothing measures.
+        MissingError: an agent needs a backbone and none was named.
     """
     if not agents or not tasks or not seeds:
         raise UsageError("nothing to run", hint="name at least one --agent and one --task")
     _refuse_doubles("agent", [agent.name for _, agent in agents])
     _refuse_doubles("task", [prepared.task.id for prepared, _, _ in tasks])
     _refuse_doubles("seed", [str(seed) for seed in seeds])
+    for _, agent in agents:
+        _require_backbone(agent.config, backbone)
+    thinking = any(agent.config.backbone != "none" for _, agent in agents)
     batch = new_id("b")
     runs = []
     for prepared, model_name, base_model in tasks:
         config = prepared.task.dojo
         profile = profile_of(config.profiles, prepared.task.id, prepared.profile)
         budget_of_run = profile.budget.override(budget) if budget else profile.budget
-        _refuse_unmetered(budget_of_run)
+        _check_metered(budget_of_run, backbone if thinking else None)
         for _, agent in agents:
-            _check_backbone(agent.config, backbone)
             refuse_links(agent)
             configured = _with_params(agent.config, agent_params or {})
             for seed in seeds:
@@ -110,7 +118,7 @@ def plan_batch(
                     RunSpec(
                         id=new_id("r"),
                         batch=batch,
-                        agent=AgentRef(config=configured, digest=agent.digest),
+                        agent=AgentRef(config=configured, digest=agent.digest, install=(installs or {}).get(agent.name, "")),
                         task=TaskRef(
                             id=prepared.task.id,
                             path=os.path.relpath(prepared.task.path, home) if prepared.task.by_path else None,
@@ -125,8 +133,8 @@ def plan_batch(
                         limits=profile.limits,
                         generation=profile.generation,
                         sandbox=sandbox,
-                        backbone=backbone,
-                        versions=versions(),
+                        backbone=backbone if agent.config.backbone != "none" else None,
+                        versions={**versions(), **({"image": image} if image else {})},
                     )
                 )
     return BatchPlan(
@@ -137,8 +145,10 @@ def plan_batch(
         warnings=(
             *_shadows([*(agent for _, agent in agents), *(prepared.task for prepared, _, _ in tasks)]),
             *_warnings(runs, len(seeds)),
+            *_backbone_warnings(runs, backbone),
         ),
         max_wall_s=sum(run.budget.wall for run in runs),
+        max_dollars=worst_cost(runs),
         settings={"executor": executor},
     )
 
@@ -153,7 +163,9 @@ def plan_again(specs: Sequence[RunSpec], name: str = "") -> BatchPlan:
         raise UsageError("nothing to run again", hint="`dojo status` shows how the runs ended")
     batch = new_id("b")
     runs = tuple(
-        spec.model_copy(update={"id": new_id("r"), "batch": batch, "versions": versions(), "created": datetime.now(UTC)})
+        spec.model_copy(
+            update={"id": new_id("r"), "batch": batch, "versions": _versions_again(spec), "created": datetime.now(UTC)}
+        )
         for spec in specs
     )
     return BatchPlan(
@@ -162,6 +174,7 @@ def plan_again(specs: Sequence[RunSpec], name: str = "") -> BatchPlan:
         runs=runs,
         copies={run.id: spec.id for run, spec in zip(runs, specs, strict=True)},
         max_wall_s=sum(run.budget.wall for run in runs),
+        max_dollars=worst_cost(runs),
     )
 
 
@@ -189,6 +202,11 @@ def record_plan(plan: BatchPlan, agents: Mapping[str, Agent], store: Store) -> N
     store.add_batch(plan.batch, plan.name, plan.runs, plan.settings)
 
 
+def _versions_again(spec: RunSpec) -> dict[str, str]:
+    """Return the versions of a run that is repeated here; its image is looked for when its sandbox is made."""
+    return {**versions(), **{name: value for name, value in spec.versions.items() if name == "image"}}
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     found = {"dojo": harness.__version__, "python": python_version()}
@@ -206,24 +224,62 @@ def _refuse_doubles(kind: str, names: Sequence[str]) -> None:
         raise UsageError(f"{kind} {twice[0]} is named twice", hint=f"name each {kind} once; --seeds N repeats runs")
 
 
-def _refuse_unmetered(budget: Budget) -> None:
-    """Refuse dimensions that nothing here measures: a limit that cannot be reached is no limit."""
-    unmetered = [name for name in ("tokens", "dollars") if getattr(budget, name) is not None]
-    if unmetered:
+def _check_metered(budget: Budget, backbone: BackboneRef | None) -> None:
+    """Refuse limits in what nothing measures: a limit that cannot be reached is none."""
+    limited = [name for name in ("tokens", "output_tokens", "requests", "dollars") if getattr(budget, name) is not None]
+    if limited and backbone is None:
         raise UsageError(
-            f"budget {unmetered[0]}: nothing is metered in {unmetered[0]} without an LLM gateway", hint="leave that dimension out"
+            f"budget {limited[0]}: no agent here thinks with a backbone, so nothing is metered in {limited[0]}",
+            hint="leave that dimension out, or name an agent with a backbone and --backbone NAME",
+        )
+    if backbone is not None and "dollars" in limited and backbone.prices is None:
+        raise UsageError(
+            f"budget dollars: nobody knows what {backbone.words} costs",
+            hint=f"add prices to [backbones.{backbone.name}] in dojo.toml (docs/backbones.md), or limit tokens instead",
         )
 
 
-def _check_backbone(config: AgentConfig, backbone: str | None) -> None:
-    if backbone:
+def _require_backbone(config: AgentConfig, backbone: BackboneRef | None) -> None:
+    if config.backbone == "required" and backbone is None:
         raise MissingError(
-            f"--backbone {backbone}: this version has no LLM gateway yet", hint="leave --backbone out; ft_agent plans offline"
+            f"agent {config.name} thinks with a language model, and none was named",
+            hint="name one with --backbone; `dojo backbones list` shows which there are",
         )
-    if config.backbone == "required":
-        raise MissingError(
-            f"agent {config.name} needs an LLM backbone and this version has no LLM gateway yet", hint="use an agent without one"
-        )
+
+
+def _backbone_warnings(runs: Sequence[RunSpec], backbone: BackboneRef | None) -> list[str]:
+    if backbone is None:
+        return []
+    thinking = [run for run in runs if run.backbone is not None]
+    if not thinking:
+        return [f"no agent here thinks with a backbone: {backbone.name} is not used"]
+    if backbone.upstream == "manual":
+        return [
+            f"{backbone.name} is answered by hand: `dojo backbone answer RUN` while the runs go on, and their clocks with them"
+        ]
+    unlimited = all(getattr(thinking[0].budget, name) is None for name in ("dollars", "tokens", "output_tokens"))
+    if unlimited and backbone.upstream in ("openai", "anthropic", "google"):
+        return [
+            f"no limit on what agents spend at {backbone.words}; --budget dollars=5 (or tokens=2000000) sets one for each run"
+        ]
+    return []
+
+
+def worst_cost(runs: Sequence[RunSpec]) -> float | None:
+    """Return the dollars that the runs may cost at most at their backbones, or None where nothing bounds it."""
+    total = 0.0
+    for run in runs:
+        if run.backbone is None or run.backbone.upstream in ("scripted", "manual", "replay"):
+            continue
+        bounds = [run.budget.dollars] if run.budget.dollars is not None else []
+        prices = run.backbone.prices
+        if run.budget.tokens is not None and prices is not None:
+            dearest = max(filter(None, (prices.input, prices.output, prices.cached, prices.cache_write)), default=0.0)
+            bounds.append(run.budget.tokens * dearest / 1e6)
+        if not bounds:
+            return None
+        total += min(bounds)
+    return total
 
 
 def _with_params(config: AgentConfig, given: Mapping[str, str]) -> AgentConfig:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.assets import agent_dir, task_dir
 from harness.sandbox.base import Check
 from harness.session.assets import Library
 from harness.session.run import Runner
+from harness.spec.backbone import Backbone
 from harness.spec.errors import UsageError
 from harness.store.base import Store
 from harness.store.opening import open_store
+from harness.store.run_dir import RunDir
 
 
 class Bench:
@@ -26,13 +28,15 @@ class Bench:
         agents: Sequence[Path] | None = None,
         database: str | None = None,
         sandbox: str = "namespace",
+        backbones: Mapping[str, Backbone] | None = None,
     ) -> None:
         self.home = Path(home or os.environ.get("DOJO_HOME") or "results").resolve()
         self.cache = Path(cache or os.environ.get("DOJO_CACHE") or Path.home() / ".cache" / "dojo").resolve()
         self._task_roots, self._agent_roots = tasks, agents
         self._database, self._sandbox = database, sandbox
         self._opened: Store | None = None
-        self._library = Library(self.cache, self.home, tasks)
+        self._backbones = dict(backbones or {})
+        self._library = Library(self.cache, self.home, tasks, self._backbones, self._run_folder)
 
     @property
     def store(self) -> Store:
@@ -76,6 +80,9 @@ class Bench:
                 task = self.task(pattern)
                 found[task.id] = task
         return list(found.values())
+
+    def _run_folder(self, run: str) -> RunDir:
+        return self.store.files(self.store.resolve(run, "run"))
 
     def _runner(self) -> Runner:
         return Runner(self.store, self._library)

@@ -21,6 +21,7 @@ class ListedRun(RunInfo):
     name: str = Field("", description="its batch's name")
     budget: str = Field("", description="the limits, as `5m, 8 evaluations`; empty where run.json cannot be read")
     sandbox: str = ""
+    backbone: str = ""
     dojo_version: str = ""
     bytes: int | None = Field(None, description="on disk; only where it was asked for")
 
@@ -132,7 +133,7 @@ def _facts(store: Store, info: RunInfo) -> tuple[dict[str, str], Damage | None]:
     run = store.files(info.id)
     try:
         found = measured(run.spec())
-        facts = {name: getattr(found, name) for name in ("budget", "sandbox", "dojo_version")}
+        facts = {name: getattr(found, name) for name in ("budget", "sandbox", "backbone", "dojo_version")}
     except DojoError as exc:
         return {}, Damage(run=info.id, path=str(run.path), message=exc.message, hint=exc.hint)
     try:

@@ -33,7 +33,10 @@ _MEASURE_EVERY_S = 2.0
 _OUTPUT_CAP = 50 * 1024 * 1024
 
 # How errors of a service are headed in the events, where its name alone would say too little.
-_CALLS = {"api": "agent API"}
+_CALLS = {"api": "agent API", "llm": "LLM gateway"}
+
+# A run whose backbone was down for more than this share of its time, by the gateway's own probe, is no measurement of its agent.
+_OUTAGE_SHARE = 0.1
 
 T = TypeVar("T")
 
@@ -107,6 +110,8 @@ class AgentPhase:
                 service.close()
         if outcome is not None:
             self._clock.stop()
+            down = sum(service.usage().stalled_s for service in services)
+            outcome = blamed(outcome, down, self._clock.elapsed())
             self._journal.emit(ClockStopped(usage=self._measure(force=True).model_dump()))
         return outcome
 
@@ -208,12 +213,28 @@ class AgentPhase:
                 "gpu": round(self._clock.elapsed() * self._site.spec.limits.gpus, 3),
                 "evaluations": len(self._journal.record.evaluations),
                 "tokens": sum(s.tokens for s in spent),
+                "output_tokens": sum(s.output_tokens for s in spent),
+                "requests": sum(s.requests for s in spent),
                 "dollars": sum(s.dollars for s in spent),
             }
         )
 
     def _note_error(self, where: str, exc: DojoError) -> None:
         self._journal.emit(Failed(where=where, **exc.as_dict()))
+
+
+def blamed(outcome: Outcome, down_s: float, charged_s: float) -> Outcome:
+    """Blame the provider where its outages took too large a share of the time, whatever the agent says or sends.
+
+    Args:
+        outcome: how the agent phase ended.
+        down_s: seconds the backbone was down by the gateway's own probe.
+        charged_s: seconds on the budget clock, outages left out.
+    """
+    if outcome.cause is Cause.CANCELLED or down_s <= _OUTAGE_SHARE * (charged_s + down_s):
+        return outcome
+    message = f"the backbone was down for {down_s:.0f} of {charged_s + down_s:.0f} s ({outcome.message})"
+    return Outcome(cause=Cause.MODEL_PROVIDER, phase="agent", message=message, exit_code=outcome.exit_code)
 
 
 class _Output:

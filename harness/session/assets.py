@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.assets.base_models import BaseModel, prepare_base_model
+from harness.assets.installs import install_path
 from harness.assets.prepare import PreparedTask, limited, prepare_task
 from harness.assets.task_dir import find_task
 from harness.sandbox.base import Backend
-from harness.spec.errors import MissingError
+from harness.session.llm import OpenedBackbone
+from harness.spec.backbone import Backbone, BackboneRef
+from harness.spec.errors import MissingError, UsageError
 from harness.spec.result import Reference
 from harness.spec.run import RunSpec
+from harness.store.run_dir import RunDir
 from harness.taskkit.building.package import Progress
 
 
@@ -23,20 +28,31 @@ class Assets:
 
     prepared: PreparedTask
     base_model: BaseModel
+    install: Path | None = None  # what the agent has installed; looked at when a sandbox is made
 
 
 class Library:
-    """Task directories and the cache: where runs find what they were planned with. Safe for several threads.
+    """Task directories, the cache, backbones: where runs find what they were planned with. Safe for several threads.
 
     Args:
         cache: prepared data, base models, references.
         home: results directory, from which a task that was named by its directory is found.
         tasks: directories to look for tasks in beside the built-in ones.
+        backbones: those of the settings, by name, beside the built-in ones.
+        runs: finds a run's folder, for backbones that play a recorded run.
     """
 
-    def __init__(self, cache: Path, home: Path, tasks: Sequence[Path] | None = None) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        home: Path,
+        tasks: Sequence[Path] | None = None,
+        backbones: Mapping[str, Backbone] | None = None,
+        runs: Callable[[str], RunDir] | None = None,
+    ) -> None:
         self.cache, self._home = cache, home
         self._tasks = tasks
+        self._backbones, self._runs = backbones or {}, runs
         self._found: dict[tuple[str, str, str], Assets] = {}
         self._lock = threading.Lock()
 
@@ -47,6 +63,8 @@ class Library:
             MissingError: task, data or base model are not what the run was planned with.
         """
         assets = self._prepared(spec, progress)
+        if spec.agent.install:
+            assets = replace(assets, install=install_path(spec.agent.install, self.cache))
         planned = (spec.task.digest, spec.task.data_digest, spec.base_model.digest)
         now = (assets.prepared.task.digest, assets.prepared.digest, assets.base_model.digest)
         for what, before, after in zip(("the task", "its data", "the base model"), planned, now, strict=True):
@@ -57,7 +75,7 @@ class Library:
                 )
         if spec.limit is None:
             return assets
-        return Assets(limited(assets.prepared, spec.limit, self.cache), assets.base_model)
+        return replace(assets, prepared=limited(assets.prepared, spec.limit, self.cache))
 
     def references(self, spec: RunSpec, assets: Assets, backend: Backend) -> tuple[Reference, ...]:
         """Return the yardsticks for a run's score, measuring them (minutes) where nobody has; a quick look has none.
@@ -70,6 +88,58 @@ class Library:
         if spec.limit is not None:
             return ()
         return references_for(assets.prepared, assets.base_model, spec.generation, spec.limits, backend, self.cache)
+
+    def plan_backbone(self, name: str) -> BackboneRef:
+        """Return the backbone ``name`` as runs are planned with it.
+
+        Raises:
+            NotFoundError: there is no such backbone.
+            MissingError: its key is not set, or its file of replies is not there.
+        """
+        from harness.gateway.backbones import backbone_ref, find_backbone, key_of
+
+        backbone = find_backbone(name, self._backbones)
+        key_of(backbone, os.environ)
+        return backbone_ref(name, backbone, runs=self._folder)
+
+    def backbone(self, planned: BackboneRef) -> Backbone:
+        """Return the backbone that a run was planned with.
+
+        Raises:
+            MissingError: it is not configured here, is another one now, or its key is not set.
+        """
+        from harness.gateway.backbones import backbone_ref, find_backbone, key_of
+
+        try:
+            backbone = find_backbone(planned.name, self._backbones)
+            now = backbone_ref(planned.name, backbone, runs=self._folder)
+        except UsageError as exc:
+            raise MissingError(f"backbone {planned.name}: {exc.message}", hint=exc.hint) from exc
+        if now.identity != planned.identity:
+            raise MissingError(
+                f"backbone {planned.name} is not what the run was planned with ({planned.words} then, {now.words} now)",
+                hint="bring its old settings back, or submit anew",
+            )
+        key_of(backbone, os.environ)
+        return backbone
+
+    def open_backbone(self, planned: BackboneRef, run: RunDir) -> OpenedBackbone:
+        """Make a run's backbone ready to answer.
+
+        Raises:
+            MissingError: as `backbone`.
+        """
+        from harness.gateway.backbones import key_of, open_upstream
+
+        backbone = self.backbone(planned)
+        key = key_of(backbone, os.environ)
+        upstream = open_upstream(backbone, environ=os.environ, recording=run.talk, runs=self._folder)
+        return OpenedBackbone(backbone, upstream, (key,) if key else ())
+
+    def _folder(self, run: str) -> Path:
+        if self._runs is None:
+            raise MissingError(f"run {run} cannot be looked up here", hint="play it from its results directory")
+        return self._runs(run).path
 
     def _prepared(self, spec: RunSpec, progress: Progress | None) -> Assets:
         named = str((self._home / spec.task.path).resolve()) if spec.task.path else spec.task.id

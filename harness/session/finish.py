@@ -1,18 +1,21 @@
 """The one place that ends a run, always in the same order, in which every step may be done again after a crash.
 
-Outcome event → result.json → last transition (the event is the truth) → index (made again from the folder when it is behind).
+Outcome event → trajectory.json → result.json → last transition (the event is the truth) → index (made again from the folder
+when it is behind).
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from harness.session.journal import Journal
 from harness.session.record import RunRecord
+from harness.session.story import tell
 from harness.spec.budget import Usage
 from harness.spec.event import Ended
 from harness.spec.outcome import Cause, Outcome, RunState
-from harness.spec.result import PhaseTime, Reference, RunResult
+from harness.spec.result import BackboneUse, PhaseTime, Reference, RunResult
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.store.base import Store
@@ -28,7 +31,10 @@ def finish(spec: RunSpec, journal: Journal, store: Store, outcome: Outcome, refe
     state = final_state(outcome)
     if journal.record.outcome != outcome:
         journal.emit(Ended(**outcome.model_dump()))
-    result = build_result(spec, journal.run, journal.record, outcome, state, references)
+    steps = tell(spec, journal, outcome)
+    result = build_result(spec, journal.run, journal.record, outcome, state, references).model_copy(
+        update={"trajectory_steps": steps}
+    )
     journal.run.write_result(result)
     if journal.record.state is not state:
         journal.enter(state)
@@ -59,6 +65,8 @@ def build_result(
         name: path.relative_to(run.path).as_posix()
         for name, path in {
             "events": run.events_path,
+            "trajectory": run.trajectory_path,
+            "shell": run.shell_log,
             "stdout": run.path / "agent.stdout",
             "stderr": run.path / "agent.stderr",
             "workspace": run.workspace,
@@ -82,11 +90,30 @@ def build_result(
         submission_report=SubmissionReport.model_validate(report) if report else None,
         submissions=len(record.submissions),
         evaluations=len(record.evaluations),
+        backbone=_backbone_use(spec, record),
         best_dev=best.primary if best else None,
-        integrity={"survivors": record.survivors, "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
+        integrity={**_integrity(spec, run, record), "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
         timeline=_closed(record.timeline),
         artefacts=artefacts,
     )
+
+
+def _backbone_use(spec: RunSpec, record: RunRecord) -> BackboneUse | None:
+    if spec.backbone is None:
+        return None
+    ledger = record.ledger
+    return BackboneUse(
+        calls=ledger.requests, answered=ledger.answered, refused=ledger.refused, outage_s=round(ledger.stalled_s, 3)
+    )
+
+
+def _integrity(spec: RunSpec, run: RunDir, record: RunRecord) -> dict[str, Any]:
+    found: dict[str, Any] = {"survivors": record.survivors, **record.integrity}
+    if spec.agent.config.backbone == "required" and record.ledger.answered == 0 and record.clock_started is not None:
+        found["backbone_never_called"] = True
+    if run.shell_log.exists():
+        found["person_in_sandbox"] = True
+    return found
 
 
 def _closed(timeline: tuple[PhaseTime, ...]) -> tuple[PhaseTime, ...]:

@@ -20,6 +20,7 @@ from harness.session.finish import finish
 from harness.session.grade_phase import grade_sealed
 from harness.session.journal import Journal
 from harness.session.site import RunSite
+from harness.session.talk_scan import scan_talk
 from harness.spec.errors import DojoError, GraderFailure, MissingError, SandboxError, SandboxUnavailable, SealBroken, StoreError
 from harness.spec.event import Attached, Ended, Failed, Killed, Sealed
 from harness.spec.outcome import Cause, Outcome, RunState
@@ -122,6 +123,9 @@ class RunSession:
         if outcome.cause is Cause.CANCELLED:
             self._finish(outcome)
             return
+        if outcome.retried and self._journal.record.attempt < MAX_ATTEMPTS:
+            self._again(outcome)
+            return
         self._journal.emit(Ended(**outcome.model_dump()))
         self._journal.enter(RunState.COLLECTING)
 
@@ -169,6 +173,10 @@ class RunSession:
         if self._journal.record.state is RunState.SEALED:
             self._journal.enter(RunState.GRADING)
         site, assets = self._site(), self._assets()
+        if "talk_texts_scanned" not in self._journal.record.integrity:
+            found = scan_talk(self._run, assets.prepared)
+            if found is not None:
+                self._journal.emit(found)
         if not self._journal.record.grades:
             self._journal.grade(grade_sealed(site, self._journal.record, number=1))
         outcome = self._journal.record.agent_outcome
@@ -195,10 +203,15 @@ class RunSession:
             if hopeless or record.failures.count("grade") >= MAX_ATTEMPTS:
                 self._finish(outcome)
         elif record.attempt < MAX_ATTEMPTS:
-            self._clear()
-            self._journal.enter(RunState.QUEUED, attempt=record.attempt + 1, why=outcome.message)
+            self._again(outcome)
         else:
             self._finish(outcome)
+
+    def _again(self, outcome: Outcome) -> None:
+        """Begin another attempt, with a budget of its own; the events of this one stay."""
+        self._clear()
+        self._run.set_talk_aside(self._journal.record.attempt)
+        self._journal.enter(RunState.QUEUED, attempt=self._journal.record.attempt + 1, why=outcome.message)
 
     def _cancelled(self) -> bool:
         return self._store.cancel_requested(self._spec.id)
@@ -209,7 +222,9 @@ class RunSession:
         return self._resolved
 
     def _site(self) -> RunSite:
-        return RunSite(self._spec, self._run, self._backend, self._assets(), self._journal.record.attempt)
+        return RunSite(
+            self._spec, self._run, self._backend, self._assets(), self._journal.record.attempt, self._library.open_backbone
+        )
 
     def _clear(self) -> None:
         """Remove what this attempt has on the host, even where its assets cannot be resolved any more."""

@@ -19,6 +19,7 @@ from harness.spec.event import (
     Event,
     Failed,
     Graded,
+    Integrity,
     Killed,
     LlmCalled,
     LlmOutage,
@@ -69,6 +70,7 @@ class RunRecord:
         notes: idempotency keys of the notes taken.
         elapsed_s: the clock when it stopped, or at the last event.
         failures: where something broke in this attempt, oldest first.
+        integrity: what integrity checks found, by name.
         ledger: what went through the LLM gateway in this attempt.
     """
 
@@ -91,6 +93,7 @@ class RunRecord:
     grades: tuple[GradeRecord, ...] = ()
     outcome: Outcome | None = None
     failures: tuple[str, ...] = ()
+    integrity: dict[str, Any] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     last_event: Event | None = None
 
@@ -143,6 +146,8 @@ def _apply(record: RunRecord, event: Event) -> RunRecord:
             return replace(record, grades=(*record.grades, grade))
         case LlmReserved() | LlmCalled() | LlmRefused() | LlmOutage() as said:
             return replace(record, ledger=record.ledger.after(said))
+        case Integrity() as found:
+            return replace(record, integrity={**record.integrity, **found.model_dump()})
         case Failed(where=where):
             return replace(record, failures=(*record.failures, where))
         case _:

@@ -25,6 +25,9 @@ from harness.spec.run import RunSpec
 from harness.store.base import Lease, Store
 from harness.store.run_dir import EventListener, RunDir
 
+# Phases that need the backbone: the agent is not done yet.
+_BEFORE_THE_SEAL = (RunState.QUEUED, RunState.PREPARING, RunState.RUNNING)
+
 
 class Runner:
     """Drives runs of one store, wherever they stand.
@@ -44,12 +47,15 @@ class Runner:
         Raises:
             StoreError: another live process drives it (code ``busy``) or took it over (``lost``), or nothing can be written.
             NotFoundError: there is no such run.
+            MissingError: the run's backbone is not configured here, or its key is not set; the run is left as it is.
         """
         folder = self.store.files(run)
         with self.store.claim(run) as lease:
             spec = folder.spec()
             journal = self._journal(spec, folder, lease, listener)
             self._mend(spec, folder, journal)
+            if spec.backbone is not None and journal.record.state in _BEFORE_THE_SEAL:
+                self.library.backbone(spec.backbone)  # missing here, it may be there where the run is resumed: nothing is ended
             session = RunSession(
                 spec, journal, self.store, self.backends(spec.sandbox), self.library, _Stop(stop or threading.Event(), lease.lost)
             )
@@ -72,7 +78,7 @@ class Runner:
             record = journal.record
             outcome = _gradable(record, run)
             assets, backend = self.library.assets(spec), self.backends(spec.sandbox)
-            site = RunSite(spec, folder, backend, assets, record.attempt)
+            site = RunSite(spec, folder, backend, assets, record.attempt, self.library.open_backbone)
             try:
                 grade = grade_sealed(site, record, number=len(record.grades) + 1)
             except DojoError as exc:
@@ -95,7 +101,8 @@ class Runner:
             spec = folder.spec().model_copy(update={"limit": limit})
             record = self._journal(spec, folder, lease, None).record
             _gradable(record, run)
-            site = RunSite(spec, folder, self.backends(spec.sandbox), self.library.assets(spec), record.attempt)
+            backend, assets = self.backends(spec.sandbox), self.library.assets(spec)
+            site = RunSite(spec, folder, backend, assets, record.attempt, self.library.open_backbone)
             try:
                 return look_at_sealed(site, record)
             finally:

@@ -27,6 +27,8 @@ class ServiceUsage:
     """
 
     tokens: int = 0
+    output_tokens: int = 0
+    requests: int = 0
     dollars: float = 0.0
     stalled_s: float = 0.0
 

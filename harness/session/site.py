@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.assets import installs
 from harness.files import write_atomic
 from harness.grading.evaluator import Evaluator, Exam
 from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
 from harness.sandbox.runtime import runtime_root
 from harness.session import dojo_tool
 from harness.session.assets import Assets
+from harness.session.llm import LlmGateway, OpenedBackbone
 from harness.session.services import AgentApi, RunService
+from harness.spec.backbone import BackboneRef
 from harness.spec.errors import GraderFailure, SandboxUnavailable
 from harness.spec.run import RunSpec
 from harness.store.run_dir import RunDir
@@ -26,12 +30,26 @@ AGENT_PROCESS = "agent"
 
 
 class RunSite:
-    """Makes, finds and removes what one attempt of a run needs on this host."""
+    """Makes, finds and removes what one attempt of a run needs on this host.
 
-    def __init__(self, spec: RunSpec, run: RunDir, backend: Backend, assets: Assets, attempt: int) -> None:
+    ``opening`` makes the run's backbone ready; only an agent phase calls it.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        run: RunDir,
+        backend: Backend,
+        assets: Assets,
+        attempt: int,
+        opening: Callable[[BackboneRef, RunDir], OpenedBackbone],
+    ) -> None:
         self.spec, self.run, self.backend, self.assets, self.attempt = spec, run, backend, assets, attempt
         self.runtime = runtime_root() / "runs" / spec.id
         self.services: tuple[RunService, ...] = (AgentApi(self.runtime / "api" / "api.sock", self.token),)
+        if spec.backbone is not None:
+            socket = self.runtime / "llm" / "llm.sock"
+            self.services += (LlmGateway(spec.backbone, run, socket, self.token, opening),)
 
     @property
     def own(self) -> bool:
@@ -201,4 +219,7 @@ class RunSite:
     def _agent_mounts(self) -> list[Mount]:
         agent = self.spec.agent
         mounts = [Mount(self.run.agent_dir, "/agent", asset=f"agent:{agent.name}", digest=agent.digest)]
+        if self.assets.install is not None:
+            path = installs.require_install(self.assets.install, agent.name)
+            mounts.append(Mount(path, installs.TARGET, asset=f"install:{agent.name}", digest=agent.install))
         return mounts if not self.own else [*mounts, Mount(self.runtime / "tool", "/opt/dojo")]

@@ -19,6 +19,10 @@ from harness.spec.event import (
     Executed,
     Failed,
     Graded,
+    LlmCalled,
+    LlmOutage,
+    LlmRefused,
+    LlmReserved,
     Noted,
     Submitted,
     Validated,
@@ -40,6 +44,7 @@ class RunStatus(Spec):
     base_model: str = ""
     metric: str = Field("", description="of the primary score; empty while nothing was scored")
     sandbox: str = ""
+    backbone: str = Field("", description="the language model its agent thinks with")
     dojo_version: str = ""
     budget_words: str = Field("", description="the limits in words, as in every heading")
     limit: int | None = Field(None, description="a quick look at so many items; never compared or ranked")
@@ -91,6 +96,7 @@ def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> R
         base_model=what.base_model,
         metric=what.metric,
         sandbox=what.sandbox,
+        backbone=what.backbone,
         dojo_version=what.dojo_version,
         budget_words=what.budget,
         limit=spec.limit,
@@ -115,6 +121,14 @@ def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> R
     )
 
 
+def _called(said: LlmCalled) -> str:
+    tokens = f"{said.input_tokens} + {said.output_tokens}" if said.input_tokens is not None else f"{said.tokens} (not reported)"
+    went = said.error or said.stop or str(said.status)
+    return f"backbone call {said.call}: {went}, {tokens} tokens, {said.latency_s:.1f} s" + (
+        f", ${said.dollars:.4f}" if said.dollars else ""
+    )
+
+
 def _metric(record: RunRecord) -> str:
     """Return the name of the primary score, from what was scored so far."""
     scored = [grade.scores.primary.name for grade in record.grades]
@@ -128,7 +142,15 @@ def _usage(record: RunRecord) -> Usage:
     elapsed = record.elapsed_s
     if record.state is RunState.RUNNING and record.clock_started:
         elapsed = max(elapsed, (datetime.now(UTC) - record.clock_started).total_seconds())
-    return Usage(wall=elapsed, evaluations=len(record.evaluations))
+    ledger = record.ledger
+    return Usage(
+        wall=elapsed,
+        evaluations=len(record.evaluations),
+        tokens=ledger.spent_tokens,
+        output_tokens=ledger.spent_output_tokens,
+        requests=ledger.requests,
+        dollars=ledger.spent_dollars,
+    )
 
 
 def _why(spec: RunSpec, record: RunRecord, driven: bool) -> str:
@@ -164,6 +186,14 @@ def describe(event: Event | None) -> str:
             return "ran " + " ".join(argv)[:120]
         case Validated(report=report):
             return "submission checked: " + ("ok" if report.ok else "not ok")
+        case LlmCalled() as said:
+            return _called(said)
+        case LlmRefused(error=error, message=message):
+            return f"backbone call refused: {error}: {message}"[:160]
+        case LlmOutage(seconds=seconds, message=message):
+            return f"the backbone was down for {seconds:.0f} s: {message}"[:160]
+        case LlmReserved(call=call, tokens=tokens):
+            return f"backbone call {call}: up to {tokens:,} tokens set aside"
         case BudgetWarning(dimension=dimension, share=share):
             return f"{share:.0%} of the {dimension} budget is spent"
         case BudgetSpent(dimension=dimension):

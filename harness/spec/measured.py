@@ -15,19 +15,21 @@ _LISTED = 2
 
 
 class Measured(Spec):
-    """The six facts without which a score says nothing. Short words for people, the same wherever a score is shown."""
+    """The seven facts without which a score says nothing. Short words for people, the same wherever a score is shown."""
 
     profile: str = Field(description="which data and base model the task ran with: mini, full, strict")
     base_model: str = Field(description="name of the base model")
     metric: str = Field("", description="the primary score; empty while nothing was scored")
     budget: str = Field(description="the limits of a run, as `5m, 8 evaluations`")
     sandbox: str = Field(description="sandbox backend")
+    backbone: str = Field("", description="the language model that agents thought with; empty where they had none")
     dojo_version: str = Field("", description="version of dojo; empty where it was not recorded")
 
     def heading(self, *before: str) -> str:
         """Return one line for people, led by ``before`` (a task, a batch): ``math/aime25 · mini · smol · accuracy · …``."""
         version = f"dojo {self.dojo_version}" if self.dojo_version else ""
-        words = (*before, self.profile, self.base_model, self.metric, self.budget, self.sandbox, version)
+        backbone = f"backbone {self.backbone}" if self.backbone else ""
+        words = (*before, self.profile, self.base_model, self.metric, self.budget, backbone, self.sandbox, version)
         return " · ".join(filter(None, words))
 
 
@@ -39,6 +41,7 @@ def measured(spec: RunSpec, metric: str = "") -> Measured:
         metric=metric,
         budget=budget_words(spec.budget),
         sandbox=spec.sandbox,
+        backbone=spec.backbone.words if spec.backbone else "",
         dojo_version=spec.versions.get("dojo", ""),
     )
 
@@ -48,6 +51,7 @@ def measured_together(found: Iterable[Measured]) -> Measured:
     several = list(found)
     plural = {
         "profile": "profiles", "base_model": "base models", "metric": "metrics", "budget": "budgets", "sandbox": "sandboxes",
+        "backbone": "backbones",
         "dojo_version": "versions",
     }  # fmt: skip
     words = {}
@@ -65,6 +69,8 @@ def budget_words(budget: Budget) -> str:
     words += [f"{name} {duration_words(value)}" for name in ("cpu", "gpu") if (value := getattr(budget, name)) is not None]
     words += [f"disk {budget.disk_mb} MB"] if budget.disk_mb is not None else []
     words += [f"{budget.tokens} tokens"] if budget.tokens is not None else []
+    words += [f"{budget.output_tokens} output tokens"] if budget.output_tokens is not None else []
+    words += [f"{budget.requests} requests"] if budget.requests is not None else []
     words += [f"${budget.dollars:g}"] if budget.dollars is not None else []
     return ", ".join(words)
 

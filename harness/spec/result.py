@@ -55,6 +55,15 @@ class PhaseTime(Spec):
     seconds: float | None = None
 
 
+class BackboneUse(Spec):
+    """How a run used its backbone; what it cost stands in ``usage``."""
+
+    calls: int = Field(0, description="that went upstream")
+    answered: int = 0
+    refused: int = Field(0, description="that the gateway let nobody answer: not allowed, malformed, beyond the budget")
+    outage_s: float = Field(0.0, description="seconds the backbone was down by the gateway's own probe; the agent paid no time")
+
+
 class RunResult(Spec):
     """Outcome, scores, usage, artefacts and timeline of one run. Paths are relative to the run's folder."""
 
@@ -70,6 +79,8 @@ class RunResult(Spec):
     submission_report: SubmissionReport | None = None
     submissions: int = 0
     evaluations: int = 0
+    backbone: BackboneUse | None = Field(None, description="None: the run had no backbone")
+    trajectory_steps: int | None = Field(None, description="of trajectory.json; None: it could not be written")
     best_dev: float | None = None
     integrity: dict[str, Any] = Field(default_factory=dict)
     timeline: tuple[PhaseTime, ...] = ()

@@ -79,6 +79,9 @@ class RunSummary(NamedTuple):
         problem: what makes the run's score unusable until it is graded again; "" where nothing does.
         flagged: agent_integrity: stands at the base model's score.
         is_mean: whether ``values`` average to ``primary`` (or are pseudo-values); None: their sub-sets are not known yet.
+        tokens: charged at the backbone.
+        dollars: the same.
+        silent: never called the backbone that its agent requires.
         values: one little-endian float64 an item, in the order of the item set's ids: its score or jackknife pseudo-value.
     """
 
@@ -100,6 +103,9 @@ class RunSummary(NamedTuple):
     problem: str
     flagged: bool
     is_mean: bool | None
+    tokens: int
+    dollars: float
+    silent: bool
     values: bytes
 
 
@@ -178,6 +184,9 @@ def summarise(result: RunResult) -> Summary:
         problem=problem,
         flagged=flagged,
         is_mean=mean,
+        tokens=result.usage.tokens,
+        dollars=result.usage.dollars,
+        silent=bool(result.integrity.get("backbone_never_called", False)),
         values=pack([values[i] for i in items.ids]) if items else b"",
     )
     return Summary(row, setting, items, references)

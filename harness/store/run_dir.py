@@ -28,12 +28,15 @@ class RunDir:
         self.path = path
         self.events_path = path / "events.jsonl"
         self.result_path = path / "result.json"
+        self.trajectory_path = path / "trajectory.json"
+        self.shell_log = path / "shell.log"
         self.agent_dir = path / "agent"
         self.workspace = path / "workspace"
         self.submissions = path / "submissions"
         self.sealed = path / "sealed"
         self.manifest_path = path / "manifest.json"
         self.private = path / "private"
+        self.talk = self.private / "llm"
         self._lock = threading.Lock()
         self._next_seq: int | None = None
 
@@ -67,6 +70,11 @@ class RunDir:
             StoreError: it cannot be read (code ``damaged``).
         """
         return self._parse(self.result_path, RunResult)
+
+    def set_talk_aside(self, attempt: int) -> None:
+        """Keep what an attempt said to its backbone beside what the next one will say."""
+        if self.talk.exists():
+            self.talk.rename(self.private / f"llm-{attempt}")
 
     def answers_path(self, grade: int) -> Path:
         """Return where the hidden split's prompts, responses and scores of a grade lie, a line an item."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -21,10 +22,11 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 # What `migrations/versions` ends with; a database says its own in the table `alembic_version`.
-VERSION = "0002"
+VERSION = "0003"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -130,6 +132,9 @@ measured = Table(
     Column("problem", Text, nullable=False),
     Column("flagged", Boolean, nullable=False),
     Column("is_mean", Boolean),
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
+    Column("dollars", Float, nullable=False, server_default="0"),
+    Column("silent", Boolean, nullable=False, server_default=false()),
     Column("values", LargeBinary, nullable=False),
 )
 

@@ -1,0 +1,1 @@
+"""What a run did, in other people's formats: made of its events and of the gateway's recording, never by the agent."""
