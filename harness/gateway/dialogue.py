@@ -133,6 +133,11 @@ class Ask:
     verbosity: str | None = None
     dropped: tuple[str, ...] = ()
 
+    @property
+    def strict_json(self) -> bool:
+        """Whether the answer's schema is closed, as OpenAI's formats demand of one that they are to hold a model to."""
+        return self.json_schema is not None and self.json_schema.get("additionalProperties") is False
+
     @cached_property
     def free_text(self) -> frozenset[str]:
         """Names of the tools that take free text."""

@@ -187,7 +187,7 @@ def render(ask: Ask) -> dict[str, Any]:
     if ask.stop:
         body["stop"] = list(ask.stop)
     if ask.json_schema is not None:
-        schema = {"name": "answer", "schema": dict(ask.json_schema), "strict": True}
+        schema = {"name": "answer", "schema": dict(ask.json_schema), "strict": ask.strict_json}
         body["response_format"] = {"type": "json_schema", "json_schema": schema} if ask.json_schema else {"type": "json_object"}
     if ask.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}

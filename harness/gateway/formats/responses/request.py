@@ -186,7 +186,7 @@ def render(ask: Ask) -> dict[str, Any]:
             body["parallel_tool_calls"] = False
     text: dict[str, Any] = {}
     if ask.json_schema is not None:
-        schema = {"type": "json_schema", "name": "answer", "schema": dict(ask.json_schema), "strict": True}
+        schema = {"type": "json_schema", "name": "answer", "schema": dict(ask.json_schema), "strict": ask.strict_json}
         text["format"] = schema if ask.json_schema else {"type": "json_object"}
     if ask.verbosity is not None:
         text["verbosity"] = ask.verbosity
