@@ -23,8 +23,8 @@ BODY = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content":
 
 
 @contextlib.contextmanager
-def child(run: RunDir, socket: Path) -> Iterator[subprocess.Popen[str]]:
-    program = [sys.executable, "-m", "tests.unit.gateway.killed_gateway", str(run.path), str(socket), str(TOKENS)]
+def child(run: RunDir, socket: Path, tokens: int = TOKENS) -> Iterator[subprocess.Popen[str]]:
+    program = [sys.executable, "-m", "tests.unit.gateway.killed_gateway", str(run.path), str(socket), str(tokens)]
     process = subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."}
     )
@@ -48,7 +48,8 @@ def test_a_gateway_killed_in_mid_stream_leaves_a_book_that_balances(tmp_path: Pa
         assert http.post("/v1/chat/completions", json=BODY).status_code == 200
         with http.stream("POST", "/v1/chat/completions", json=BODY | {"stream": True}) as stream:
             assert process.stdout.readline() == "streaming\n"
-            assert b"hel" in next(stream.iter_raw())
+            pieces = stream.iter_raw()
+            assert b"hel" in next(pieces)
             process.send_signal(signal.SIGKILL)
             process.wait()
             with pytest.raises(httpx.HTTPError):

@@ -29,7 +29,6 @@ def hidden(text: str) -> bool:
     """No eight characters of the key stand in a text, however it is written."""
     pieces = [text, text.replace("\\/", "/")]
     for form in (KEY, quote(KEY, safe=""), KEY.encode().hex()):
-        pieces += []
         if any(form[at : at + 12] in piece for piece in pieces for at in range(len(form) - 11)):
             return False
     inner = {base64.b64encode(b"x" * n + KEY.encode()).decode()[4:-8] for n in range(3)}
