@@ -31,8 +31,10 @@ def finish(spec: RunSpec, journal: Journal, store: Store, outcome: Outcome, refe
     state = final_state(outcome)
     if journal.record.outcome != outcome:
         journal.emit(Ended(**outcome.model_dump()))
-    tell(spec, journal, outcome)
-    result = build_result(spec, journal.run, journal.record, outcome, state, references)
+    steps = tell(spec, journal, outcome)
+    result = build_result(spec, journal.run, journal.record, outcome, state, references).model_copy(
+        update={"trajectory_steps": steps}
+    )
     journal.run.write_result(result)
     if journal.record.state is not state:
         journal.enter(state)
