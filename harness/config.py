@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from harness.spec.backbone import Backbone
 from harness.spec.base import Spec
 from harness.spec.errors import SpecError, UsageError
 from harness.spec.task import ProfileName
@@ -36,6 +37,7 @@ class Settings(Spec):
     sandbox: str = Field("namespace", description="sandbox backend that runs use")
     executor: str = Field("local", description="executor that `submit` uses")
     backbone: str | None = Field(None, description="language model that agents think with")
+    backbones: dict[str, Backbone] = Field(default_factory=dict, description="language models by name, each a [backbones.NAME]")
     budget: str | None = Field(None, description="budget that `submit` lays over the task's own, as wall=2h,evaluations=5")
     parallel: int | None = Field(None, ge=1, description="at most this many runs at once; default what fits")
 

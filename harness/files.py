@@ -67,10 +67,13 @@ def build_folder(target: Path, *, keep: bool = False) -> Iterator[Path | None]:
 
 
 def make_readable(root: Path) -> None:
-    """Let every user read ``root``: sandboxes mount it read-only and read it as another user."""
+    """Let every user read ``root``: sandboxes mount it read-only and read it as another user. Programs stay programs."""
     root.chmod(0o755)
     for path in root.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        if path.is_symlink():
+            continue  # it has no mode of its own
+        mode = path.stat().st_mode
+        path.chmod(0o755 if path.is_dir() else (mode | (0o555 if mode & 0o100 else 0o444)) & 0o755)
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -33,9 +33,9 @@ from harness.store.run_dir import RunDir
 
 _PORT = 7788
 _MB = 1024 * 1024
-_CONNECTIONS, _BODY_MB = 20, 60
-# what a few large bodies at once may take, with their copies; all of them together would take twice as much
-_MEMORY_MB = 600
+_CONNECTIONS, _BODY_MB = 40, 15
+# what one run may cost the harness; all bodies together would take ten times as much
+_MEMORY_MB = 64
 _EVENTS_MB = 8
 # Sends bodies that never end on many connections and holds them; argv: token, connections, MB of each.
 _HOLD = """
@@ -185,7 +185,7 @@ def _bodies_in_turn(ground: Ground) -> str:
 
 def _bodies_all_at_once(ground: Ground) -> str:
     with _served(ground) as served:
-        served.server.take_turns(_CONNECTIONS)
+        served.server.make_room(_CONNECTIONS * _BODY_MB * _MB)
         return _hold_bodies(served)
 
 
@@ -214,7 +214,7 @@ ATTACKS = (
     Attack(
         25, "holds-large-bodies", Where.SANDBOX,
         "open many connections to the API and hold a large unfinished body on each, to fill the harness's memory",
-        "large bodies take turns, a few at once",
+        "large bodies take turns, one at a time",
         _bodies_in_turn, _bodies_all_at_once,
     ),
     Attack(

@@ -47,7 +47,8 @@ TASKS = {
 }
 AGENTS = {
     "list": ("harness.cli.agents:list_agents", "List agents."),
-    "check": ("harness.cli.agents:check_agent", "Check an agent's directory."),
+    "check": ("harness.cli.agents:check_agent", "Check an agent's directory, or try it for a minute."),
+    "install": ("harness.cli.agents:install_agents", "Make what agents need installed, once, from their locks."),
     "new": ("harness.cli.agents:new_agent", "Start an agent from a working example."),
 }
 DATA = {

@@ -15,7 +15,7 @@ from harness.cli.output import Output
 @click.argument("name", required=False)
 @pass_invocation
 def schema(invocation: Invocation, name: str | None) -> None:
-    """Print the JSON schema NAME (task, agent, run, event, result …), or all of them by name."""
+    """Print the JSON schema NAME (task, agent, run, event, result …; api: OpenAPI), or all of them by name."""
     schemas = invocation.dojo().schemas()
     if name is None:
         invocation.output.result(schemas, _render)

@@ -71,6 +71,8 @@ def plan_batch(
     backbone: BackboneRef | None = None,
     name: str = "",
     agent_params: Mapping[str, str] | None = None,
+    installs: Mapping[str, str] | None = None,
+    image: str = "",
 ) -> BatchPlan:
     """Plan one run for each agent, task and seed; nothing is written.
 
@@ -86,6 +88,8 @@ def plan_batch(
         backbone: the language model agents think with.
         name: of the batch.
         agent_params: parameters for all agents.
+        installs: agent's name → digest of what it has installed.
+        image: what tells the sandboxes' image from others, for backends that make them of one.
 
     Raises:
         UsageError: a budget, parameter or seed out of range, or named twice; a limit in what nothing measures.
@@ -114,7 +118,7 @@ def plan_batch(
                     RunSpec(
                         id=new_id("r"),
                         batch=batch,
-                        agent=AgentRef(config=configured, digest=agent.digest),
+                        agent=AgentRef(config=configured, digest=agent.digest, install=(installs or {}).get(agent.name, "")),
                         task=TaskRef(
                             id=prepared.task.id,
                             path=os.path.relpath(prepared.task.path, home) if prepared.task.by_path else None,
@@ -130,7 +134,7 @@ def plan_batch(
                         generation=profile.generation,
                         sandbox=sandbox,
                         backbone=backbone if agent.config.backbone != "none" else None,
-                        versions=versions(),
+                        versions={**versions(), **({"image": image} if image else {})},
                     )
                 )
     return BatchPlan(
@@ -159,7 +163,9 @@ def plan_again(specs: Sequence[RunSpec], name: str = "") -> BatchPlan:
         raise UsageError("nothing to run again", hint="`dojo status` shows how the runs ended")
     batch = new_id("b")
     runs = tuple(
-        spec.model_copy(update={"id": new_id("r"), "batch": batch, "versions": versions(), "created": datetime.now(UTC)})
+        spec.model_copy(
+            update={"id": new_id("r"), "batch": batch, "versions": _versions_again(spec), "created": datetime.now(UTC)}
+        )
         for spec in specs
     )
     return BatchPlan(
@@ -194,6 +200,11 @@ def record_plan(plan: BatchPlan, agents: Mapping[str, Agent], store: Store) -> N
         else:
             copy_agent(agents[spec.agent.name], run.agent_dir)
     store.add_batch(plan.batch, plan.name, plan.runs, plan.settings)
+
+
+def _versions_again(spec: RunSpec) -> dict[str, str]:
+    """Return the versions of a run that is repeated here; its image is looked for when its sandbox is made."""
+    return {**versions(), **{name: value for name, value in spec.versions.items() if name == "image"}}
 
 
 def versions() -> dict[str, str]:

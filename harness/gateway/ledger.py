@@ -56,6 +56,10 @@ class Ledger:
             case LlmOutage():
                 return replace(self, outages=(*self.outages, (said.at_s, said.seconds)))
 
+    def without(self, call: int) -> Ledger:
+        """Return the ledger without a reservation that never became an event."""
+        return replace(self, open=MappingProxyType({number: held for number, held in self.open.items() if number != call}))
+
     @property
     def spent_tokens(self) -> int:
         """Charged tokens, open calls at their reservation."""
@@ -78,9 +82,5 @@ class Ledger:
 
     @property
     def stalled_s(self) -> float:
-        """Seconds the backbone was down, outages at the same time counted once."""
-        total, until = 0.0, 0.0
-        for at, seconds in sorted(self.outages):
-            total += max(0.0, at + seconds - max(until, at))
-            until = max(until, at + seconds)
-        return total
+        """Seconds the backbone was down. One gateway serves a run at a time and tells its outages one after the other."""
+        return sum(seconds for _, seconds in self.outages)

@@ -63,7 +63,8 @@ class Data(Bench):
         ]
 
     def schemas(self) -> dict[str, Any]:
-        """Return the JSON schema of everything users write or read, by name."""
+        """Return the JSON schema of everything users write or read, by name; ``api`` is the agent API's OpenAPI document."""
+        from harness.session.operations import openapi
         from harness.spec.schemas import schemas
 
-        return schemas()
+        return {**schemas(), "api": openapi()}

@@ -13,6 +13,7 @@ from contextlib import closing
 from pydantic import Field
 
 from harness.assets.base_models import prepare_base_model
+from harness.assets.installs import prepare_install, require_install
 from harness.assets.prepare import prepare_task
 from harness.executor.base import Executor, Work
 from harness.executor.planner import BatchPlan, plan_again, plan_batch, profile_of, record_plan
@@ -77,12 +78,15 @@ class Runs(Bench):
         if backend != "docker":  # images bring their own
             require("torch", "transformers", "peft", "lm_eval", "math_verify")
         prepared = []
+        gpus = False
         for task in found_tasks:
             wanted = profile_of(task.dojo.profiles, task.id, profile)
+            gpus = gpus or wanted.limits.gpus > 0
             runs_on.check(wanted.limits)
             name_of_model = base_model or wanted.base_model
             data = prepare_task(task, profile, self.cache, progress)
             prepared.append((data, name_of_model, prepare_base_model(name_of_model, self.cache, progress)))
+        made = [(agent.name, prepare_install(agent, self.cache, progress)) for _, agent in found_agents]
         return plan_batch(
             found_agents,
             prepared,
@@ -95,6 +99,8 @@ class Runs(Bench):
             backbone=self._library.plan_backbone(backbone) if backbone else None,
             name=name or "",
             agent_params=agent_params,
+            installs={name: install.digest for name, install in made if install is not None},
+            image=self._image(backend, gpus),
         )
 
     def plan_again(self, runs: Sequence[str], name: str = "", progress: Progress | None = None) -> BatchPlan:
@@ -107,7 +113,9 @@ class Runs(Bench):
         plan = plan_again([self.store.files(self.store.resolve(run, "run")).spec() for run in runs], name)
         for spec in plan.runs:
             self._checked_backend(spec.sandbox)
-            self._library.assets(spec, progress)
+            assets = self._library.assets(spec, progress)
+            if assets.install is not None:
+                require_install(assets.install, spec.agent.name)
         return plan
 
     def submit(
@@ -241,6 +249,14 @@ class Runs(Bench):
         if bad:
             raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
         return backend.name
+
+    def _image(self, backend: str, gpus: bool) -> str:
+        """Return what tells the image of the task sandboxes from others; "" for backends that show this host's system."""
+        if backend != "docker":
+            return ""
+        from harness.sandbox.images.state import identity
+
+        return identity("task", "cuda" if gpus else "cpu")
 
     def _executor_of(self, batch: str) -> str:
         """Return the executor that the batch was submitted to."""

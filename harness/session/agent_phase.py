@@ -110,7 +110,8 @@ class AgentPhase:
                 service.close()
         if outcome is not None:
             self._clock.stop()
-            outcome = self._unless_the_backbone_was_down(outcome)
+            down = sum(service.usage().stalled_s for service in services)
+            outcome = blamed(outcome, down, self._clock.elapsed())
             self._journal.emit(ClockStopped(usage=self._measure(force=True).model_dump()))
         return outcome
 
@@ -189,15 +190,6 @@ class AgentPhase:
             return Outcome(cause=Cause.AGENT_ERROR, phase="agent", message=message, exit_code=0)
         return Outcome(cause=Cause.COMPLETED, phase="agent", message="the agent ended by itself", exit_code=0)
 
-    def _unless_the_backbone_was_down(self, outcome: Outcome) -> Outcome:
-        """Blame the provider where its outages took too large a share: nothing that the agent says or sends goes into that."""
-        down = sum(service.usage().stalled_s for service in self._site.services)
-        whole = self._clock.elapsed() + down
-        if outcome.cause is Cause.CANCELLED or down <= _OUTAGE_SHARE * whole:
-            return outcome
-        message = f"the backbone was down for {down:.0f} of {whole:.0f} s ({outcome.message})"
-        return Outcome(cause=Cause.MODEL_PROVIDER, phase="agent", message=message, exit_code=outcome.exit_code)
-
     def _sandboxes(self) -> list[Sandbox]:
         return [self._task] if self._task is self._agent else [self._task, self._agent]
 
@@ -229,6 +221,20 @@ class AgentPhase:
 
     def _note_error(self, where: str, exc: DojoError) -> None:
         self._journal.emit(Failed(where=where, **exc.as_dict()))
+
+
+def blamed(outcome: Outcome, down_s: float, charged_s: float) -> Outcome:
+    """Blame the provider where its outages took too large a share of the time, whatever the agent says or sends.
+
+    Args:
+        outcome: how the agent phase ended.
+        down_s: seconds the backbone was down by the gateway's own probe.
+        charged_s: seconds on the budget clock, outages left out.
+    """
+    if outcome.cause is Cause.CANCELLED or down_s <= _OUTAGE_SHARE * (charged_s + down_s):
+        return outcome
+    message = f"the backbone was down for {down_s:.0f} of {charged_s + down_s:.0f} s ({outcome.message})"
+    return Outcome(cause=Cause.MODEL_PROVIDER, phase="agent", message=message, exit_code=outcome.exit_code)
 
 
 class _Output:

@@ -30,7 +30,10 @@ from harness.store.run_dir import RunDir
 _EVENT_TEXT = 2_000
 # An agent may not fill the events file through notes: THREATS, output floods.
 _NOTE_BYTES = 64 * 1024
-_FILE_BYTES = 64 * 1024 * 1024
+# Kept of each output stream of a command, head and tail: more than an agent reads, little enough for many at once.
+OUTPUT_BYTES = 256 * 1024
+# A file that is moved whole, through the harness's memory; larger ones are made inside the sandbox, or moved in pieces.
+FILE_BYTES = 16 * 1024 * 1024
 # Calls that are not metered (commands, files, notes, validate) are recorded until events.jsonl is this large. Twelve hours of an
 # honest agent are some ten megabytes; without an end, notes alone could write the host's disk full.
 EVENTS_BYTES = 256 * 1024 * 1024
@@ -43,14 +46,19 @@ class ExecCall(Spec):
     command: str | None = None
     stdin: str = ""
     cwd: str | None = None
-    timeout_s: float | None = None
+    timeout_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     env: dict[str, str] = Field(default_factory=dict)
 
 
 class PathCall(Spec):
-    """Body of ``POST /v1/validate``, ``/v1/evaluate`` and ``/v1/submit``."""
+    """Body of ``POST /v1/validate``."""
 
     path: str
+
+
+class EvaluateCall(PathCall):
+    """Body of ``POST /v1/evaluate`` and ``/v1/submit``."""
+
     note: str = ""
 
 
@@ -123,7 +131,12 @@ class SessionApi:
         left = self._context.clock.left()
         timeout = min(call.timeout_s, left) if call.timeout_s is not None else left
         result = self._context.sandbox.exec(
-            argv, stdin=call.stdin.encode(), cwd=call.cwd or "/workspace", env=call.env, timeout_s=timeout
+            argv,
+            stdin=call.stdin.encode(errors="replace"),
+            cwd=call.cwd or "/workspace",
+            env=call.env,
+            timeout_s=timeout,
+            output_cap=OUTPUT_BYTES,
         )
         stdout, stderr = result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
         answer = {
@@ -142,7 +155,7 @@ class SessionApi:
     def read_file(self, path: str) -> bytes:
         """Return a file of the task sandbox."""
         with _file_errors(path):
-            data = self._context.sandbox.read_file(path, max_bytes=_FILE_BYTES)
+            data = self._context.sandbox.read_file(path, max_bytes=FILE_BYTES)
         self._record(FileMoved(op="read", path=path[:_EVENT_TEXT], bytes=len(data)))
         return data
 
@@ -163,7 +176,7 @@ class SessionApi:
 
     def evaluate(self, body: dict[str, Any], key: str) -> dict[str, Any]:
         """Score a submission on the dev split; costs one evaluation, once for each idempotency key."""
-        call = _parse(PathCall, body)
+        call = _parse(EvaluateCall, body)
         with self._one_at_a_time():
             done = self._context.journal.record.evaluations
             if known := next((e for e in done if key and e.key == key), None):
@@ -192,7 +205,7 @@ class SessionApi:
 
     def submit(self, body: dict[str, Any], key: str) -> dict[str, Any]:
         """Take a submission in: copied out, checked, hashed and acknowledged in one event."""
-        call = _parse(PathCall, body)
+        call = _parse(EvaluateCall, body)
         context = self._context
         with self._one_at_a_time():
             done = context.journal.record.submissions

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.assets.base_models import BaseModel, prepare_base_model
+from harness.assets.installs import install_path
 from harness.assets.prepare import PreparedTask, limited, prepare_task
 from harness.assets.task_dir import find_task
 from harness.sandbox.base import Backend
@@ -27,6 +28,7 @@ class Assets:
 
     prepared: PreparedTask
     base_model: BaseModel
+    install: Path | None = None  # what the agent has installed; looked at when a sandbox is made
 
 
 class Library:
@@ -61,6 +63,8 @@ class Library:
             MissingError: task, data or base model are not what the run was planned with.
         """
         assets = self._prepared(spec, progress)
+        if spec.agent.install:
+            assets = replace(assets, install=install_path(spec.agent.install, self.cache))
         planned = (spec.task.digest, spec.task.data_digest, spec.base_model.digest)
         now = (assets.prepared.task.digest, assets.prepared.digest, assets.base_model.digest)
         for what, before, after in zip(("the task", "its data", "the base model"), planned, now, strict=True):
@@ -71,7 +75,7 @@ class Library:
                 )
         if spec.limit is None:
             return assets
-        return Assets(limited(assets.prepared, spec.limit, self.cache), assets.base_model)
+        return replace(assets, prepared=limited(assets.prepared, spec.limit, self.cache))
 
     def references(self, spec: RunSpec, assets: Assets, backend: Backend) -> tuple[Reference, ...]:
         """Return the yardsticks for a run's score, measuring them (minutes) where nobody has; a quick look has none.

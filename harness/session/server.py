@@ -1,20 +1,25 @@
-"""The agent API over HTTP on a unix socket: parse, authorise, call `SessionApi`, answer JSON."""
+"""The agent API over HTTP on a unix socket: authorise, read, call `SessionApi` in a thread, answer JSON."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import hmac
 import json
-import os
-import socketserver
-import threading
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
 
-from harness.session.api import SessionApi
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from harness.serving.body import BadBody, decode, length_of, read_body
+from harness.serving.net import Net
+from harness.serving.room import Room
+from harness.serving.server import App, Receive, Scope, Send, UnixServer
+from harness.session.api import FILE_BYTES, ExecCall, SessionApi
+from harness.session.operations import OPERATIONS, Operation
 from harness.spec.errors import (
     BudgetExhausted,
     DojoError,
@@ -25,11 +30,15 @@ from harness.spec.errors import (
     UsageError,
 )
 
-_MAX_BODY = 64 * 1024 * 1024
-# Bodies above this, and files that are read, take turns, a few at once: a sandbox has 512 connections, and with 64 MB on each an
-# agent could take 32 GB of the harness's memory.
-_LARGE_BODY = 256 * 1024
-_LARGE_AT_ONCE = 4
+# A JSON body: commands with their input, notes. What is larger goes through files.
+_BODY = 1024 * 1024
+# Files on their way that the harness holds at a time. Each is held twice for a moment, by the sandbox's wire and here.
+_ROOM = FILE_BYTES
+# Commands, and other calls, from their start until their answer is read; the next ones wait. With what JSON makes of control
+# characters, 16 commands' answers (`api.OUTPUT_BYTES`) take up to 48 MB.
+_AT_ONCE = 16
+# An answer goes out in pieces of this size, so that an agent that reads slowly holds its own answer back, not our memory.
+_PIECE = 64 * 1024
 _STATUS: tuple[tuple[type[DojoError], int], ...] = (
     (BudgetExhausted, 429),
     (SubmissionRefused, 422),
@@ -44,149 +53,99 @@ class ApiServer:
     """Serves one run's `SessionApi` on ``socket`` until closed. The socket file is made anew at every start."""
 
     def __init__(self, api: SessionApi, socket: Path, token: str, on_error: Callable[[DojoError], None]) -> None:
-        socket.unlink(missing_ok=True)
-        self._server = _Server(str(socket), _Handler)
-        self._server.api, self._server.token, self._server.on_error = api, token, on_error
-        os.chmod(socket, 0o600)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-        self._thread.start()
+        self._app = _Application(api, token, on_error)
+        self._server = UnixServer(Net(self._app, _unforeseen, on_error), socket, f"agent-api-{socket.parent.parent.name}")
 
-    def take_turns(self, at_once: int) -> None:
-        """From now on let this many large bodies and files in at once, instead of a few."""
-        self._server.large = threading.BoundedSemaphore(at_once)
+    def make_room(self, size: int) -> None:
+        """From now on hold this many bytes of bodies and answers at a time."""
+        self._app.room = Room(size)
 
     def hang_up(self) -> None:
         """From now on drop calls without an answer: whoever resumes the run will answer when they are sent again."""
-        self._server.hung_up = True
+        self._app.hung_up = True
+        self._server.hang_up()
 
     def close(self) -> None:
         """Stop accepting calls."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
+        self._app.threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    api: SessionApi
-    token: str
-    on_error: Callable[[DojoError], None]
-    hung_up = False
+class _Application:
+    """The API as an ASGI application."""
 
-    def __init__(self, *args: Any) -> None:
-        self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
-        super().__init__(*args)
+    def __init__(self, api: SessionApi, token: str, on_error: Callable[[DojoError], None]) -> None:
+        self._api, self._token, self._on_error = api, token.encode(), on_error
+        self.room = Room(_ROOM)
+        self.commands, self.calls = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
+        self.threads = ThreadPoolExecutor(3 * _AT_ONCE, thread_name_prefix="agent-api")
+        self.hung_up = False
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent when the agent hangs up in the middle of an answer."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 600
-
-    def do_GET(self) -> None:
-        self._answer("GET")
-
-    def do_POST(self) -> None:
-        self._answer("POST")
-
-    def do_PUT(self) -> None:
-        self._answer("PUT")
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing here: the calls are events."""
-
-    def address_string(self) -> str:
-        return "agent"
-
-    def _answer(self, method: str) -> None:
-        with contextlib.ExitStack() as turn:
-            self._answer_in(turn, method)
-
-    def _answer_in(self, turn: contextlib.ExitStack, method: str) -> None:
-        server = cast(_Server, self.server)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
         try:
-            payload, kind, status = *self._dispatch(server, method, turn), 200
+            await self._serve(request, scope, receive, send)
+        except ClientDisconnect:
+            return
+        except BadBody as exc:
+            await _refusal(exc.status, exc.code, exc.message)(scope, receive, send)
         except DojoError as exc:
             status = next((code for cls, code in _STATUS if isinstance(exc, cls)), 500)
-            if status >= 500 and not server.hung_up:
-                server.on_error(exc)
-            payload, kind = json.dumps({"error": exc.as_dict()}).encode(), "application/json"
-        except _Refused as exc:
-            status, kind = exc.status, "application/json"
-            payload = json.dumps({"error": {"code": exc.code, "message": exc.message, "hint": ""}}).encode()
-            self.close_connection = True
-        if server.hung_up:
-            self.close_connection = True
-            return
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
+            if status >= 500 and not self.hung_up:
+                await asyncio.to_thread(self._on_error, exc)
+            await JSONResponse({"error": exc.as_dict()}, status)(scope, receive, send)
 
-    def _dispatch(self, server: _Server, method: str, turn: contextlib.ExitStack) -> tuple[bytes, str]:
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), server.token.encode()):
-            raise _Refused(401, "unauthorised", "the token is not this run's")
-        data = self._body(server, turn)
-        url = urlsplit(self.path)
-        path = parse_qs(url.query).get("path", [""])[0]
-        key = self.headers.get("Idempotency-Key", "")[:200]
-        api = server.api
-        match (method, url.path):
-            case ("GET", "/v1/task"):
-                answer: Any = api.task()
-            case ("GET", "/v1/budget"):
-                answer = api.budget()
-            case ("GET", "/v1/files"):
-                if data:
-                    raise _Refused(400, "usage", "a GET has no body")
-                turn.enter_context(server.large)
-                return api.read_file(path), "application/octet-stream"
-            case ("PUT", "/v1/files"):
-                answer = api.write_file(path, data)
-            case ("POST", "/v1/exec"):
-                answer = api.exec(_decode(data))
-            case ("POST", "/v1/validate"):
-                answer = api.validate(_decode(data))
-            case ("POST", "/v1/evaluate"):
-                answer = api.evaluate(_decode(data), key)
-            case ("POST", "/v1/submit"):
-                answer = api.submit(_decode(data), key)
-            case ("POST", "/v1/note"):
-                answer = api.note(_decode(data), key)
-            case _:
-                raise _Refused(404, "not_found", f"there is no {method} {url.path[:200]}")
-        return json.dumps(answer, ensure_ascii=False).encode(), "application/json"
+    async def _serve(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token):
+            raise BadBody(401, "unauthorised", "the token is not this run's")
+        operation = OPERATIONS.get((request.method, request.url.path))
+        if operation is None:
+            raise BadBody(404, "not_found", f"there is no {request.method} {request.url.path[:200]}")
+        most = FILE_BYTES if operation.takes == "bytes" else _BODY if operation.takes == "json" else 0
+        size = length_of(request, most)
+        if most == 0 and (size or (size is None and "transfer-encoding" in request.headers)):
+            raise BadBody(400, "usage", f"a {request.method} has no body")
+        async with self._turn(operation, size):
+            body = await read_body(request, most) if most else b""
+            answer = await self._call(operation, request, body)
+            del body
+            await answer(scope, receive, send)
 
-    def _body(self, server: _Server, turn: contextlib.ExitStack) -> bytes:
-        try:
-            length = int(self.headers.get("Content-Length", "0"))
-        except ValueError:
-            raise _Refused(400, "usage", "Content-Length is no number") from None
-        if not 0 <= length <= _MAX_BODY:
-            raise _Refused(413, "too_large", f"a body of at most {_MAX_BODY} bytes is taken")
-        if length > _LARGE_BODY:
-            turn.enter_context(server.large)
-        data = self.rfile.read(length)
-        if len(data) < length:
-            raise _Refused(400, "usage", f"the body ended after {len(data)} of {length} bytes")
-        return data
+    def _turn(self, operation: Operation, size: int | None) -> AbstractAsyncContextManager[None]:
+        """Return what a call holds until its answer is read: room for a file, or one of a few turns."""
+        if operation.path:
+            return self.room.take(FILE_BYTES if size is None or operation.answers_bytes else size)
+        return self.commands if operation.model is ExecCall else self.calls
+
+    async def _call(self, operation: Operation, request: Request, body: bytes) -> Response:
+        key = request.headers.get("idempotency-key", "")[:200]
+        path = request.query_params.get("path", "")
+        call = partial(operation.call, self._api, decode(body) if operation.takes == "json" else body, path, key)
+        answer = await asyncio.get_running_loop().run_in_executor(self.threads, call)
+        if isinstance(answer, bytes):
+            return _whole(answer, "application/octet-stream")
+        return _whole(json.dumps(answer, ensure_ascii=False).encode(errors="replace"), "application/json")
 
 
-class _Refused(Exception):
-    """A request that never reaches the API."""
+def _whole(payload: bytes, kind: str) -> Response:
+    """Return an answer whose length is told, sent in pieces."""
+    if len(payload) <= _PIECE:
+        return Response(payload, media_type=kind)
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        self.status, self.code, self.message = status, code, message
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(payload), _PIECE):
+            yield payload[start : start + _PIECE]
+
+    return StreamingResponse(pieces(), media_type=kind, headers={"Content-Length": str(len(payload))})
 
 
-def _decode(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise UsageError("the body is no JSON", hint="send a JSON object") from None
+def _refusal(status: int, code: str, message: str) -> Response:
+    """Return an error for a request that never reaches the API; what else comes on its connection is not trusted."""
+    return JSONResponse({"error": {"code": code, "message": message, "hint": ""}}, status, headers={"Connection": "close"})
+
+
+def _unforeseen(scope: Scope, exc: BaseException) -> App:
+    return _refusal(500, "internal", f"dojo failed to carry this out ({type(exc).__name__}); trying again will not help")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.assets import installs
 from harness.files import write_atomic
 from harness.grading.evaluator import Evaluator, Exam
 from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
@@ -218,4 +219,7 @@ class RunSite:
     def _agent_mounts(self) -> list[Mount]:
         agent = self.spec.agent
         mounts = [Mount(self.run.agent_dir, "/agent", asset=f"agent:{agent.name}", digest=agent.digest)]
+        if self.assets.install is not None:
+            path = installs.require_install(self.assets.install, agent.name)
+            mounts.append(Mount(path, installs.TARGET, asset=f"install:{agent.name}", digest=agent.install))
         return mounts if not self.own else [*mounts, Mount(self.runtime / "tool", "/opt/dojo")]

@@ -14,10 +14,11 @@ from harness.spec.task import Generation, Limits
 
 
 class AgentRef(Spec):
-    """Which agent: its configuration and the SHA-256 of its directory."""
+    """Which agent: its configuration, the SHA-256 of its directory, and the digest of what it has installed ("": nothing)."""
 
     config: AgentConfig
     digest: str
+    install: str = ""
 
     @property
     def name(self) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import Field, TypeAdapter
 
 from harness.sandbox import engine
-from harness.sandbox.images.definition import INPUTS_LABEL, Image, inputs_digest
+from harness.sandbox.images.definition import INPUTS_LABEL, Image, inputs_digest, reference
 from harness.spec.base import Spec
+from harness.spec.errors import MissingError
 
 
 class Locked(Spec):
@@ -55,6 +56,26 @@ def built(image: Image) -> Built | None:
         created=attrs["Created"][:19],
         user=attrs["Config"].get("User") or "root",
     )
+
+
+def identity(name: str, variant: str) -> str:
+    """Return what tells the image that runs get from others, short: what it was made of, else the engine's id of it.
+
+    Two machines that built it from one state of the project have the same, though their images' bytes differ.
+
+    Raises:
+        MissingError, SandboxUnavailable: no engine answers, or it has no such image.
+    """
+    from docker.errors import ImageNotFound
+
+    docker, called = engine.client(), reference(name, variant)
+    with engine.speaking(f"looking for the image {called}"):
+        try:
+            attrs: dict[str, Any] = docker.images.get(called).attrs
+        except ImageNotFound:
+            raise MissingError(f"there is no image {called}", hint="`dojo images build` makes it") from None
+    made_of = (attrs["Config"].get("Labels") or {}).get(INPUTS_LABEL) or str(attrs["Id"]).removeprefix("sha256:")
+    return f"{name} {made_of[:12]}"
 
 
 def describe(image: Image) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def result() -> Callable[..., RunResult]:
         graded: bool = True,
         data: str = "data-1",
         version: str = "v1",
+        usage: Mapping[str, float] | None = None,
+        integrity: Mapping[str, Any] | None = None,
         **spec: Any,
     ) -> RunResult:
         nonlocal made
@@ -109,7 +111,8 @@ def result() -> Callable[..., RunResult]:
             grades=int(graded),
             references=tuple(yardsticks),
             budget=budget,
-            usage=Usage(wall=12.0),
+            usage=Usage(wall=12.0, **(usage or {})),
+            integrity=dict(integrity or {}),
         )
 
     return build

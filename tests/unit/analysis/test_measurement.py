@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from harness.analysis.jackknife import pseudo_values
 from harness.analysis.measurement import measurements_from
 from harness.analysis.tables import difference_of, score_of, score_table
 from harness.spec import Budget, Cause, RunResult
+from harness.spec.backbone import BackboneRef, Prices
 from harness.spec.errors import UsageError
 
 Build = Callable[..., RunResult]
@@ -176,10 +178,34 @@ def test_settings_are_kept_apart_and_named_by_what_differs(result: Build) -> Non
 
 def test_agents_without_a_backbone_stand_beside_each_backbone(result: Build) -> None:
     measured = measurements_from(
-        [result("recipe", 0, [1, 0]), result("ft", 0, [1, 1], backbone="x"), result("ft", 0, [0, 1], backbone="y")]
+        [result("recipe", 0, [1, 0]), result("ft", 0, [1, 1], backbone=mind("x")), result("ft", 0, [0, 1], backbone=mind("y"))]
     ).measurements
     groups = groups_on("math/sums", measured)
-    assert [(g.setting.backbone, sorted(g.agents)) for g in groups] == [("y", ["ft", "recipe"]), ("x", ["ft", "recipe"])]
+    found = [((g.setting.backbone or "").split()[0], sorted(g.agents)) for g in groups]
+    assert found == [("y", ["ft", "recipe"]), ("x", ["ft", "recipe"])]
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({}, True),
+        ({"prices": Prices(input=1, output=2)}, True),
+        ({"name": "b"}, False),
+        ({"model": "n"}, False),
+        ({"max_output": 100}, False),
+        ({"digest": "other"}, False),
+    ],
+)
+def test_runs_thought_with_one_backbone_when_upstream_model_and_caps_are_equal(result: Build, changed: Any, same: bool) -> None:
+    one, other = mind("a"), mind("a").model_copy(update=changed)
+    groups = groups_on(
+        "math/sums", measurements_from([result("p", 0, [1], backbone=one), result("q", 0, [1], backbone=other)]).measurements
+    )
+    assert (len(groups) == 1) is same
+
+
+def mind(name: str) -> BackboneRef:
+    return BackboneRef(name=name, upstream="openai", model="m")
 
 
 def test_versions_of_an_agent_are_agents_of_their_own(result: Build) -> None:

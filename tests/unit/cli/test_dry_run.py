@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.cli.dry_run import could_show, render
@@ -10,16 +12,30 @@ from harness.cli.output import Output
 ROW = {"task": "t/x", "runs": 3, "smallest_difference": 0.1, "smallest_difference_80": 0.2, "basis": "assumed"}
 
 
+def rendered(capsys: pytest.CaptureFixture[str], backbone: str = "", most: float | None = 0.0, **limits: Any) -> str:
+    run: dict[str, Any] = {"agent": "base", "task": "t/x", "profile": "mini", "seed": 0, "base_model": "smol"}
+    run |= {"sandbox": "docker", "backbone": backbone, "dojo_version": "0.1.0", "limit": None}
+    budget = dict.fromkeys(("tokens", "output_tokens", "requests", "dollars"))
+    run["budget"] = {"wall": 300.0, "evaluations": 8, **budget, **limits}
+    power = {"rows": [ROW], "overall": None}
+    render({"runs": [run], "max_wall_s": 300.0, "max_dollars": most, "power": power}, Output())
+    return capsys.readouterr().out
+
+
 def test_it_says_what_the_runs_could_show() -> None:
     assert "3 runs per agent show an observed difference of 0.100" in could_show(ROW)
     assert "no difference" in could_show({**ROW, "smallest_difference": None})
 
 
 def test_it_lists_the_runs_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    run = {"agent": "base", "task": "t/x", "profile": "mini", "seed": 0, "base_model": "smol"}
-    run |= {"budget": {"wall": 300.0, "evaluations": 8}, "sandbox": "docker", "dojo_version": "0.1.0", "limit": None}
-    render({"runs": [run], "max_wall_s": 300.0, "power": {"rows": [ROW], "overall": None}}, Output())
-    out = capsys.readouterr().out
+    out = rendered(capsys)
     assert out.startswith("would run · docker · dojo 0.1.0\n")
     assert "5m 00s" in out and "t/x: 3 runs per agent" in out
     assert out.endswith("1 run, at most 5m 00s of agent time one after the other; nothing was started\n")
+
+
+def test_it_says_what_thinking_may_cost_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+    out = rendered(capsys, "gpt", 5.0, dollars=5.0, tokens=2_000_000)
+    assert out.startswith("would run · backbone gpt · docker")
+    assert out.endswith("the backbone costs at most $5.00 (each run at most $5.00, 2,000,000 tokens)\n")
+    assert "the backbone may cost without limit (no run has a limit in dollars or tokens)" in rendered(capsys, "gpt", None)

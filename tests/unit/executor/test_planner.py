@@ -7,17 +7,19 @@ import pytest
 from harness.assets.agent_dir import Agent
 from harness.executor.planner import plan_again, plan_batch, record_plan
 from harness.spec.agent import AgentConfig
+from harness.spec.backbone import BackboneRef, Prices
 from harness.spec.budget import Budget
-from harness.spec.errors import UsageError
+from harness.spec.errors import MissingError, UsageError
 from harness.spec.task import ProfileSpec
 from harness.store.database import SqlStore
 
 
-def agent(name: str, folder: Path) -> tuple[str, Agent]:
+def agent(name: str, folder: Path, backbone: str = "none") -> tuple[str, Agent]:
     path = folder / name
     path.mkdir(parents=True, exist_ok=True)
-    (path / "agent.toml").write_text(f'name = "{name}"\ncommand = ["true"]\n')
-    return name, Agent(AgentConfig(name=name, command=("true",)), path, "d" * 64)
+    config = AgentConfig(name=name, command=("true",), backbone=backbone)
+    (path / "agent.toml").write_text(f'name = "{name}"\ncommand = ["true"]\nbackbone = "{backbone}"\n')
+    return name, Agent(config, path, "d" * 64)
 
 
 def task(name: str = "math/sums", **budget: Any) -> tuple[Any, str, Any]:
@@ -28,7 +30,10 @@ def task(name: str = "math/sums", **budget: Any) -> tuple[Any, str, Any]:
 
 
 def plan(folder: Path, agents: list[str], tasks: list[Any] | None = None, seeds: tuple[int, ...] = (0,), **more: Any) -> Any:
-    return plan_batch([agent(name, folder) for name in agents], tasks or [task()], seeds, home=folder, sandbox="scripted", **more)
+    """Plan agents by name; ``name:required`` and ``name:optional`` say that they think with a backbone."""
+    parted = [name.partition(":") for name in agents]
+    named = [agent(bare, folder, backbone or "none") for bare, _, backbone in parted]
+    return plan_batch(named, tasks or [task()], seeds, home=folder, sandbox="scripted", **more)
 
 
 def test_a_plan_is_the_matrix_of_agents_tasks_and_seeds(tmp_path):
@@ -82,3 +87,48 @@ def test_an_agent_that_has_changed_since_the_plan_is_not_recorded_as_what_was_pl
 def test_nothing_to_run_again_is_said(tmp_path):
     with pytest.raises(UsageError, match="nothing to run again"):
         plan_again([])
+
+
+PRICED = BackboneRef(name="gpt", upstream="openai", model="m", prices=Prices(input=1.0, output=10.0))
+
+
+def test_only_agents_that_think_get_the_backbone(tmp_path):
+    found = plan(tmp_path, ["a", "b:optional", "c:required"], backbone=PRICED)
+    assert {run.agent.name: run.backbone for run in found.runs} == {"a": None, "b": PRICED, "c": PRICED}
+
+
+def test_an_agent_that_requires_a_backbone_is_not_planned_without_one(tmp_path):
+    with pytest.raises(MissingError, match="agent c thinks with a language model") as refused:
+        plan(tmp_path, ["a", "c:required"])
+    assert "--backbone" in refused.value.hint
+    assert plan(tmp_path, ["b:optional"]).runs[0].backbone is None
+
+
+def test_a_backbone_that_nobody_uses_is_pointed_out(tmp_path):
+    assert "no agent here thinks with a backbone: gpt is not used" in plan(tmp_path, ["a"], backbone=PRICED).warnings
+
+
+def test_dollars_are_refused_where_nobody_knows_the_price(tmp_path):
+    unpriced = PRICED.model_copy(update={"prices": None})
+    with pytest.raises(UsageError, match="nobody knows what gpt") as refused:
+        plan(tmp_path, ["b:required"], backbone=unpriced, budget="dollars=5")
+    assert "[backbones.gpt]" in refused.value.hint
+    assert plan(tmp_path, ["b:required"], backbone=unpriced, budget="tokens=5").runs[0].budget.tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("budget", "backbone", "most"),
+    [
+        (None, PRICED, None),
+        ("dollars=5", PRICED, 10.0),
+        ("tokens=1000000", PRICED, 20.0),
+        ("tokens=100000,dollars=5", PRICED, 2.0),
+        ("tokens=1000000", PRICED.model_copy(update={"prices": None}), None),
+        (None, BackboneRef(name="script", upstream="scripted"), 0.0),
+    ],
+)
+def test_the_most_a_batch_may_cost_is_known_where_a_limit_bounds_it(tmp_path, budget, backbone, most):
+    found = plan(tmp_path, ["a", "b:required", "c:required"], backbone=backbone, budget=budget)
+    assert found.max_dollars == most
+    unlimited = most is None and budget is None
+    assert any("no limit on what agents spend" in warning for warning in found.warnings) is unlimited

@@ -14,6 +14,7 @@ from harness.session.journal import Journal
 from harness.session.lifecycle import MAX_ATTEMPTS
 from harness.session.run import Runner
 from harness.spec.agent import AgentConfig
+from harness.spec.backbone import BackboneRef
 from harness.spec.budget import Budget
 from harness.spec.errors import MissingError, SandboxUnavailable, SealBroken, StoreError
 from harness.spec.event import Ended, Entered, EventKind, Failed, Graded, Sealed
@@ -56,6 +57,12 @@ class PlayedLibrary:
 
     def references(self, *_: Any) -> tuple[()]:
         return ()
+
+    def backbone(self, planned: BackboneRef) -> None:
+        raise MissingError(f"no key for {planned.name}", hint="set it")
+
+    def open_backbone(self, planned: BackboneRef, _run: RunDir) -> Any:
+        self.backbone(planned)
 
 
 def spec() -> RunSpec:
@@ -287,3 +294,12 @@ def test_an_outcome_of_the_agents_own_is_what_an_outcome_is(tmp_path):
     stage.graded()
     result = stage.run.result()
     assert result is not None and result.outcome == Outcome(cause=Cause.COMPLETED, phase="agent")
+
+
+def test_a_run_whose_backbone_is_not_to_be_had_here_is_left_as_it_is(tmp_path):
+    stage = Stage(tmp_path, ScriptedBackend())
+    thinking = spec().model_copy(update={"backbone": BackboneRef(name="gpt", upstream="openai", model="m")})
+    (stage.run.path / "run.json").write_text(thinking.model_dump_json())
+    with pytest.raises(MissingError, match="no key for gpt"):
+        stage.runner.drive(RUN)
+    assert stage.store.run(RUN).state is RunState.QUEUED and not stage.run.result_path.exists()

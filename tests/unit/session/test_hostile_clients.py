@@ -1,0 +1,250 @@
+"""The agent API's server under clients that mean harm, or simply send anything."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.serving.room import Room
+from harness.session.operations import OPERATIONS, openapi
+from tests.unit.session.test_api import World
+
+# Anything that JSON can say, and what only looks like text.
+TEXT = st.text() | st.text(st.characters(categories=["Cs", "Cc", "L"]))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=8,
+)
+FIELDS = ("argv", "command", "stdin", "cwd", "timeout_s", "env", "path", "note", "text", "data")
+BODIES = st.dictionaries(st.sampled_from(FIELDS) | TEXT, VALUES, max_size=6)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = World(tmp_path_factory.mktemp("hostile"))
+    yield made
+    made.close()
+
+
+def raw(world: World, request: bytes, wait_s: float = 20) -> bytes:
+    """Send bytes, and return all that comes back until the server closes or an answer is whole."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(wait_s)
+        connection.connect(str(world.socket))
+        connection.sendall(request)
+        got = b""
+        while data := connection.recv(65536):
+            got += data
+            head, sep, body = got.partition(b"\r\n\r\n")
+            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            if sep and lengths and len(body) >= int(lengths[0].split(b":")[1]):
+                break
+        return got
+
+
+def called(world: World, method: str, path: str, body: bytes, *headers: str) -> tuple[int, Any]:
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Authorization: Bearer secret", f"Content-Length: {len(body)}", *headers]
+    answer = raw(world, "\r\n".join([*lines, "", ""]).encode() + body)
+    head, _, content = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), content
+
+
+@pytest.mark.parametrize("method, path", OPERATIONS, ids=" ".join)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(body=BODIES | VALUES | st.binary(max_size=200))
+def test_every_call_answers_whatever_its_body_is(world, method, path, body):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    status, content = called(world, method, path + "?path=%2Fworkspace%2Fx", b"" if method == "GET" else data)
+    assert status in (200, 400, 404, 413, 422, 429, 503)
+    if status >= 400:
+        assert set(json.loads(content)["error"]) == {"code", "message", "hint"}
+    assert not [error for error in world.errors if error.code == "internal"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("a note with a lone surrogate", b'{"text": "\\ud800"}'),
+        ("a note with a byte that is no UTF-8", b'{"text": "\xff"}'),
+        ("data with a lone surrogate", b'{"text": "x", "data": {"\\udfff": ["\\ud800"]}}'),
+    ],
+)
+def test_odd_text_in_a_note_is_taken_and_recorded(world, name, body):
+    status, _ = called(world, "POST", "/v1/note", body)
+    assert status == 200, name
+    assert "�" in world.run.events_path.read_text(encoding="utf-8").splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/note", b'{"text": "x", "data": ' + b"[" * 900 + b"]" * 900 + b"}"),
+        ("/v1/exec", b'{"command": "true", "timeout_s": NaN}'),
+        ("/v1/exec", b'{"command": "true", "timeout_s": 1e999}'),
+        ("/v1/exec", b'{"command": "true", "timeout_s": -1}'),
+        ("/v1/exec", b'{"argv": ["echo", 7]}'),
+        ("/v1/exec", b'{"argv": "echo"}'),
+        ("/v1/exec", b"[" + b"[]," * 300_000 + b"1]"),
+        ("/v1/evaluate", b'{"path": null}'),
+    ],
+)
+def test_a_body_that_makes_no_sense_is_refused_in_the_apis_shape(world, path, body):
+    status, content = called(world, "POST", path, body)
+    assert status in (400, 413) and json.loads(content)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n"
+        b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}   ",
+        b"POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nTransfer-Encoding: gzip\r\n\r\nxx",
+        b"GET /v1/task HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"GET /v1/task\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /v1/task HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/task HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+    ],
+)
+def test_smuggled_and_broken_requests_get_an_error_and_nothing_else(world, request_):
+    before = world.run.events_path.stat().st_size if world.run.events_path.exists() else 0
+    answer = raw(world, request_)
+    assert answer.split(b" ")[1] in (b"400", b"401", b"413", b"431", b"501")
+    after = world.run.events_path.stat().st_size if world.run.events_path.exists() else 0
+    assert after == before
+    assert world.client.task()
+
+
+def test_what_nobody_foresaw_is_an_answer_and_an_event_and_is_not_repeated(tmp_path):
+    world = World(tmp_path)
+    try:
+
+        def broken() -> Any:
+            raise KeyError("a bug")
+
+        world.api.task = broken
+        status, content = called(world, "GET", "/v1/task", b"")
+        assert status == 500 and json.loads(content)["error"]["code"] == "internal"
+        assert [error.code for error in world.errors] == ["internal"] and "KeyError" in world.errors[0].message
+        with pytest.raises(Exception, match="internal"):
+            world.client.task()
+        assert len(world.errors) == 2
+    finally:
+        world.close()
+
+
+def test_more_connections_than_are_served_are_told_to_come_again(world):
+    held = []
+    try:
+        for _ in range(400):
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(20)
+            connection.connect(str(world.socket))
+            held.append(connection)
+        assert held[-1].recv(100).startswith(b"HTTP/1.1 503")
+    finally:
+        for connection in held:
+            connection.close()
+    assert world.client.task()
+
+
+# Serves an API whose files and commands answer with much, prints its socket, then how much memory it ever held beyond the start.
+SERVER = """
+import resource, sys
+from pathlib import Path
+from harness.sandbox.base import ExecResult
+from tests.unit.session.test_api import World
+world = World(Path(sys.argv[1]))
+world.sandbox.files["/workspace/big"] = bytes(16 << 20)
+world.sandbox.answer = lambda call: ExecResult(0, b"\\x01" * (256 << 10), b"\\x01" * (256 << 10))
+world.client.task()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(world.socket, flush=True)
+sys.stdin.read()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "GET /v1/files?path=/workspace/big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n",
+        "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 16777216\r\n\r\n"
+        + "x" * 15_000_000,
+        "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 17\r\n\r\n" + '{"command": "ls"}',
+        "POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000001\r\n\r\n"
+        + "["
+        + "[]," * 333_333,
+    ],
+    ids=["unread-files", "held-bodies", "unread-output", "many-values"],
+)
+def test_one_run_costs_the_harness_at_most_64_mb_also_under_attack(tmp_path, request_):
+    with subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)], stdin=-1, stdout=-1, text=True) as server:
+        assert server.stdout and server.stdin
+        path = server.stdout.readline().strip()
+        held = []
+        arrived = threading.Barrier(41)
+
+        def attack() -> None:
+            connection = socket.socket(socket.AF_UNIX)
+            held.append(connection)
+            connection.settimeout(3)
+            try:
+                connection.connect(path)
+                connection.sendall(request_.encode())
+            except OSError:  # nobody takes it: that is the point
+                pass
+            arrived.wait(60)
+
+        for _ in range(40):
+            threading.Thread(target=attack, daemon=True).start()
+        arrived.wait(60)
+        for connection in held:
+            connection.close()
+        server.stdin.close()
+        assert int(server.stdout.read()) < 64 * 1024
+
+
+def test_room_is_given_in_the_order_of_coming_and_never_more_than_there_is():
+    import asyncio
+
+    async def main() -> list[str]:
+        room, order = Room(10), []
+        first = room.take(8)
+        await first.__aenter__()
+
+        async def take(name: str, size: int) -> None:
+            async with room.take(size):
+                order.append(name)
+
+        waiting = [asyncio.create_task(take(name, size)) for name, size in (("large", 50), ("small", 1))]
+        await asyncio.sleep(0)
+        assert order == []
+        waiting[0].cancel()
+        await asyncio.sleep(0)
+        await first.__aexit__(None, None, None)
+        await asyncio.gather(*waiting, return_exceptions=True)
+        async with room.take(10):
+            return order
+
+    assert asyncio.run(main()) == ["small"]
+
+
+def test_the_openapi_document_tells_every_call_and_refers_to_nothing_that_is_not_there():
+    document = openapi()
+    told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert told == set(OPERATIONS)
+    names = set(document["components"]["schemas"])
+    text = json.dumps(document)
+    assert {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]} <= names
