@@ -12,7 +12,7 @@ ROOT = {
     "show": ("harness.cli.show:show", "Show the whole result of a run."),
     "items": ("harness.cli.items:items", "Show what a run answered, or where two runs differ."),
     "shell": ("harness.cli.shell:shell", "Open a person's shell in a live run."),
-    "export": ("harness.cli.export:export", "Write a run's trajectory for other tools."),
+    "export": ("harness.cli.export:export", "Write a run out: its trajectory, or an agent that does it again."),
     "resume": ("harness.cli.resume:resume", "Go on with a batch after a stop or a crash."),
     "cancel": ("harness.cli.cancel:cancel", "End a run or a batch for good."),
     "gc": ("harness.cli.gc:gc", "Remove what dead harness processes left behind."),
