@@ -9,7 +9,17 @@ import sys
 from headless import DAY_MS, HOUR_MS, LOG, WORKSPACE, installed, run_headless
 
 # What needs a vendor's service beside the model, or tools of a kind that only that service knows.
-OFF = ("apps", "plugins", "remote_plugin", "image_generation", "browser_use", "computer_use", "tool_suggest", "multi_agent", "goals")
+OFF = (
+    "apps",
+    "plugins",
+    "remote_plugin",
+    "image_generation",
+    "browser_use",
+    "computer_use",
+    "tool_suggest",
+    "multi_agent",
+    "goals",
+)
 
 
 def settings() -> str:
