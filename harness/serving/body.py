@@ -13,7 +13,9 @@ _STALLED_S = 60
 _DEEPEST = 100
 _NODES = 200_000
 # What begins a value inside an array or object, outside strings: counted before anything is built.
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+# Possessive: a step back remembered for every byte of a string would take a hundred times its size. A string without end is one
+# to the end: looked for again from every quote in it, it would take the square of its size.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

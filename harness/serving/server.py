@@ -28,6 +28,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _HEADERS_BYTES = 64 * 1024
 # From a connection's start to its first whole request, seconds: who sends a byte a minute is sent away.
 _FIRST_REQUEST_S = 30
+# Connections that are taken up at once before the bound on them is looked at: each costs a file and some memory.
+_BACKLOG = 64
 # How long an answer may stand still because its reader does not read, seconds.
 _STALLED_S = 120
 
@@ -58,6 +60,7 @@ class UnixServer:
             log_config=None,
             log_level="critical",
             access_log=False,
+            backlog=_BACKLOG,
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=idle_s,
