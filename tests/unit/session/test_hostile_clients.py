@@ -147,7 +147,7 @@ def test_what_nobody_foresaw_is_an_answer_and_an_event_and_is_not_repeated(tmp_p
 def test_more_connections_than_are_served_are_told_to_come_again(world):
     held = []
     try:
-        for _ in range(400):
+        for _ in range(200):
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(20)
             connection.connect(str(world.socket))
@@ -166,7 +166,7 @@ from pathlib import Path
 from harness.sandbox.base import ExecResult
 from tests.unit.session.test_api import World
 world = World(Path(sys.argv[1]))
-world.sandbox.files["/workspace/big"] = bytes(16 << 20)
+world.sandbox.files["/workspace/big"] = bytes(64 << 20)
 world.sandbox.answer = lambda call: ExecResult(0, b"\\x01" * (256 << 10), b"\\x01" * (256 << 10))
 world.client.task()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -180,8 +180,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     "request_",
     [
         "GET /v1/files?path=/workspace/big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n",
-        "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 16777216\r\n\r\n"
-        + "x" * 15_000_000,
+        "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 67108864\r\n\r\n"
+        + "x" * 8_000_000,
         "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 17\r\n\r\n" + '{"command": "ls"}',
         "POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000001\r\n\r\n"
         + "["
