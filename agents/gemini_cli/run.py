@@ -34,7 +34,16 @@ def main() -> int:
     LOG.mkdir(exist_ok=True)
     (HOME / "settings.json").write_text(json.dumps(settings(), indent=2))
     prompt = subprocess.run([sys.executable, "/agent/general/prompt.py"], stdout=subprocess.PIPE, check=True).stdout
-    command = [str(NODE), str(PROGRAM), "--model", os.environ["LLM_MODEL"], "--yolo", "--skip-trust", "--output-format", "stream-json"]
+    command = [
+        str(NODE),
+        str(PROGRAM),
+        "--model",
+        os.environ["LLM_MODEL"],
+        "--yolo",
+        "--skip-trust",
+        "--output-format",
+        "stream-json",
+    ]
     with (LOG / "gemini_cli.jsonl").open("wb") as file:
         ended = subprocess.run(command, input=prompt, stdout=file, cwd="/workspace")
     return ended.returncode
