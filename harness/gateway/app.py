@@ -137,8 +137,8 @@ class GatewayApp:
             await self._json(send, way, FORMATS[way.format].models(names(desk.backbone, desk.name)))
             return
         model = checked_model(way.model, desk.backbone, desk.name)
-        listed = FORMATS[way.format].models([model])
-        await self._json(send, way, listed.get("data", listed.get("models"))[0])
+        (listed,) = FORMATS[way.format].models([model])["models" if way.format == "google" else "data"]
+        await self._json(send, way, listed)
 
     async def _json(self, send: Send, way: Route, answer: Any) -> None:
         line = Line(send, way.format, False, self._desk.redactor)

@@ -85,8 +85,6 @@ def backbone_ref(name: str, backbone: Backbone, *, runs: Callable[[str], Path]) 
 
         read_script(backbone.script)
         digest = sha256_file(backbone.script)
-        if name.startswith("scripted:"):  # a resumed run finds it from any working directory
-            name = f"scripted:{backbone.script.absolute()}"
     elif backbone.upstream == "replay":
         from harness.gateway.upstreams.replay import recorded_ref, talk_digest
 
@@ -95,6 +93,8 @@ def backbone_ref(name: str, backbone: Backbone, *, runs: Callable[[str], Path]) 
         digest = talk_digest(folder)
         facts = {fact: said or getattr(first, fact) for fact, said in facts.items()}
         prices = prices or first.prices
+    if not facts["model"]:
+        facts["model"] = backbone.upstream  # agents must be told some name
     return BackboneRef(name=name, upstream=backbone.upstream, formats=backbone.speaks, prices=prices, digest=digest, **facts)
 
 

@@ -104,6 +104,7 @@ class GatewayServer:
         redactor = Redactor(context.secrets)
         self._account = Account(context.budget, prices, context.ledger, clean_emit(redactor, context.emit))
         self._upstream = context.upstream
+        self._closed = False
         desk = Desk(context, redactor, self._account, on_error, pace or Pace())
         self._app = GatewayApp(desk, token)
         self._server = UnixServer(self._app, socket, f"gateway {context.name}", connections=_CONNECTIONS)
@@ -119,6 +120,9 @@ class GatewayServer:
 
     def close(self, drain_s: float = 2.0) -> None:
         """Take no further calls, let those that are upstream end for ``drain_s`` at most, settle all, and stop."""
+        if self._closed:
+            return
+        self._closed = True
         self._server.run(self._app.close(drain_s)).result()
         self._server.run(self._upstream.close()).result()
         self._server.close(drain_s=1)

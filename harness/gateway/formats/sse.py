@@ -65,13 +65,15 @@ class EventReader:
         """Return an event that only lacks its last empty line, as some servers end their streams."""
         if self._line:
             self._ended_line()
-        return self._ended_line()
+        event = self._ended_line()
+        return event or (Event("", "", bytes(self._raw)) if self._raw else None)
 
     def _ended_line(self) -> Event | None:
         line = bytes(self._line)
         self._line.clear()
         if line:
             self._lines.append(line)
+        if line or not self._lines:
             return None
         name, data = "", []
         for each in self._lines:
@@ -81,7 +83,7 @@ class EventReader:
                 name = value
             elif field == "data":
                 data.append(value)
-        event = Event(name, "\n".join(data), bytes(self._raw)) if self._raw else None
+        event = Event(name, "\n".join(data), bytes(self._raw))
         self._lines.clear()
         self._raw.clear()
         return event

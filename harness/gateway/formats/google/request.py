@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -141,7 +142,7 @@ class _Contents:
     def __init__(self, dropped: list[str]) -> None:
         self._dropped = dropped
         self._calls = 0
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: dict[str, deque[str]] = {}
 
     def message(self, content: Field) -> Message:
         content.only("role parts")
@@ -177,21 +178,23 @@ class _Contents:
         call.only("id name args")
         self._calls += 1
         identity, name = call["id"].text("") or f"call_{self._calls}", call["name"].text()
-        self._waiting.append((identity, name))
+        self._waiting.setdefault(name, deque()).append(identity)
         arguments = call["args"].mapping() if call["args"].given else {}
         return ToolCall(identity, name, json_text(arguments), "" if seal == UNSEALED else seal)
 
     def _result(self, result: Field) -> ToolResult:
         self._dropped += result.only("id name response parts", "willContinue scheduling")
         name, identity = result["name"].text(), result["id"].text("")
-        call = next((each for each in self._waiting if (each[0] == identity if identity else each[1] == name)), None)
-        if call:
-            self._waiting.remove(call)
+        waiting = self._waiting.get(name)
+        if not identity:
+            identity = waiting.popleft() if waiting else f"call_{name}"
+        elif waiting and waiting[0] == identity:
+            waiting.popleft()
         given = result["response"].mapping() if result["response"].given else {}
         images = [self._image(each["inlineData"]) for each in result["parts"].each()] if result["parts"] else []
         text, failed = _shown(given)
         parts: tuple[Text | Image, ...] = (*([Text(text)] if text else []), *images)
-        return ToolResult(identity or (call[0] if call else f"call_{name}"), name, parts, failed)
+        return ToolResult(identity, name, parts, failed)
 
 
 def _shown(response: Mapping[str, Any]) -> tuple[str, bool]:
@@ -250,14 +253,13 @@ def _declaration(tool: Tool) -> dict[str, Any]:
 
 
 def _contents(messages: Iterable[Message], ask: Ask) -> list[dict[str, Any]]:
-    names = {part.id: part.name for message in ask.messages for part in message.parts if isinstance(part, ToolCall)}
     turns: list[dict[str, Any]] = []
     for message in messages:
         role = "model" if message.role == "assistant" else "user"
         parts = [
             part
             for each in sorted(message.parts, key=lambda each: not isinstance(each, ToolResult))
-            for part in _rendered(each, ask, names)
+            for part in _rendered(each, ask)
         ]
         if role == "model":
             _sealed(parts)
@@ -275,7 +277,7 @@ def _sealed(parts: list[dict[str, Any]]) -> None:
         calls[0][_SEALED] = UNSEALED
 
 
-def _rendered(part: Part, ask: Ask, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _rendered(part: Part, ask: Ask) -> Iterator[dict[str, Any]]:
     match part:
         case Text():
             yield {"text": part.text}
@@ -290,7 +292,7 @@ def _rendered(part: Part, ask: Ask, names: Mapping[str, str]) -> Iterator[dict[s
         case ToolResult():
             text = "\n".join(each.text for each in part.parts if isinstance(each, Text))
             response = {"error" if part.is_error else "output": text}
-            name = part.name or names.get(part.id, "tool")
+            name = part.name or ask.called.get(part.id, "tool")
             yield {"functionResponse": {"id": part.id, "name": name, "response": response}}
             for each in part.parts:
                 if isinstance(each, Image):

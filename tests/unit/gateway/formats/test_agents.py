@@ -35,6 +35,7 @@ CLAUDE_CODE = {
                 {"type": "text", "text": "train it", **CACHED},
             ],
         },
+        {"role": "system", "content": "Available agent types for the Agent tool: none"},
         {
             "role": "assistant",
             "content": [
@@ -53,7 +54,7 @@ CODEX = {
     "model": "gpt-6-codex",
     "instructions": "You are Codex.",
     "input": [
-        {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "<permissions>"}]},
+        {"type": "message", "id": "msg_1", "role": "developer", "content": [{"type": "input_text", "text": "<permissions>"}]},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "<environment_context>"}]},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "train it"}]},
         {

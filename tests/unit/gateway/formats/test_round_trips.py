@@ -5,7 +5,7 @@ from dialogues import HELLO, asks, replies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.gateway.dialogue import Malformed, Message, Reply, Text, Thinking, TokenUsage, ToolResult
+from harness.gateway.dialogue import Failure, Malformed, Message, Reply, Text, TextPiece, Thinking, TokenUsage, ToolResult
 from harness.gateway.formats import FORMATS
 from harness.gateway.formats.pieces import gathered, pieces_of
 
@@ -90,8 +90,6 @@ def test_a_stream_is_read_as_it_was_written_however_its_bytes_are_cut(name, repl
 
 @EVERY
 def test_an_error_within_a_stream_is_told_at_its_end_after_what_was_said(name):
-    from harness.gateway.dialogue import Failure, TextPiece
-
     encoder, decoder = FORMATS[name].encoder(HELLO), FORMATS[name].decoder()
     stream = encoder.start() + encoder.feed(TextPiece("so far")) + encoder.failure(Failure(500, "upstream_broken", "it broke"))
     assert gathered(decoder.feed(stream)).parts == (Text("so far"),)

@@ -1,5 +1,7 @@
 """One dialogue as all four formats say it: whichever it came in, it goes out as each of them has it."""
 
+from dataclasses import replace
+
 import pytest
 from dialogues import HELLO
 
@@ -8,7 +10,7 @@ from harness.gateway.formats import FORMATS
 from harness.gateway.formats.google.request import UNSEALED
 
 SCHEMA = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
-ANSWER = {"type": "object", "properties": {"done": {"type": "boolean"}}, "required": ["done"]}
+ANSWER = {"type": "object", "properties": {"done": {"type": "boolean"}}, "required": ["done"], "additionalProperties": False}
 
 BODIES = {
     "chat": {
@@ -224,8 +226,6 @@ UNSAYABLE = [
 
 @pytest.mark.parametrize(("name", "said", "field"), UNSAYABLE)
 def test_what_a_format_cannot_say_is_refused_when_it_is_written(name, said, field):
-    from dataclasses import replace
-
     with pytest.raises(Untranslatable) as caught:
         FORMATS[name].render(replace(HELLO, **said))
     assert (caught.value.field.startswith(field), caught.value.to) == (True, name)
@@ -419,6 +419,9 @@ def test_google_reads_names_with_underscores_too():
     ],
 )
 def test_a_budget_to_think_fits_the_cap_of_the_answer(budget, cap, written):
-    from dataclasses import replace
-
     assert FORMATS["messages"].render(replace(HELLO, thinking_budget=budget, max_output=cap))["thinking"] == written
+
+
+@pytest.mark.parametrize("name", ["chat", "responses"])
+def test_an_open_schema_is_asked_for_without_holding_the_model_to_it(name):
+    assert "'strict': False" in str(FORMATS[name].render(replace(HELLO, json_schema={"type": "object"})))
