@@ -20,11 +20,12 @@ def prompt(task: Mapping[str, Any], budget: Mapping[str, Mapping[str, float | No
     template = Template((Path(__file__).parent / "prompt.md").read_text(encoding="utf-8"))
     examples = [f"Prompt:\n\n{e['prompt']}\n\nRight answer:\n\n{e['answer']}" for e in task["examples"][:_SHOWN_EXAMPLES]]
     limits = task["limits"]
+    cores = f"{limits['cpus']:g} CPU core{'s' if limits['cpus'] > 1 else ''}"
     gpus = f"{limits['gpus']} GPU" if limits["gpus"] else "no GPU"
     return template.substitute(
         goal=_below(task["goal"]),
         examples="\n\n---\n\n".join(examples) or "None: see the data.",
-        machine=f"The machine has {limits['cpus']:g} CPU cores, {gpus} and {limits['memory_mb']:,} MB of memory.",
+        machine=f"The machine has {cores}, {gpus} and {limits['memory_mb']:,} MB of memory.",
         policy=_POLICIES.get(task["submission_policy"], task["submission_policy"]),
         budget="\n".join(_lines(budget)),
         backbone=_backbone(budget),

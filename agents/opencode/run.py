@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-PROGRAM = next(Path("/opt/agent/node_modules").glob("opencode-linux-*/bin/opencode"))
-LOG = Path("/workspace/agent-log")
-HOUR_MS = 3_600_000
+from headless import DAY_MS, HOUR_MS, installed, run_headless
+
+# Where nobody said how much the model takes, it must assume something: it compacts its history by it.
+ASSUMED = {"context": 128_000, "output": 16_000}
 
 
 def settings() -> dict[str, Any]:
     """Return its configuration: the gateway, one model for every call it makes, nobody to ask, nothing but model calls."""
     model = os.environ["LLM_MODEL"]
     limit = {
-        "context": int(os.environ.get("DOJO_LLM_CONTEXT", 128_000)),
-        "output": int(os.environ.get("DOJO_LLM_MAX_OUTPUT", 16_000)),
+        "context": int(os.environ.get("DOJO_LLM_CONTEXT", ASSUMED["context"])),
+        "output": int(os.environ.get("DOJO_LLM_MAX_OUTPUT", ASSUMED["output"])),
     }
-    options = {"baseURL": os.environ["LLM_BASE_URL"], "apiKey": os.environ["LLM_API_KEY"], "timeout": False}
+    options = {"baseURL": os.environ["LLM_BASE_URL"], "apiKey": os.environ["LLM_API_KEY"], "timeout": DAY_MS}
     return {
         "provider": {
             "dojo": {
-                "npm": "@ai-sdk/openai-compatible",
+                "npm": "@ai-sdk/openai-compatible",  # part of the program: nothing is downloaded
                 "name": "dojo",
                 "options": options,
                 "models": {model: {"name": model, "tool_call": True, "limit": limit}},
@@ -37,18 +36,15 @@ def settings() -> dict[str, Any]:
         "permission": {"*": "allow", "webfetch": "deny", "websearch": "deny"},
         "autoupdate": False,
         "share": "disabled",
-        "snapshot": False,
+        "snapshot": False,  # it would keep every version of the workspace, models included
         "lsp": False,
         "formatter": False,
     }
 
 
 def main() -> int:
-    """Give it the task prompt, keep its own log, and end as it ends."""
-    LOG.mkdir(exist_ok=True)
-    prompt = subprocess.run([sys.executable, "/agent/general/prompt.py"], stdout=subprocess.PIPE, check=True).stdout
-    environment = {
-        **os.environ,
+    """Run it to its end."""
+    variables = {
         "OPENCODE_CONFIG_CONTENT": json.dumps(settings()),
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
@@ -56,10 +52,8 @@ def main() -> int:
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
         "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": str(HOUR_MS),
     }
-    command = [str(PROGRAM), "run", "--format", "json", "--auto", "--title", "dojo"]
-    with (LOG / "opencode.jsonl").open("wb") as file:
-        ended = subprocess.run(command, input=prompt, stdout=file, env=environment, cwd="/workspace")
-    return ended.returncode
+    command = [installed("opencode-linux-*/bin/opencode"), "run", "--format", "json", "--auto", "--title", "dojo"]
+    return run_headless("opencode", command, variables)
 
 
 if __name__ == "__main__":

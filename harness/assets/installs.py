@@ -88,12 +88,10 @@ def prepare_install(agent: Agent, cache: Path, progress: Progress | None = None)
         SpecError: a lock is missing or does not pin by hash.
         MissingError: a Python, npm or the network is missing.
     """
-    wanted = agent.config.install
-    if wanted is None:
+    if agent.config.install is None:
         return None
     say = progress or (lambda _: None)
-    locks = _locks(agent.config, agent.path)
-    interpreter = find_interpreter(wanted, agent.name) if wanted.python else None
+    locks, interpreter = _inputs(agent)
     digest = _digest(locks, interpreter)
     target = install_path(digest, cache)
     if not (target / _MANIFEST).is_file():
@@ -105,6 +103,20 @@ def prepare_install(agent: Agent, cache: Path, progress: Progress | None = None)
                 megabytes = sum(size for size, _ in manifest["files"].values()) / 1e6
                 say(f"installed {agent.name}: {megabytes:,.0f} MB in {target}")
     return _read(target, digest)
+
+
+def look_up_install(agent: Agent, cache: Path) -> Install | None:
+    """Return an agent's install where it is made already.
+
+    Raises:
+        SpecError: a lock is missing or does not pin by hash.
+        MissingError: a Python is missing, or the install is not whole.
+    """
+    if agent.config.install is None:
+        return None
+    digest = _digest(*_inputs(agent))
+    target = install_path(digest, cache)
+    return _read(target, digest) if target.exists() else None
 
 
 def verify_install(install: Install) -> None:
@@ -131,6 +143,14 @@ def _read(path: Path, digest: str) -> Install:
         return Install(path, digest, manifest)
     except (OSError, ValueError, KeyError) as exc:
         raise MissingError(f"{path} is no whole install: {exc}", hint=f"remove {path}; it is made anew then") from exc
+
+
+def _inputs(agent: Agent) -> tuple[dict[str, bytes], Interpreter | None]:
+    """Return what decides an install: its locks and the interpreter it is made with."""
+    install = agent.config.install
+    assert install is not None
+    locks = _locks(agent.config, agent.path)
+    return locks, find_interpreter(install, agent.name) if install.python else None
 
 
 def _locks(config: AgentConfig, folder: Path) -> dict[str, bytes]:
@@ -192,8 +212,8 @@ def _pip(config: AgentConfig, program: Path, folder: Path, say: Progress) -> Non
     for script in sorted((folder / "python" / "bin").iterdir()):
         if script.is_file() and not script.is_symlink():
             data = script.read_bytes()
-            if data.startswith(b"#!" + str(folder).encode()):  # it names this folder, which is moved and shown elsewhere
-                script.write_bytes(data.replace(str(folder).encode(), TARGET.encode(), 1))
+            if data.startswith(b"#!"):  # its first lines name this folder, which is moved and shown elsewhere
+                script.write_bytes(data.replace(str(folder).encode(), TARGET.encode()))
     say(f"{config.name}: compiling")
     # once for all runs: the place is read-only there. Unchecked: nothing changes there that a check would find.
     compile_all = [str(program), "-I", "-m", "compileall", "-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]

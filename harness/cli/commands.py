@@ -11,7 +11,8 @@ ROOT = {
     "logs": ("harness.cli.logs:logs", "Show a run's events and output, live if asked."),
     "show": ("harness.cli.show:show", "Show the whole result of a run."),
     "items": ("harness.cli.items:items", "Show what a run answered, or where two runs differ."),
-    "export": ("harness.cli.export:export", "Write a run's trajectory for other tools."),
+    "shell": ("harness.cli.shell:shell", "Open a person's shell in a live run."),
+    "export": ("harness.cli.export:export", "Write a run out: its trajectory, or an agent that does it again."),
     "resume": ("harness.cli.resume:resume", "Go on with a batch after a stop or a crash."),
     "cancel": ("harness.cli.cancel:cancel", "End a run or a batch for good."),
     "gc": ("harness.cli.gc:gc", "Remove what dead harness processes left behind."),
@@ -40,12 +41,14 @@ TASKS = {
     "show": ("harness.cli.tasks:show_task", "Show one task: goal, metric, budget, data."),
     "check": ("harness.cli.tasks:check_task", "Check a task's directory and data."),
     "new": ("harness.cli.tasks_make:new_task", "Start a task from a working example."),
+    "shell": ("harness.cli.shell:shell", "Open a person's shell in a live run."),
     "export": ("harness.cli.tasks_make:export_task", "Write a task out for Harbor."),
     "score": ("harness.cli.tasks_score:score_task", "Score given answers to given items, without a model."),
 }
 AGENTS = {
     "list": ("harness.cli.agents:list_agents", "List agents."),
-    "check": ("harness.cli.agents:check_agent", "Check an agent's directory."),
+    "check": ("harness.cli.agents:check_agent", "Check an agent's directory, or try it for a minute."),
+    "install": ("harness.cli.agents:install_agents", "Make what agents need installed, once, from their locks."),
     "new": ("harness.cli.agents:new_agent", "Start an agent from a working example."),
 }
 DATA = {

@@ -65,6 +65,7 @@ def _render(excluded: str, data: Any, output: Output) -> None:
     best = f", best dev {score(data['best_dev'])}" if data["best_dev"] is not None else ""
     handed_in = f"{count(data['submissions'], 'submission')}, {count(data['grades'], 'grade')}"
     output.line(f"{count(data['evaluations'], 'evaluation')}{best}, {handed_in}")
+    _backbone(data, output)
     _submission(data, output)
     if data["integrity"]:
         output.line("integrity:")
@@ -77,6 +78,20 @@ def _render(excluded: str, data: Any, output: Output) -> None:
 
 def _metric(data: Any) -> str:
     return str(data["grade"]["scores"]["primary"]["name"])
+
+
+def _backbone(data: Any, output: Output) -> None:
+    """Say how the agent used its backbone, and how long its story is."""
+    used = data["backbone"]
+    if used:
+        ref = data["spec"]["backbone"]
+        name = ref["name"] if ref["model"] in ("", ref["name"]) else f"{ref['name']} ({ref['model']})"
+        facts = [count(used["calls"], "call"), f"{used['answered']} answered", f"{used['refused']} refused"]
+        if used["outage_s"]:
+            facts.append(f"down for {duration(used['outage_s'])}")
+        output.line(f"backbone {one_line(name)}: {', '.join(facts)}; dojo logs --llm shows the talk")
+    if data["trajectory_steps"] is not None:
+        output.line(f"trajectory: {count(data['trajectory_steps'], 'step')} (ATIF)")
 
 
 def _submission(data: Any, output: Output) -> None:

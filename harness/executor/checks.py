@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.assets.agent_dir import Agent, find_agent, links_of
+from harness.assets.agent_dir import Agent, links_of
 from harness.assets.base_models import BaseModel
+from harness.assets.installs import look_up_install, verify_install
 from harness.assets.leak_scan import scan_leaks
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
@@ -26,19 +25,32 @@ from harness.taskkit.scoring.contract import load_grader
 _FILES = ("task.toml", "instruction.md", "README.md", "prepare.py", "tests/grader.py", "tests/task.yaml")
 
 
-def check_agent(agent: Agent) -> list[Check]:
-    """Check an agent's directory: what its command names must be there."""
+def check_agent(agent: Agent, cache: Path) -> list[Check]:
+    """Check an agent's directory: what its command names must be there, and what it has installed must be as it was made."""
     command = agent.config.command
-    inside = [part for part in command if part.startswith("/agent/")]
-    missing = [part for part in inside if not (agent.path / part.removeprefix("/agent/")).is_file()]
+    inside = [part.removeprefix("/agent/") for part in command if part.startswith("/agent/")]
+    places = [agent.path, *(folder.parent for folder in agent.shared)]
+    missing = [part for part in inside if not any((place / part).is_file() for place in places)]
     links = links_of(agent)
     remedy = "replace them by the files: the directory is copied for each run"
-    return [
+    checks = [
         Check("agent.toml", True, f"{agent.config.name} {agent.config.version}"),
         Check("command", not missing, " ".join(command), f"{', '.join(missing)} is not in {agent.path.name}/"),
         Check("links", not links, ", ".join(p.name for p in links) or "none", remedy),
         Check("README.md", (agent.path / "README.md").is_file(), "says what the agent does", "write one"),
     ]
+    return [*checks, _install_check(agent, cache)] if agent.config.install else checks
+
+
+def _install_check(agent: Agent, cache: Path) -> Check:
+    try:
+        install = look_up_install(agent, cache)
+        if install is None:
+            return Check("install", True, f"not made yet: `dojo agents install {agent.name}`, or the first submit, makes it")
+        verify_install(install)
+    except DojoError as exc:
+        return Check("install", False, exc.message, exc.hint)
+    return Check("install", True, f"{install.digest[:12]}, {install.bytes / 1e6:,.0f} MB, every file as it was made")
 
 
 @dataclass(frozen=True)
@@ -173,26 +185,6 @@ def record_admission(
     )
     path = prepared.task.path / "admission" / f"{prepared.profile}.json"
     write_admission(path, found)
-
-
-def new_agent(name: str, folder: Path, example: Agent) -> Agent:
-    """Start an agent as a copy of ``example`` under its own name.
-
-    Raises:
-        UsageError: the name is no agent name, or the directory exists.
-    """
-    name = name.replace("-", "_")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
-        raise UsageError(f"{name!r} is no agent name", hint="use small letters, digits and _")
-    target = folder / name
-    if target.exists():
-        raise UsageError(f"{target} exists already", hint="choose another name")
-    shutil.copytree(example.path, target, ignore=shutil.ignore_patterns("__pycache__"))
-    config = target / "agent.toml"
-    text = config.read_text(encoding="utf-8").replace(f'name = "{example.config.name}"', f'name = "{name}"')
-    config.write_text(text, encoding="utf-8")
-    (target / "README.md").write_text(f"# {name}\n\nWhat it does and how.\n", encoding="utf-8")
-    return find_agent(str(target))
 
 
 def _count(path: Path) -> int:

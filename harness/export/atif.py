@@ -6,6 +6,7 @@ Everything in it is the harness's own record: the run's events and, where the ru
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -55,8 +56,10 @@ class _Told:
     notes: list[str]
 
 
-def write_trajectory(path: Path, story: Story) -> None:
-    """Write a run's trajectory, whole or not at all. Readable to its owner only, as a recorded talk is.
+def write_trajectory(path: Path, story: Story) -> int:
+    """Write a run's trajectory, whole or not at all, and return its number of steps, those of side conversations left out.
+
+    It is readable to its owner only, as a recorded talk is.
 
     Raises:
         OSError: it cannot be written.
@@ -68,10 +71,12 @@ def write_trajectory(path: Path, story: Story) -> None:
             partial.open("w", encoding="utf-8", errors="replace") as out,
         ):
             partial.chmod(0o600)
-            _write(out, _tell(spool, story), spool)
+            steps = _write(out, _tell(spool, story), spool)
             out.flush()
+            os.fsync(out.fileno())
         partial.rename(path)
         sync_directory(path.parent)
+        return steps
     finally:
         partial.unlink(missing_ok=True)
 
@@ -109,7 +114,7 @@ def _tell_all(spool: Spool, talks: Talks, events: list[Event], exchanges: Iterab
                 spool.put(RUN, happening)
 
     try:
-        for turn in turns(exchanges or (), called):
+        for turn in turns(exchanges, called) if exchanges is not None else ():
             tell_until(turn.asked)
             talks.take(turn)
             told.add(turn.call)
@@ -188,7 +193,7 @@ def _last_attempt(events: Iterable[Event]) -> tuple[int, list[str], list[Event],
     return attempts, earlier, last, grade
 
 
-def _write(out: IO[str], told: _Told, spool: Spool) -> None:
+def _write(out: IO[str], told: _Told, spool: Spool) -> int:
     """Write the whole, each step on a line of its own. Side conversations follow the main one as sub-agents' trajectories."""
     main = told.talks.main()
     out.write("{\n")
@@ -214,6 +219,7 @@ def _write(out: IO[str], told: _Told, spool: Spool) -> None:
     if told.notes:
         out.write(f',\n"notes": {json.dumps("; ".join(told.notes))}')
     out.write("\n}\n")
+    return total
 
 
 def _metrics(talk: Talk | None, steps: int) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def deed_of(event: Event) -> Draft | None:
         case Submitted() as said:
             answer = said.answer or {"submission": said.submission, "digest": said.digest}
             return deed(time, call_id, "submit", {"note": said.note, "digest": said.digest}, as_text(answer), **told)
+        case Noted(data={"shell": str(shell), "command": str(command)} as ran):
+            printed = f"{ran.get('output', '')}\n[exit code {ran.get('exit_code')}]".lstrip("\n")
+            return deed(time, call_id, "shell", {"command": command, "shell": shell}, printed, **told)
         case Noted() as said:
             data = {} if said.data is None else {"data": cut_values(said.data)}
             body = {"llm_call_count": 0, "extra": {**told, "kind": "note", **data}}

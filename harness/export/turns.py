@@ -52,9 +52,9 @@ def turns(exchanges: Iterable[Exchange], called: Mapping[int, LlmCalled]) -> Ite
     from harness.gateway.formats import FORMATS  # only runs with a backbone need them
 
     for exchange in exchanges:
-        format_ = FORMATS.get(exchange.format)
         try:
-            ask = format_.parse(exchange.body) if format_ is not None else None
+            format_ = FORMATS[exchange.format]
+            ask = format_.parse({"model": "", "stream": exchange.stream, **exchange.body})  # Google's stand in the path
         except (Malformed, Untranslatable, ValueError, TypeError, KeyError, AttributeError):
             ask = None  # the agent's own mistake, or a body that is damaged on disk: the answer still tells
         yield Turn(exchange.call, exchange.time, ask, exchange.reply, exchange.status, exchange.format, called.get(exchange.call))

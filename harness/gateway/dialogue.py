@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from harness.spec.backbone import FormatName
@@ -131,6 +132,21 @@ class Ask:
     thinking_budget: int | None = None
     verbosity: str | None = None
     dropped: tuple[str, ...] = ()
+
+    @property
+    def strict_json(self) -> bool:
+        """Whether the answer's schema is closed, as OpenAI's formats demand of one that they are to hold a model to."""
+        return self.json_schema is not None and self.json_schema.get("additionalProperties") is False
+
+    @cached_property
+    def free_text(self) -> frozenset[str]:
+        """Names of the tools that take free text."""
+        return frozenset(tool.name for tool in self.tools if tool.schema is None)
+
+    @cached_property
+    def called(self) -> Mapping[str, str]:
+        """The tools' names by the calls' identities."""
+        return {part.id: part.name for message in self.messages for part in message.parts if isinstance(part, ToolCall)}
 
 
 @dataclass(frozen=True)

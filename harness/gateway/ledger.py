@@ -56,6 +56,10 @@ class Ledger:
             case LlmOutage():
                 return replace(self, outages=(*self.outages, (said.at_s, said.seconds)))
 
+    def without(self, call: int) -> Ledger:
+        """Return the ledger without a reservation that never became an event."""
+        return replace(self, open=MappingProxyType({number: held for number, held in self.open.items() if number != call}))
+
     @property
     def spent_tokens(self) -> int:
         """Charged tokens, open calls at their reservation."""

@@ -6,12 +6,13 @@ from harness.service.images import Images
 from harness.service.lists import Lists
 from harness.service.results import Results
 from harness.service.runs import BatchStatus
+from harness.service.shells import Shells
 from harness.service.tasks import Tasks
 from harness.service.tidy import Tidy
 from harness.service.trajectories import Trajectories
 
 
-class Dojo(Results, Lists, Tidy, Items, Trajectories, Tasks, Data, Images):
+class Dojo(Results, Lists, Tidy, Items, Trajectories, Shells, Tasks, Data, Images):
     """Everything dojo does, over one results directory and one cache.
 
     Args:

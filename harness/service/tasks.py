@@ -15,6 +15,8 @@ from harness.service.bench import Bench
 from harness.taskkit.building.package import Progress
 
 if TYPE_CHECKING:
+    from harness.assets.installs import Install
+    from harness.assets.new_agent import AgentKind
     from harness.executor.checks import TaskCheck
 
 
@@ -79,13 +81,36 @@ class Tasks(Bench):
         return score_rows(self.task(task).path, rows, responses)
 
     def check_agent(self, agent: str) -> list[Check]:
-        """Check an agent's directory."""
+        """Check an agent's directory, and what it has installed."""
         from harness.executor.checks import check_agent
 
-        return check_agent(self.agent(agent))
+        return check_agent(self.agent(agent), self.cache)
 
-    def new_agent(self, name: str, folder: Path | None = None) -> agent_dir.Agent:
-        """Start an agent as a copy of ``example_shell`` in ``folder`` (default: see `agent_dir.new_agents_folder`)."""
-        from harness.executor.checks import new_agent
+    def try_agent(self, agent: str, sandbox: str | None = None, progress: Progress | None = None) -> list[Check]:
+        """Run an agent for up to a minute in a real sandbox, with a script for a language model, and say what it did.
 
-        return new_agent(name, folder or agent_dir.new_agents_folder(self._agent_roots), self.agent("example_shell"))
+        Raises:
+            MissingError: data, a model, isolation or the agent's install are not to be had.
+        """
+        from harness.service.trial import try_agent
+
+        return try_agent(self.agent(agent), self.cache, sandbox or self._sandbox, progress)
+
+    def install_agent(self, agent: str, progress: Progress | None = None) -> Install | None:
+        """Make what an agent needs installed, or check every file of it where it is made; None where it needs nothing.
+
+        Raises:
+            MissingError: a Python, npm or the network is missing, or an installed file was changed.
+        """
+        from harness.assets.installs import prepare_install, verify_install
+
+        install = prepare_install(self.agent(agent), self.cache, progress)
+        if install is not None:
+            verify_install(install)
+        return install
+
+    def new_agent(self, name: str, folder: Path | None = None, kind: AgentKind = "shell") -> agent_dir.Agent:
+        """Start an agent as a copy of an example of its kind in ``folder`` (default: see `agent_dir.new_agents_folder`)."""
+        from harness.assets.new_agent import EXAMPLES, new_agent
+
+        return new_agent(name, folder or agent_dir.new_agents_folder(self._agent_roots), self.agent(EXAMPLES[kind]))

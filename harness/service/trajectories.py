@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,52 +27,89 @@ _LATE = 8
 
 
 class Exported(Spec):
-    """A trajectory that was written out."""
+    """A run that was written out."""
 
     run: str
     format: str
     path: Path
-    bytes: int
-    steps: int | None = Field(None, description="counted where it was validated")
+    bytes: int = Field(0, description="of the file")
+    steps: int | None = Field(None, description="atif: of the trajectory, side conversations left out")
+    valid: bool | None = Field(None, description="atif: held against ATIF's own models; None: it was not asked for")
+    commands: int | None = Field(None, description="replay: that will be run again")
+    unplayable: int | None = Field(None, description="replay: that were not recorded whole, or in a way nobody can run again")
 
 
 class Trajectories(Bench):
     """Telling runs."""
 
     def export(self, reference: str, format: str = "atif", out: Path | None = None, *, validate: bool = False) -> Exported:
-        """Write a run's trajectory anew from its events and its recording; a run that goes on is told as far as it is.
+        """Write a run out for others: its trajectory, or an agent that does again what its agent did.
+
+        Both are made anew from the run's events and its recording; a run that goes on is told as far as it is.
 
         Args:
             reference: the run.
-            format: ``atif``.
-            out: the file; default ``trajectory.json`` in the run's folder.
-            validate: hold it against ATIF's own models.
+            format: ``atif`` (a file), or ``replay`` (an agent's directory).
+            out: where; default for ``atif`` is ``trajectory.json`` in the run's folder.
+            validate: hold a trajectory against ATIF's own models.
 
         Raises:
-            UsageError: no such format, or ``out`` cannot be a file.
+            UsageError: no such format, or ``out`` cannot be what it has to be.
             MissingError: ``validate`` without the extra ``atif``.
             StoreError: it cannot be written.
         """
-        from harness.export.atif import write_trajectory
+        run = self.store.resolve(reference, "run")
+        if format == "atif":
+            return self._export_atif(run, out or self.store.files(run).trajectory_path, validate)
+        if format == "replay":
+            if out is None:
+                raise UsageError("an agent's directory needs a name", hint=f"dojo export {run} replay --out agents/again")
+            return self._export_replay(run, out)
+        raise UsageError(f"there is no format {format!r} to export runs in", hint="atif or replay")
+
+    def _export_atif(self, run: str, target: Path, validate: bool) -> Exported:
         from harness.export.checking import check_trajectory
+
+        if target.is_dir() or not target.parent.is_dir():
+            raise UsageError(f"{target} cannot be written as a file", hint="give --out a file in a folder that exists")
+        steps = self._tell(run, target)
+        if validate:
+            check_trajectory(target)
+        size = target.stat().st_size
+        return Exported(run=run, format="atif", path=target, bytes=size, steps=steps, valid=True if validate else None)
+
+    def _tell(self, run: str, target: Path) -> int:
+        from harness.export.atif import write_trajectory
         from harness.session.record import fold
         from harness.session.story import story_of
 
-        if format != "atif":
-            raise UsageError(f"there is no format {format!r} to export runs in", hint="atif")
-        run = self.store.resolve(reference, "run")
         files = self.store.files(run)
-        target = out or files.trajectory_path
-        if target.is_dir() or not target.parent.is_dir():
-            raise UsageError(f"{target} cannot be written as a file", hint="give --out a file in a folder that exists")
         try:
-            write_trajectory(target, story_of(files.spec(), files, fold(files.readable_events()).outcome))
+            return write_trajectory(target, story_of(files.spec(), files, fold(files.readable_events()).outcome))
         except OSError as exc:
             raise StoreError(
                 f"cannot write {target}: {exc.strerror or exc}", hint="free disk space, or give another --out"
             ) from exc
-        steps = check_trajectory(target) if validate else None
-        return Exported(run=run, format=format, path=target, bytes=target.stat().st_size, steps=steps)
+
+    def _export_replay(self, run: str, target: Path) -> Exported:
+        from harness.export.commands import commands_of
+        from harness.export.replay import write_agent
+
+        if target.exists() or not target.parent.is_dir():
+            raise UsageError(f"{target} cannot be made as a directory", hint="give --out a new name in a folder that exists")
+        with tempfile.TemporaryDirectory() as folder:
+            told = Path(folder) / "trajectory.json"
+            self._tell(run, told)
+            commands = commands_of(json.loads(told.read_bytes()))
+        playable = sum(command.kind != "unplayable" for command in commands)
+        if not playable:
+            raise UsageError(
+                f"no command of run {run} was recorded that could be run again",
+                hint="what an agent's own program did inside the sandbox, without the agent API or a backbone, nobody sees",
+            )
+        write_agent(target, self.agent("replay").path, commands, run)
+        unplayable = len(commands) - playable
+        return Exported(run=run, format="replay", path=target, commands=playable, unplayable=unplayable)
 
     def talk(self, reference: str, follow: bool = False, stop: threading.Event | None = None) -> Iterator[LlmLine]:
         """Yield the calls of a run's agent to its backbone; with ``follow`` until the run ends.

@@ -21,6 +21,8 @@ from harness.spec.run import RunSpec
 from harness.store.run_dir import RunDir
 from harness.taskkit.building.package import Progress
 
+_SCRIPTED = "scripted:"
+
 
 @dataclass(frozen=True)
 class Assets:
@@ -100,6 +102,9 @@ class Library:
 
         backbone = find_backbone(name, self._backbones)
         key_of(backbone, os.environ)
+        if name.startswith(_SCRIPTED):  # no absolute path is kept in a run
+            path = Path(name.removeprefix(_SCRIPTED)).expanduser().absolute()
+            name = _SCRIPTED + os.path.relpath(path, self._home)
         return backbone_ref(name, backbone, runs=self._folder)
 
     def backbone(self, planned: BackboneRef) -> Backbone:
@@ -111,7 +116,10 @@ class Library:
         from harness.gateway.backbones import backbone_ref, find_backbone, key_of
 
         try:
-            backbone = find_backbone(planned.name, self._backbones)
+            named = planned.name
+            if named.startswith(_SCRIPTED):
+                named = _SCRIPTED + str((self._home / named.removeprefix(_SCRIPTED)).resolve())
+            backbone = find_backbone(named, self._backbones)
             now = backbone_ref(planned.name, backbone, runs=self._folder)
         except UsageError as exc:
             raise MissingError(f"backbone {planned.name}: {exc.message}", hint=exc.hint) from exc
@@ -134,7 +142,8 @@ class Library:
         backbone = self.backbone(planned)
         key = key_of(backbone, os.environ)
         upstream = open_upstream(backbone, environ=os.environ, recording=run.talk, runs=self._folder)
-        return OpenedBackbone(backbone, upstream, (key,) if key else ())
+        told = backbone.model_copy(update={"model": planned.model})
+        return OpenedBackbone(told, upstream, (key,) if key else ())
 
     def _folder(self, run: str) -> Path:
         if self._runs is None:

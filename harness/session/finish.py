@@ -31,8 +31,10 @@ def finish(spec: RunSpec, journal: Journal, store: Store, outcome: Outcome, refe
     state = final_state(outcome)
     if journal.record.outcome != outcome:
         journal.emit(Ended(**outcome.model_dump()))
-    tell(spec, journal, outcome)
-    result = build_result(spec, journal.run, journal.record, outcome, state, references)
+    steps = tell(spec, journal, outcome)
+    result = build_result(spec, journal.run, journal.record, outcome, state, references).model_copy(
+        update={"trajectory_steps": steps}
+    )
     journal.run.write_result(result)
     if journal.record.state is not state:
         journal.enter(state)
@@ -64,6 +66,7 @@ def build_result(
         for name, path in {
             "events": run.events_path,
             "trajectory": run.trajectory_path,
+            "shell": run.shell_log,
             "stdout": run.path / "agent.stdout",
             "stderr": run.path / "agent.stderr",
             "workspace": run.workspace,
@@ -89,7 +92,7 @@ def build_result(
         evaluations=len(record.evaluations),
         backbone=_backbone_use(spec, record),
         best_dev=best.primary if best else None,
-        integrity={**_integrity(spec, record), "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
+        integrity={**_integrity(spec, run, record), "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
         timeline=_closed(record.timeline),
         artefacts=artefacts,
     )
@@ -104,10 +107,12 @@ def _backbone_use(spec: RunSpec, record: RunRecord) -> BackboneUse | None:
     )
 
 
-def _integrity(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
+def _integrity(spec: RunSpec, run: RunDir, record: RunRecord) -> dict[str, Any]:
     found: dict[str, Any] = {"survivors": record.survivors, **record.integrity}
     if spec.agent.config.backbone == "required" and record.ledger.answered == 0 and record.clock_started is not None:
         found["backbone_never_called"] = True
+    if run.shell_log.exists():
+        found["person_in_sandbox"] = True
     return found
 
 

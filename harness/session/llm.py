@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ class LlmGateway:
         socket: where the gateway listens.
         token: returns the run's token, which agents take for the provider's key.
         opening: makes the backbone ready; called when the agent phase begins.
+        grants: powers at the provider that the task grants.
     """
 
     name = "llm"
@@ -52,9 +53,11 @@ class LlmGateway:
         socket: Path,
         token: Callable[[], str],
         opening: Callable[[BackboneRef, RunDir], OpenedBackbone],
+        grants: Collection[str] = (),
     ) -> None:
         self.relay = Relay(GATEWAY_PORT, socket, service=self.name)
         self._ref, self._run, self._token, self._opening = ref, run, token, opening
+        self._grants = frozenset(grants)
         self._server: GatewayServer | None = None
         self._ledger = Ledger()
 
@@ -71,7 +74,7 @@ class LlmGateway:
             "GEMINI_API_KEY": token,
             "LLM_BASE_URL": f"{_ROOT}/v1",
             "LLM_API_KEY": token,
-            "LLM_MODEL": ref.model or ref.name,
+            "LLM_MODEL": ref.model,
             **{name: str(size) for name, size in sizes.items() if size is not None},
         }
 
@@ -97,6 +100,7 @@ class LlmGateway:
                 elapsed=context.clock.elapsed,
                 recording=self._run.talk,
                 secrets=opened.secrets,
+                grants=self._grants,
             ),
             self.relay.socket,
             self._token(),

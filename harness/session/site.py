@@ -48,8 +48,8 @@ class RunSite:
         self.runtime = runtime_root() / "runs" / spec.id
         self.services: tuple[RunService, ...] = (AgentApi(self.runtime / "api" / "api.sock", self.token),)
         if spec.backbone is not None:
-            socket = self.runtime / "llm" / "llm.sock"
-            self.services += (LlmGateway(spec.backbone, run, socket, self.token, opening),)
+            socket, grants = self.runtime / "llm" / "llm.sock", assets.prepared.task.dojo.backbone_grants
+            self.services += (LlmGateway(spec.backbone, run, socket, self.token, opening, grants),)
 
     @property
     def own(self) -> bool:

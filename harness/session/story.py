@@ -17,10 +17,11 @@ def story_of(spec: RunSpec, run: RunDir, outcome: Outcome | None) -> Story:
     return Story(spec, run.readable_events(), outcome, exchanges)
 
 
-def tell(spec: RunSpec, journal: Journal, outcome: Outcome) -> None:
-    """Write ``trajectory.json`` anew. Where that fails, the one before stays and an event says why."""
+def tell(spec: RunSpec, journal: Journal, outcome: Outcome) -> int | None:
+    """Write ``trajectory.json`` anew and return its steps. Where that fails, the one before stays and an event says why."""
     run = journal.run
     try:
-        write_trajectory(run.trajectory_path, story_of(spec, run, outcome))
+        return write_trajectory(run.trajectory_path, story_of(spec, run, outcome))
     except Exception as exc:  # whatever it is, the run's end is worth more than its telling
         journal.emit(Failed(where="trajectory", message=f"{type(exc).__name__}: {exc}", hint=f"`dojo export {spec.id} atif`"))
+        return None

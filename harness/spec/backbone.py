@@ -88,7 +88,7 @@ class BackboneRef(Spec):
     @property
     def words(self) -> str:
         """For headings: the name, and the model where that says more."""
-        return self.name if self.model in ("", self.name) else f"{self.name} ({self.model})"
+        return self.name if self.model in ("", self.name, self.upstream) else f"{self.name} ({self.model})"
 
     @property
     def identity(self) -> str:

@@ -80,6 +80,7 @@ class RunResult(Spec):
     submissions: int = 0
     evaluations: int = 0
     backbone: BackboneUse | None = Field(None, description="None: the run had no backbone")
+    trajectory_steps: int | None = Field(None, description="of trajectory.json; None: it could not be written")
     best_dev: float | None = None
     integrity: dict[str, Any] = Field(default_factory=dict)
     timeline: tuple[PhaseTime, ...] = ()

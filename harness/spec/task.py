@@ -83,6 +83,10 @@ class DojoTask(Spec):
     submission_policy: Literal["last", "best_on_dev"] = "last"
     show_dev_answers: bool = Field(True, description="whether sampled errors carry the gold answer")
     max_train_samples: int = Field(2000, gt=0, description="rule of the benchmark for the training set an agent makes")
+    backbone_grants: tuple[str, ...] = Field(
+        (),
+        description="powers at the backbone's provider that agents may use, as their refusal calls them: web search, files",
+    )
     known_issues: dict[str, str] = Field(
         default_factory=dict, description="rule of `dojo tasks check` that this task breaks → why; shown beside its record"
     )

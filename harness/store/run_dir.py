@@ -29,6 +29,7 @@ class RunDir:
         self.events_path = path / "events.jsonl"
         self.result_path = path / "result.json"
         self.trajectory_path = path / "trajectory.json"
+        self.shell_log = path / "shell.log"
         self.agent_dir = path / "agent"
         self.workspace = path / "workspace"
         self.submissions = path / "submissions"

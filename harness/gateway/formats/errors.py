@@ -65,7 +65,12 @@ def anthropic_error(failure: Failure) -> tuple[int, dict[str, Any]]:
 
 
 def google_error(failure: Failure) -> tuple[int, dict[str, Any]]:
-    """Return an error as Google's APIs tell it."""
+    """Return an error as Google's APIs tell it.
+
+    Of a quota that will not come back they say "limit: 0" in the message, the one sign by which Gemini CLI ends at once, and
+    with the message, where it otherwise tries again for minutes.
+    """
+    message = f"{failure.message} (limit: 0 from now on)" if failure.code == BUDGET else failure.message
     status = 429 if failure.code == BUDGET else failure.status
     word = _GOOGLE.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
     info: list[dict[str, Any]] = [
@@ -73,7 +78,7 @@ def google_error(failure: Failure) -> tuple[int, dict[str, Any]]:
     ]
     if failure.code != BUDGET and failure.retry_after_s is not None:
         info.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{failure.retry_after_s:g}s"})
-    return status, {"error": {"code": status, "message": failure.message, "status": word, "details": info}}
+    return status, {"error": {"code": status, "message": message, "status": word, "details": info}}
 
 
 def read_failure(status: int, body: bytes) -> Failure:

@@ -114,7 +114,8 @@ class Field:
         """
         left = []
         for name in self.mapping():
-            if name in _names(known) or not (field := self[name]):
+            field = self[name]
+            if name in _names(known) or field.value in (None, "", []):
                 continue
             if name not in _names(dropped):
                 raise field.refused()

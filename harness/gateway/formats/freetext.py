@@ -19,14 +19,9 @@ def shown_schema(tool: Tool) -> tuple[dict[str, Any], str]:
     return schema, f"{tool.description}\n\nThe input follows this {grammar.get('syntax')} grammar:\n{grammar.get('definition')}"
 
 
-def takes_free_text(ask: Ask, name: str) -> bool:
-    """Whether a tool of this call takes free text."""
-    return any(tool.name == name and tool.schema is None for tool in ask.tools)
-
-
 def json_arguments(call: ToolCall, ask: Ask) -> str:
     """Return the arguments as JSON text, those of a free-text tool wrapped."""
-    return json_text({"input": call.arguments}) if takes_free_text(ask, call.name) else call.arguments
+    return json_text({"input": call.arguments}) if call.name in ask.free_text else call.arguments
 
 
 def unwrapped(arguments: str) -> str:
@@ -50,7 +45,7 @@ class FreeTextStream:
     def feed(self, piece: Piece) -> list[Piece]:
         """Return the pieces to write now."""
         match piece:
-            case ToolStart() if takes_free_text(self._ask, piece.name):
+            case ToolStart() if piece.name in self._ask.free_text:
                 out = self._released()
                 self._held[piece.index] = []
                 return [*out, piece]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harness.gateway.dialogue import (
@@ -43,9 +44,8 @@ class Gathering:
     """Puts pieces together again."""
 
     def __init__(self) -> None:
-        self._parts: list[Text | Thinking | int] = []
-        self._calls: dict[int, tuple[ToolStart, list[str]]] = {}
-        self._text: list[str] = []
+        self._parts: list[_Growing] = []
+        self._calls: dict[int, _Growing] = {}
         self._finish: Finish | None = None
 
     def add(self, pieces: Iterable[Piece]) -> None:
@@ -53,40 +53,49 @@ class Gathering:
         for piece in pieces:
             match piece:
                 case TextPiece():
-                    self._text.append(piece.text)
+                    self._last(TextPiece).text.append(piece.text)
+                case ThinkingPiece(hidden=True):
+                    self._parts.append(_Growing(piece))
                 case ThinkingPiece():
-                    self._close_text()
-                    last = self._parts[-1] if self._parts else None
-                    if isinstance(last, Thinking) and not last.signature and not piece.hidden:
-                        self._parts[-1] = Thinking(last.text + piece.text, piece.signature)
-                    else:
-                        self._parts.append(Thinking(piece.text, piece.signature, piece.hidden))
+                    thought = self._last(ThinkingPiece)
+                    thought.text.append(piece.text)
+                    thought.first = piece  # the last of them holds the seal
                 case ToolStart():
-                    self._close_text()
-                    self._calls[piece.index] = (piece, [])
-                    self._parts.append(piece.index)
+                    self._calls[piece.index] = _Growing(piece)
+                    self._parts.append(self._calls[piece.index])
                 case ToolPiece():
                     if piece.index in self._calls:
-                        self._calls[piece.index][1].append(piece.arguments)
+                        self._calls[piece.index].text.append(piece.arguments)
                 case Finish():
                     self._finish = piece
 
-    def _close_text(self) -> None:
-        if self._text:
-            self._parts.append(Text("".join(self._text)))
-            self._text.clear()
-
-    def _part(self, part: Text | Thinking | int) -> Text | Thinking | ToolCall:
-        if not isinstance(part, int):
-            return part
-        start, arguments = self._calls[part]
-        return ToolCall(start.id, start.name, "".join(arguments), start.signature)
+    def _last(self, kind: type[TextPiece] | type[ThinkingPiece]) -> _Growing:
+        """Return the part that is being filled, or a new one: a seal closes a thought."""
+        last = self._parts[-1].first if self._parts else None
+        if not isinstance(last, kind) or (isinstance(last, ThinkingPiece) and last.signature):
+            self._parts.append(_Growing(kind("")))
+        return self._parts[-1]
 
     def reply(self) -> Reply:
         """Return the answer as far as it is there; without a `Finish` its usage is unknown."""
-        self._close_text()
         finish = self._finish or Finish("end", TokenUsage())
-        return Reply(tuple(self._part(part) for part in self._parts), finish.stop, finish.usage, finish.model, finish.id)
+        return Reply(tuple(part.whole() for part in self._parts), finish.stop, finish.usage, finish.model, finish.id)
+
+
+@dataclass
+class _Growing:
+    first: TextPiece | ThinkingPiece | ToolStart
+    text: list[str] = field(default_factory=list)
+
+    def whole(self) -> Text | Thinking | ToolCall:
+        text = "".join(self.text)
+        match self.first:
+            case TextPiece():
+                return Text(text)
+            case ThinkingPiece(_, signature, hidden):
+                return Thinking(text, signature, hidden)
+            case ToolStart(_, identity, name, signature):
+                return ToolCall(identity, name, text, signature)
 
 
 def gathered(pieces: Iterable[Piece]) -> Reply:

@@ -18,7 +18,7 @@ class StreamReader:
         return [piece for event in self._events.feed(data) for piece in self._pieces(event)]
 
     def _pieces(self, event: Event) -> list[Piece]:
-        if self._wrong is not None:
+        if self._wrong is not None or not event.data:
             return []
         try:
             return self._read(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 COMMENT = b": waiting\n\n"
 """Keeps a connection alive; every client skips it."""
 
+_BREAK = re.compile(rb"[\r\n]")
+
 
 @dataclass(frozen=True)
 class Event:
-    """One event; ``raw`` is what it was read from, its empty line included."""
+    """One event, or a comment (no data); ``raw`` is what it was read from, its empty line included."""
 
     name: str
     data: str
@@ -30,7 +33,7 @@ class EventReader:
         self._after_cr = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """Return the events that these bytes complete; comments alone are none."""
+        """Return the events and comments that these bytes complete."""
         events: list[Event] = []
         start = 0
         if self._after_cr and data:
@@ -39,11 +42,12 @@ class EventReader:
                 start = 1
             self._after_cr = False
         while start < len(data):
-            end = _line_end(data, start)
-            if end < 0:
+            found = _BREAK.search(data, start)
+            if found is None:
                 self._line += data[start:]
                 self._raw += data[start:]
                 break
+            end = found.start()
             self._line += data[start:end]
             after = end + 1
             if data[end] == 0x0D:
@@ -57,22 +61,19 @@ class EventReader:
                 events.append(event)
         return events
 
-    @property
-    def rest(self) -> bytes:
-        """The bytes of an event that is not complete."""
-        return bytes(self._raw)
-
     def end(self) -> Event | None:
         """Return an event that only lacks its last empty line, as some servers end their streams."""
         if self._line:
             self._ended_line()
-        return self._ended_line()
+        event = self._ended_line()
+        return event or (Event("", "", bytes(self._raw)) if self._raw else None)
 
     def _ended_line(self) -> Event | None:
         line = bytes(self._line)
         self._line.clear()
         if line:
             self._lines.append(line)
+        if line or not self._lines:
             return None
         name, data = "", []
         for each in self._lines:
@@ -82,17 +83,10 @@ class EventReader:
                 name = value
             elif field == "data":
                 data.append(value)
-        event = Event(name, "\n".join(data), bytes(self._raw)) if data else None
+        event = Event(name, "\n".join(data), bytes(self._raw))
         self._lines.clear()
         self._raw.clear()
         return event
-
-
-def _line_end(data: bytes, start: int) -> int:
-    newline, carriage = data.find(b"\n", start), data.find(b"\r", start)
-    if newline < 0 or carriage < 0:
-        return max(newline, carriage)
-    return min(newline, carriage)
 
 
 def written(data: Mapping[str, Any] | str, name: str = "") -> bytes:

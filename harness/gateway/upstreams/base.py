@@ -36,19 +36,38 @@ class Call:
 class Answer:
     """An upstream's answer in the call's own format: the body's bytes as they come. 2xx only; anything else is `UpstreamFailed`.
 
-    ``body`` must be closed by whoever stops reading early (``aclose``), which cancels the upstream's work.
+    Reading ``body`` raises `UpstreamFailed` where the answer breaks off. Whoever stops reading early closes it, which cancels the
+    upstream's work.
     """
 
     body: AsyncIterator[bytes]
     headers: Mapping[str, str]
+
+    async def aclose(self) -> None:
+        """Let go of the answer, however far it was read; harmless afterwards."""
+        close = getattr(self.body, "aclose", None)
+        if close is not None:
+            await close()
+
+
+Kind = Literal["refused", "busy", "broken"]
+
+_ACCOUNT = frozenset({"insufficient_quota", "billing_error", "billing_not_active", "API_KEY_INVALID"})
+
+
+def kind_of(status: int, code: str = "") -> Kind:
+    """Return whose fault a status is; see `UpstreamFailed`. A key or an account that does not serve is never an agent's."""
+    if code in _ACCOUNT or status in (401, 402, 403, 408) or status >= 500 or status < 400:
+        return "broken"
+    return "busy" if status == 429 else "refused"
 
 
 class UpstreamFailed(Exception):
     """An upstream gave no answer.
 
     Attributes:
-        kind: "refused" is the request's own fault (4xx but 408 and 429; an unknown request in a replay): never tried again.
-            "busy" is 429. "broken" is 5xx, 408, a timeout or a connection.
+        kind: "refused" is the request's own fault (other 4xx; an unknown request in a replay): never tried again. "busy" is 429.
+            "broken" is 5xx, 408, a timeout, a connection, or what is the account's fault: 401, 402, 403, no credit left.
         status: of the upstream's response; None where there was none.
         body: of the upstream's response, cut.
         retry_after_s: as it asked.
@@ -56,7 +75,7 @@ class UpstreamFailed(Exception):
 
     def __init__(
         self,
-        kind: Literal["refused", "busy", "broken"],
+        kind: Kind,
         message: str,
         *,
         status: int | None = None,

@@ -20,9 +20,9 @@ from where import AGENTS
 
 ROOT = AGENTS.parent
 PAGE = (ROOT / "docs" / "write-an-agent.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+FILES = {name: text for name, _, text in re.findall(r"^`([\w./-]+)`\n\n(````?)\w+\n(.*?)^\2$", PAGE, re.MULTILINE | re.DOTALL)}
 COMMANDS = [line[6:] for line in PAGE.splitlines() if line.startswith("    $ ")]
-FOLDER = "myagents/first_steps"
+FOLDER, THINKER = "myagents/first_steps", "myagents/thinker"
 
 
 @pytest.fixture
@@ -50,14 +50,16 @@ def command_with(text: str) -> str:
 
 
 def test_the_page_shows_every_file_and_only_commands_that_are_tried_here() -> None:
-    assert {Path(n).name for n in FILES} == {"agent.toml", "main.py", "training.py", "README.md"}
-    assert all(name.startswith(FOLDER) for name in FILES)
-    assert [c.split()[0] for c in COMMANDS] == ["mkdir", "export", "dojo", "dojo"]
+    assert {Path(n).name for n in FILES if n.startswith(FOLDER)} == {"agent.toml", "main.py", "training.py", "README.md"}
+    assert {Path(n).name for n in FILES if n.startswith(THINKER)} == {"agent.toml", "main.py", "README.md"}
+    assert len(FILES) == 7
+    assert [c.split()[0] for c in COMMANDS] == ["mkdir", "export", "dojo", "dojo", "mkdir", "dojo"]
 
 
 def test_the_agent_passes_its_check(followed: Path) -> None:
-    checks = dojo(followed, command_with("agents check"))["checks"]
-    assert checks and all(c["ok"] for c in checks), checks
+    for command in ("agents check first_steps", "agents check thinker"):
+        checks = dojo(followed, command_with(command).removesuffix(" --live"))["checks"]
+        assert checks and all(c["ok"] for c in checks), checks
 
 
 def test_the_submit_command_plans_a_run(followed: Path) -> None:

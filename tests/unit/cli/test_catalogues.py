@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.assets.agent_dir import load_agent
 from tests.unit.cli.conftest import Answer
 
 Cli = Callable[..., Answer]
@@ -69,6 +70,46 @@ def test_a_new_agent_is_whole_from_the_start(dojo_cli: Cli, tmp_path: Path) -> N
     assert checks and all(check["ok"] for check in checks)
     assert made.data["agent"] == "my_agent"
     assert dojo_cli("agents", "new", "my-agent", "--in", str(tmp_path / "agents")).code == 2
+
+
+@pytest.mark.parametrize("kind", ["shell", "python", "llm"])
+def test_a_new_agent_of_any_kind_has_all_it_needs_in_its_own_folder(dojo_cli: Cli, tmp_path: Path, kind: str) -> None:
+    made = dojo_cli("agents", "new", "mine", "--kind", kind, "--in", str(tmp_path / "agents"), "--json").data
+    path = Path(made["path"])
+    config = load_agent(path).config
+    assert (config.name, config.version, config.shared) == ("mine", "0.1.0", ())
+    assert made["backbone"] == (config.backbone == "required") == (kind == "llm")
+    assert (path / "general" / "prompt.md").is_file() == (kind == "llm")
+    assert dojo_cli("agents", "check", str(path), "--json").code == 0
+
+
+def test_agents_are_installed_by_name_or_all_and_one_that_needs_nothing_says_so(dojo_cli: Cli) -> None:
+    assert dojo_cli("agents", "install").code == 2
+    assert dojo_cli("agents", "install", "base", "--all").code == 2
+    answer = dojo_cli("agents", "install", "base", "--json")
+    assert answer.data["installs"][0] | {"error": None} == answer.data["installs"][0]
+    assert (answer.data["installs"][0]["agent"], answer.data["installs"][0]["digest"]) == ("base", None)
+
+
+def test_an_agent_that_cannot_be_installed_is_named_beside_those_that_can(
+    dojo_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, install in (
+        ("one", 'python = "requirements.lock"\npython_version = ">=4.7"'),
+        ("two", 'npm = "package-lock.json"'),
+    ):
+        (tmp_path / "agents" / name).mkdir(parents=True)
+        (tmp_path / "agents" / name / "agent.toml").write_text(f'name = "{name}"\ncommand = ["true"]\n[install]\n{install}\n')
+    (tmp_path / "agents" / "one" / "requirements.lock").write_text("x==1 --hash=sha256:00\n")
+    monkeypatch.setenv("DOJO_AGENTS", str(tmp_path / "agents"))
+    answer = dojo_cli("agents", "install", "one", "two", "base", "--json")
+    assert answer.code == 3
+    first, second, third = answer.json["data"]["installs"]
+    assert "needs a Python >=4.7" in first["error"]["message"] and "uv python install" in first["error"]["hint"]
+    assert "package-lock.json, which is not there" in second["error"]["message"]
+    assert third["error"] is None
+    checked = dojo_cli("agents", "check", "one", "--json")
+    assert checked.code == 2 and "install" in checked.json["error"]["message"]
 
 
 def test_checks_that_fail_give_the_exit_code_and_what_to_do(dojo_cli: Cli) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from harness.gateway.dialogue import Ask, Reply, Stop, Text, Thinking, TokenUsage, ToolCall
 from harness.gateway.formats.fields import Field
-from harness.gateway.formats.freetext import takes_free_text, unwrapped
+from harness.gateway.formats.freetext import unwrapped
 from harness.gateway.formats.pieces import stop_of
 
 STOPS: Mapping[str, Stop] = {
@@ -63,7 +63,7 @@ def render_reply(reply: Reply, ask: Ask) -> dict[str, Any]:
 
 def _call(call: ToolCall, ask: Ask) -> dict[str, Any]:
     identity = call.id or f"call_{uuid4().hex[:24]}"
-    if takes_free_text(ask, call.name):
+    if call.name in ask.free_text:
         return {"id": identity, "type": "custom", "custom": {"name": call.name, "input": unwrapped(call.arguments)}}
     return {"id": identity, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
 

@@ -110,13 +110,14 @@ def _content(content: Field, dropped: list[str]) -> Iterator[Text | Image]:
             yield Text(content.text())
         return
     for part in content.each():
-        dropped += part.only("type text image_url refusal", "cache_control prompt_cache_breakpoint")
         match part["type"].text():
             case "text":
+                dropped += part.only("type text", "cache_control prompt_cache_breakpoint")
                 yield Text(part["text"].text())
             case "refusal":
                 yield Text(part["refusal"].text())
             case "image_url":
+                dropped += part.only("type image_url", "cache_control prompt_cache_breakpoint")
                 dropped += part["image_url"].only("url", "detail")
                 yield read_data_url(part["image_url"]["url"])
             case _:
@@ -186,7 +187,7 @@ def render(ask: Ask) -> dict[str, Any]:
     if ask.stop:
         body["stop"] = list(ask.stop)
     if ask.json_schema is not None:
-        schema = {"name": "answer", "schema": dict(ask.json_schema), "strict": True}
+        schema = {"name": "answer", "schema": dict(ask.json_schema), "strict": ask.strict_json}
         body["response_format"] = {"type": "json_schema", "json_schema": schema} if ask.json_schema else {"type": "json_object"}
     if ask.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}

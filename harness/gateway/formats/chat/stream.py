@@ -24,7 +24,7 @@ from harness.gateway.dialogue import (
 from harness.gateway.formats.chat.reply import REASONS, STOPS, rendered_usage, usage_of
 from harness.gateway.formats.errors import openai_error
 from harness.gateway.formats.fields import Field
-from harness.gateway.formats.freetext import FreeTextStream, takes_free_text
+from harness.gateway.formats.freetext import FreeTextStream
 from harness.gateway.formats.reading import StreamReader
 from harness.gateway.formats.sse import COMMENT, Event, EventReader, written
 
@@ -126,7 +126,7 @@ class ChatEncoder:
                 return end + told + written("[DONE]")
 
     def _kind(self, index: int) -> tuple[str, str]:
-        free = takes_free_text(self._ask, self._names.get(index, ""))
+        free = self._names.get(index) in self._ask.free_text
         return ("custom", "input") if free else ("function", "arguments")
 
     def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
@@ -154,7 +154,8 @@ class UsageHidden:
 
     def end(self) -> bytes:
         """Return what is left."""
-        return self._reader.rest
+        event = self._reader.end()
+        return b"" if event is None or _tells_usage_only(event) else event.raw
 
 
 def _tells_usage_only(event: Event) -> bool:

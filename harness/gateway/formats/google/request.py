@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ _CONFIG = (
     "temperature topP topK maxOutputTokens stopSequences candidateCount responseMimeType responseSchema responseJsonSchema"
     " thinkingConfig responseModalities responseLogprobs logprobs presencePenalty frequencyPenalty"
 )
+_SILENT = {"candidateCount": 1, "responseLogprobs": False, "logprobs": 0, "presencePenalty": 0, "frequencyPenalty": 0}
 _OPAQUE = frozenset(
     {"args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "_responseJsonSchema"}
 )
@@ -43,14 +45,7 @@ def parse(body: Mapping[str, Any]) -> Ask:
     dropped = list(ask.only(_KNOWN, "safetySettings labels serviceTier store"))
     config = Field(ask["generationConfig"].value or {}, "generationConfig")
     config.only(_CONFIG)
-    silences = (
-        ("candidateCount", 1),
-        ("responseLogprobs", False),
-        ("logprobs", 0),
-        ("presencePenalty", 0),
-        ("frequencyPenalty", 0),
-    )
-    for name, silent in silences:
+    for name, silent in _SILENT.items():
         if config[name].given and config[name].value != silent:
             raise config[name].refused()
     if config["responseModalities"] and [each.upper() for each in config["responseModalities"].texts()] != ["TEXT"]:
@@ -147,7 +142,7 @@ class _Contents:
     def __init__(self, dropped: list[str]) -> None:
         self._dropped = dropped
         self._calls = 0
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: dict[str, deque[str]] = {}
 
     def message(self, content: Field) -> Message:
         content.only("role parts")
@@ -183,21 +178,23 @@ class _Contents:
         call.only("id name args")
         self._calls += 1
         identity, name = call["id"].text("") or f"call_{self._calls}", call["name"].text()
-        self._waiting.append((identity, name))
+        self._waiting.setdefault(name, deque()).append(identity)
         arguments = call["args"].mapping() if call["args"].given else {}
         return ToolCall(identity, name, json_text(arguments), "" if seal == UNSEALED else seal)
 
     def _result(self, result: Field) -> ToolResult:
         self._dropped += result.only("id name response parts", "willContinue scheduling")
         name, identity = result["name"].text(), result["id"].text("")
-        call = next((each for each in self._waiting if (each[0] == identity if identity else each[1] == name)), None)
-        if call:
-            self._waiting.remove(call)
+        waiting = self._waiting.get(name)
+        if not identity:
+            identity = waiting.popleft() if waiting else f"call_{name}"
+        elif waiting and waiting[0] == identity:
+            waiting.popleft()
         given = result["response"].mapping() if result["response"].given else {}
         images = [self._image(each["inlineData"]) for each in result["parts"].each()] if result["parts"] else []
         text, failed = _shown(given)
-        parts = (*([Text(text)] if text else []), *images)
-        return ToolResult(identity or (call[0] if call else f"call_{name}"), name, parts, failed)
+        parts: tuple[Text | Image, ...] = (*([Text(text)] if text else []), *images)
+        return ToolResult(identity, name, parts, failed)
 
 
 def _shown(response: Mapping[str, Any]) -> tuple[str, bool]:
@@ -256,14 +253,13 @@ def _declaration(tool: Tool) -> dict[str, Any]:
 
 
 def _contents(messages: Iterable[Message], ask: Ask) -> list[dict[str, Any]]:
-    names = {part.id: part.name for message in ask.messages for part in message.parts if isinstance(part, ToolCall)}
     turns: list[dict[str, Any]] = []
     for message in messages:
         role = "model" if message.role == "assistant" else "user"
         parts = [
             part
             for each in sorted(message.parts, key=lambda each: not isinstance(each, ToolResult))
-            for part in _rendered(each, ask, names)
+            for part in _rendered(each, ask)
         ]
         if role == "model":
             _sealed(parts)
@@ -281,7 +277,7 @@ def _sealed(parts: list[dict[str, Any]]) -> None:
         calls[0][_SEALED] = UNSEALED
 
 
-def _rendered(part: Part, ask: Ask, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _rendered(part: Part, ask: Ask) -> Iterator[dict[str, Any]]:
     match part:
         case Text():
             yield {"text": part.text}
@@ -296,7 +292,7 @@ def _rendered(part: Part, ask: Ask, names: Mapping[str, str]) -> Iterator[dict[s
         case ToolResult():
             text = "\n".join(each.text for each in part.parts if isinstance(each, Text))
             response = {"error" if part.is_error else "output": text}
-            name = part.name or names.get(part.id, "tool")
+            name = part.name or ask.called.get(part.id, "tool")
             yield {"functionResponse": {"id": part.id, "name": name, "response": response}}
             for each in part.parts:
                 if isinstance(each, Image):

@@ -72,7 +72,7 @@ class GoogleEncoder:
 
     def __init__(self, ask: Ask) -> None:
         self._model, self._id = ask.model, new_id()
-        self._calls: dict[int, ToolCall] = {}
+        self._calls: dict[int, tuple[ToolStart, list[str]]] = {}
 
     def start(self) -> bytes:
         """Return nothing."""
@@ -88,17 +88,19 @@ class GoogleEncoder:
             case ThinkingPiece():
                 return self._called() + self._chunk(Thinking(piece.text, piece.signature))
             case ToolStart():
-                self._calls[piece.index] = ToolCall(piece.id, piece.name, "", piece.signature)
+                self._calls[piece.index] = piece, []
                 return b""
             case ToolPiece():
-                call = self._calls[piece.index]
-                self._calls[piece.index] = replace(call, arguments=call.arguments + piece.arguments)
+                if piece.index not in self._calls:
+                    raise Malformed(f"the upstream goes on with tool call {piece.index}, which is over")
+                self._calls[piece.index][1].append(piece.arguments)
                 return b""
             case Finish():
                 return self._called() + written(chunk([], self._model, self._id, piece.stop, piece.usage))
 
     def _called(self) -> bytes:
-        out = b"".join(self._chunk(call) for call in self._calls.values())
+        calls = (ToolCall(start.id, start.name, "".join(given), start.signature) for start, given in self._calls.values())
+        out = b"".join(map(self._chunk, calls))
         self._calls.clear()
         return out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from harness.gateway.dialogue import (
@@ -36,6 +37,7 @@ class ResponsesEncoder:
         self._id, self._created = new_id("resp"), int(time.time())
         self._output: list[dict[str, Any]] = []
         self._open: Text | Thinking | ToolCall | None = None
+        self._filling: list[str] = []
         self._tool, self._item = -1, ""
 
     def start(self) -> bytes:
@@ -51,7 +53,7 @@ class ResponsesEncoder:
         match piece:
             case TextPiece():
                 out = b"" if isinstance(self._open, Text) else self._added(Text(""))
-                self._open = Text(self._text + piece.text)
+                self._filling.append(piece.text)
                 return out + self._delta("response.output_text.delta", piece.text, content_index=0, logprobs=[])
             case ThinkingPiece(hidden=True):
                 return b""  # another provider's seal without a text says nothing here
@@ -64,7 +66,7 @@ class ResponsesEncoder:
             case ToolPiece():
                 if not isinstance(self._open, ToolCall) or self._tool != piece.index:
                     raise Malformed(f"the upstream goes on with tool call {piece.index}, which is over")
-                self._open = ToolCall(self._open.id, self._open.name, self._open.arguments + piece.arguments)
+                self._filling.append(piece.arguments)
                 return self._delta(f"response.{self._kind}.delta", piece.arguments)
             case Finish():
                 whole = self._closed()
@@ -74,16 +76,13 @@ class ResponsesEncoder:
     def _thought(self, piece: ThinkingPiece) -> bytes:
         out = b"" if isinstance(self._open, Thinking) else self._added(Thinking(""))
         if piece.text:
-            if not self._text:
+            if not self._filling:
                 part = {"type": "summary_text", "text": ""}
                 out += self._filled("response.reasoning_summary_part.added", summary_index=0, part=part)
             out += self._delta("response.reasoning_summary_text.delta", piece.text, summary_index=0)
-        self._open = Thinking(self._text + piece.text, piece.signature)
+            self._filling.append(piece.text)
+        self._open = Thinking("", piece.signature)
         return out + (self._closed() if piece.signature else b"")
-
-    @property
-    def _text(self) -> str:
-        return self._open.text if isinstance(self._open, Text | Thinking) else ""
 
     @property
     def _kind(self) -> str:
@@ -107,8 +106,10 @@ class ResponsesEncoder:
     def _closed(self) -> bytes:
         if self._open is None:
             return b""
-        item, out = item_of(self._open, self._ask, self._item), b""
-        match self._open:
+        whole = _filled(self._open, "".join(self._filling))
+        self._filling.clear()
+        item, out = item_of(whole, self._ask, self._item), b""
+        match whole:
             case Text(text):
                 out += self._filled("response.output_text.done", content_index=0, text=text, logprobs=[])
                 out += self._filled("response.content_part.done", content_index=0, part=item["content"][0])
@@ -151,3 +152,7 @@ class ResponsesEncoder:
     def keep_alive(self) -> bytes:
         """Return a comment."""
         return COMMENT
+
+
+def _filled(part: Text | Thinking | ToolCall, text: str) -> Text | Thinking | ToolCall:
+    return replace(part, arguments=text) if isinstance(part, ToolCall) else replace(part, text=text)

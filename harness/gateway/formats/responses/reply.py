@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from harness.gateway.dialogue import Ask, Malformed, Reply, Stop, Text, Thinking, TokenUsage, ToolCall
 from harness.gateway.formats.fields import Field
-from harness.gateway.formats.freetext import takes_free_text, unwrapped
+from harness.gateway.formats.freetext import unwrapped
 from harness.gateway.formats.pieces import stop_of
 
 
@@ -111,7 +111,7 @@ def item_of(part: Text | Thinking | ToolCall, ask: Ask, identity: str = "") -> d
             return item | ({"encrypted_content": part.signature} if part.signature else {})
         case ToolCall():
             call = {"call_id": part.id or new_id("call"), "name": part.name, "status": "completed"}
-            if takes_free_text(ask, part.name):
+            if part.name in ask.free_text:
                 return {"type": "custom_tool_call", "id": identity or new_id("ctc")} | call | {"input": unwrapped(part.arguments)}
             return {"type": "function_call", "id": identity or new_id("fc")} | call | {"arguments": part.arguments or "{}"}
 

@@ -8,7 +8,6 @@ from typing import Any
 from harness.gateway.dialogue import Ask, Image, Message, Part, Text, Thinking, Tool, ToolCall, ToolResult, Untranslatable
 from harness.gateway.formats.budgets import effort_of
 from harness.gateway.formats.fields import Field
-from harness.gateway.formats.freetext import takes_free_text
 from harness.gateway.formats.images import data_url, read_data_url
 
 _KNOWN = (
@@ -181,13 +180,13 @@ def render(ask: Ask) -> dict[str, Any]:
         if ask.tool_choice in ("none", "required"):
             body["tool_choice"] = ask.tool_choice
         elif ask.tool_choice != "auto":
-            kind = "custom" if takes_free_text(ask, ask.tool_choice) else "function"
+            kind = "custom" if ask.tool_choice in ask.free_text else "function"
             body["tool_choice"] = {"type": kind, "name": ask.tool_choice}
         if not ask.parallel_tools:
             body["parallel_tool_calls"] = False
     text: dict[str, Any] = {}
     if ask.json_schema is not None:
-        schema = {"type": "json_schema", "name": "answer", "schema": dict(ask.json_schema), "strict": True}
+        schema = {"type": "json_schema", "name": "answer", "schema": dict(ask.json_schema), "strict": ask.strict_json}
         text["format"] = schema if ask.json_schema else {"type": "json_object"}
     if ask.verbosity is not None:
         text["verbosity"] = ask.verbosity
@@ -216,11 +215,11 @@ def _items(message: Message, ask: Ask) -> Iterator[dict[str, Any]]:
                 summary = [{"type": "summary_text", "text": part.text}] if part.text else []
                 yield {"type": "reasoning", "summary": summary, "encrypted_content": part.signature}
             case ToolCall():
-                free = takes_free_text(ask, part.name)
+                free = part.name in ask.free_text
                 kind, given = ("custom_tool_call", "input") if free else ("function_call", "arguments")
                 yield {"type": kind, "call_id": part.id, "name": part.name, given: part.arguments}
             case ToolResult():
-                free = takes_free_text(ask, _called(part.id, ask))
+                free = ask.called.get(part.id) in ask.free_text
                 kind = "custom_tool_call_output" if free else "function_call_output"
                 yield {"type": kind, "call_id": part.id, "output": _output(part.parts)}
     if shown:
@@ -249,11 +248,6 @@ def _rendered(parts: Iterable[Text | Image]) -> list[dict[str, Any]]:
         else {"type": "input_image", "image_url": data_url(part), "detail": "auto"}
         for part in parts
     ]
-
-
-def _called(identity: str, ask: Ask) -> str:
-    calls = (part for message in ask.messages for part in message.parts if isinstance(part, ToolCall))
-    return next((call.name for call in calls if call.id == identity), "")
 
 
 def _rendered_tool(tool: Tool) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""When the backbone itself is down: found by the gateway's own probe alone, waited out by all calls of a run together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from harness.gateway.upstreams.base import UpstreamFailed
+from harness.spec.event import LlmOutage
+
+# A probe's good news holds so long: a call that fails though the upstream works is the request's own trouble.
+_FRESH_S = 5.0
+# An outage is told in pieces of this length, so that a crash loses at most one.
+_TOLD_EVERY_S = 30.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 15.0
+_PROBE_S = 30.0
+
+
+class Outages:
+    """Watches one upstream.
+
+    Args:
+        probe: of the upstream; raises `UpstreamFailed`.
+        elapsed: seconds on the run's clock, outages left out or not (see `at_s` in `LlmOutage`).
+        excused: seconds of outages told so far.
+        tell: makes an outage durable.
+        clock: monotonic seconds.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[None]],
+        elapsed: Callable[[], float],
+        excused: Callable[[], float],
+        tell: Callable[[LlmOutage], Awaitable[None]],
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._probe, self._elapsed, self._excused, self._tell = probe, elapsed, excused, tell
+        self._clock, self._sleep = clock, sleep
+        self._well = float("-inf")
+        self._watch: asyncio.Task[bool] | None = None
+        self._told_until = 0.0
+
+    async def wait_out(self) -> bool:
+        """Probe, and wait until the upstream works. Many calls share one probe and one outage.
+
+        Returns:
+            Whether there was an outage.
+        """
+        if self._watch is None:
+            if self._clock() - self._well < _FRESH_S:
+                return False
+            self._watch = asyncio.ensure_future(self._watched())
+            self._watch.add_done_callback(self._over)
+        return await asyncio.shield(self._watch)
+
+    async def over(self) -> None:
+        """Wait for the end of an outage that is known already."""
+        if self._watch is not None:
+            await asyncio.shield(self._watch)
+
+    async def close(self) -> None:
+        """Stop watching; an outage is told up to now."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+
+    def _over(self, _: asyncio.Task[bool]) -> None:
+        self._watch = None
+
+    async def _works(self) -> str | None:
+        """Return what is wrong, or None."""
+        try:
+            await asyncio.wait_for(self._probe(), _PROBE_S)
+        except UpstreamFailed as failed:
+            # it answers, if only that it is busy or does not like our probe
+            return failed.message if failed.kind == "broken" else None
+        except TimeoutError:
+            return f"no answer to a probe in {_PROBE_S:g} s"
+        return None
+
+    async def _watched(self) -> bool:
+        # excused time is taken off the run's clock, so that two outages would lie upon one another there: it is added again
+        begun = max(self._elapsed() + self._excused(), self._told_until)
+        since = told = self._clock()
+        wrong = await self._works()
+        if wrong is None:
+            self._well = self._clock()
+            return False
+        wait = _FIRST_WAIT_S
+        message = wrong
+        try:
+            while wrong is not None:
+                await self._sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_S)
+                wrong = await self._works()
+                message = wrong or message
+                if self._clock() - told >= _TOLD_EVERY_S and wrong is not None:
+                    told = await self._say(begun, since, told, message)
+            self._well = self._clock()
+        finally:
+            await asyncio.shield(self._say(begun, since, told, message))
+        return True
+
+    async def _say(self, begun: float, since: float, told: float, message: str) -> float:
+        now = self._clock()
+        if now > told:
+            at = begun + told - since
+            self._told_until = at + now - told
+            await self._tell(LlmOutage(at_s=round(at, 3), seconds=round(now - told, 3), message=message[:500]))
+        return now

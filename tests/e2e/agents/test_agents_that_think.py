@@ -1,0 +1,113 @@
+"""Agents that think do whole runs: real programs, sandbox, gateway, training and grading; only the replies are written down."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.assets.agent_dir import find_agent
+from harness.assets.base_models import find_base_model
+from harness.assets.installs import look_up_install
+from harness.sandbox.registry import get_backend
+from harness.spec.errors import DojoError
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parents[3]
+SANDBOX = os.environ.get("DOJO_TEST_SANDBOX", "namespace")
+CACHE = Path(os.environ.get("DOJO_CACHE") or Path.home() / ".cache/dojo")
+TRAIN = (ROOT / "agents" / "example_shell" / "train.py").read_text(encoding="utf-8")
+
+# What a sensible model would do in seven turns. The last command ends mini-swe-agent; to the others it is a command like any.
+COMMANDS = (
+    "ls /data/sources && head -c 600 /data/few_shot.jsonl && dojo-tool budget",
+    """mkdir -p base && printf '{"dojo": "base"}' > base/dojo.json && dojo-tool submit /workspace/base --note 'first the base'""",
+    f"cat > train.py <<'END_OF_FILE'\n{TRAIN}END_OF_FILE\nls -l train.py",
+    """DOJO_AGENT_PARAMS='{"steps": 2}' python train.py /data/few_shot.jsonl adapter""",
+    "dojo-tool validate /workspace/adapter",
+    "dojo-tool evaluate /workspace/adapter --note 'two steps' && dojo-tool submit /workspace/adapter --note 'trained'",
+    "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    backend = get_backend(SANDBOX)
+    bad = [check for check in backend.check() if not check.ok]
+    if bad:
+        pytest.skip(f"sandbox {SANDBOX} is not to be had here: {bad[0].detail}")
+    yield tmp_path / "home"
+    runs = [folder.name for folder in tmp_path.glob("home/batches/*/runs/*")]
+    for left in backend.list():
+        if any(left.startswith(run) for run in runs):
+            backend.destroy(left)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "talk.jsonl"
+    lines: list[dict[str, Any]] = [{"order": "dialogue", "otherwise": "a run", "last": "DONE"}]
+    lines += [{"text": f"Step {number}.", "shell": command} for number, command in enumerate(COMMANDS, 1)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def run(home: Path, agent: str, *more: str) -> Path:
+    """Submit one run and return its folder."""
+    found = find_agent(agent)
+    try:
+        find_base_model("smol", CACHE)
+        if found.config.install and look_up_install(found, CACHE) is None:
+            pytest.skip(f"`dojo agents install {agent}` was not done here")
+    except DojoError as exc:
+        pytest.skip(f"{exc.message}: {exc.hint}")
+    command = [sys.executable, "-m", "harness.cli.main", "submit", "--agent", agent, "--task", "math/aime25", "--profile", "mini"]
+    command += ["--limit", "8", "--sandbox", SANDBOX, "--json", *more]
+    environment = {**os.environ, "DOJO_HOME": str(home), "DOJO_CACHE": str(CACHE)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    answer = json.loads(done.stdout)
+    assert answer["ok"], (answer, done.stderr[-3000:])
+    return next(home.glob("batches/*/runs/*"))
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    found = (json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines())
+    return [event["data"] for event in found if event["kind"] == kind]
+
+
+@pytest.mark.parametrize(
+    ("agent", "log"),
+    [
+        ("example_llm", "agent-log/messages.jsonl"),
+        ("mini_swe", "agent-log/trajectory.json"),
+        ("openhands", "agent-log/*/base_state.json"),
+    ],
+)
+def test_an_agent_looks_trains_measures_and_hands_in(home: Path, script: Path, agent: str, log: str) -> None:
+    folder = run(home, agent, "--backbone", f"scripted:{script}", "--budget", "wall=400s,evaluations=1,tokens=2000000")
+    printed = (folder / "agent.stdout").read_text() + (folder / "agent.stderr").read_text()
+    outcome = json.loads((folder / "result.json").read_text())["outcome"]
+    assert outcome["cause"] == "completed", (outcome, printed[-3000:])
+    assert [said["note"] for said in events(folder, "submit")] == ["first the base", "trained"], printed[-3000:]
+    assert len(events(folder, "evaluate")) == 1
+    assert (folder / "sealed" / "adapter_model.safetensors").exists()
+    calls = events(folder, "llm_call")
+    assert {call["format"] for call in calls} == {"chat"} and all(call["status"] == 200 for call in calls)
+    assert sum(call["tools"] for call in calls if "tools" in call) == len(COMMANDS)
+    assert not events(folder, "llm_refused") and not events(folder, "error")
+    assert list((folder / "workspace").glob(log)), "its own log is kept"
+
+
+@pytest.mark.parametrize("agent", ["example_llm", "mini_swe", "openhands"])
+def test_an_agent_whose_backbone_is_spent_ends_quietly_with_what_it_handed_in(home: Path, script: Path, agent: str) -> None:
+    folder = run(home, agent, "--backbone", f"scripted:{script}", "--budget", "wall=200s,evaluations=1,requests=2")
+    printed = (folder / "agent.stdout").read_text() + (folder / "agent.stderr").read_text()
+    outcome = json.loads((folder / "result.json").read_text())["outcome"]
+    assert (outcome["cause"], outcome.get("exit_code")) == ("completed", 0), (outcome, printed[-3000:])
+    assert "all 2 requests of the run's budget are used" in printed
+    assert [said["note"] for said in events(folder, "submit")] == ["first the base"]
+    assert len(events(folder, "llm_call")) == 2
