@@ -68,8 +68,9 @@ class GatewayCall:
                 raise
             finally:
                 await self._desk.finished(self._settle(reservation))
-            with contextlib.suppress(Gone):
-                await self._line.finish()
+        # agents do not wait for the record
+        with contextlib.suppress(Gone):
+            await self._line.finish()
 
     async def _answer(self, reservation: Reservation) -> None:
         asked, desk = self._asked, self._desk
@@ -178,4 +179,5 @@ class GatewayCall:
             reply=reply if line.error in (None, "hung_up") else None,
             cut=line.kept.cut,
         )
-        await desk.settle(reservation, usage, self._free, facts, lambda: replace(exchange, answer=line.kept.bytes()))
+        await desk.settle(reservation, usage, self._free, facts)
+        desk.record(lambda: replace(exchange, answer=line.kept.bytes()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,6 +57,7 @@ class Desk:
         self.bounds = PromptBounds()
         self.places = asyncio.Semaphore(backbone.concurrency)
         self._blocking = ThreadPoolExecutor(4, f"gateway-{context.name[:20]}")
+        self._keeping = ThreadPoolExecutor(1, f"record-{context.name[:20]}")
         self.outages = Outages(
             context.upstream.probe,
             context.elapsed,
@@ -113,24 +114,24 @@ class Desk:
         await self.blocking(partial(self.account.settle, left, TokenUsage(), free=True, **facts))
         self._settled.set()
 
-    async def settle(
-        self, reservation: Reservation, usage: TokenUsage, free: bool, facts: dict[str, Any], exchange: Callable[[], Exchange]
-    ) -> None:
-        """Charge a call and keep its exchange."""
-        await self.blocking(partial(self._settle, reservation, usage, free, facts, exchange))
+    async def settle(self, reservation: Reservation, usage: TokenUsage, free: bool, facts: Mapping[str, Any]) -> None:
+        """Charge a call."""
+        await self.blocking(partial(self.account.settle, reservation, usage, free=free, **facts))
         self._settled.set()
 
-    def _settle(
-        self, reservation: Reservation, usage: TokenUsage, free: bool, facts: dict[str, Any], exchange: Callable[[], Exchange]
-    ) -> None:
+    def record(self, exchange: Callable[[], Exchange]) -> None:
+        """Keep an exchange, in its own time: nobody waits for it but `close`."""
+        self._keeping.submit(self._record, exchange)
+
+    def _record(self, exchange: Callable[[], Exchange]) -> None:
         try:
-            self._recording.write(reservation.call, exchange())
-        except OSError as exc:
-            self._tell(DojoError(f"call {reservation.call} could not be recorded: {exc}", hint="free disk space", code="record"))
-        self.account.settle(reservation, usage, free=free, **facts)
-        if self._recording.full and not self._told_full:
-            self._told_full = True
-            self._emit(Noted(key="gateway", text="the record of the talk is full: later calls are kept as their hashes"))
+            kept = exchange()
+            self._recording.write(kept.call, kept)
+            if self._recording.full and not self._told_full:
+                self._told_full = True
+                self._emit(Noted(key="gateway", text="the record of the talk is full: later calls are kept as their hashes"))
+        except (OSError, DojoError) as exc:
+            self._tell(DojoError(f"a call could not be recorded: {exc}", hint="free disk space", code="record"))
 
     async def finished(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what must be done even if who waits for it is cancelled."""
@@ -167,6 +168,7 @@ class Desk:
         while self._settling:
             await asyncio.wait(self._settling)
         self._blocking.shutdown(wait=False)
+        await asyncio.to_thread(self._keeping.shutdown)
 
 
 _FAULT = "this is a fault of the gateway's, not the agent's"
