@@ -57,7 +57,6 @@ class Desk:
         self.bounds = PromptBounds()
         self.places = asyncio.Semaphore(backbone.concurrency)
         self._blocking = ThreadPoolExecutor(4, f"gateway-{context.name[:20]}")
-        self._keeping = ThreadPoolExecutor(1, f"record-{context.name[:20]}")
         self.outages = Outages(
             context.upstream.probe,
             context.elapsed,
@@ -119,9 +118,9 @@ class Desk:
         await self.blocking(partial(self.account.settle, reservation, usage, free=free, **facts))
         self._settled.set()
 
-    def record(self, exchange: Callable[[], Exchange]) -> None:
-        """Keep an exchange, in its own time: nobody waits for it but `close`."""
-        self._keeping.submit(self._record, exchange)
+    async def record(self, exchange: Callable[[], Exchange]) -> None:
+        """Keep an exchange."""
+        await self.blocking(partial(self._record, exchange))
 
     def _record(self, exchange: Callable[[], Exchange]) -> None:
         try:
@@ -162,13 +161,16 @@ class Desk:
             self._faults += 1
             self._on_error(self.redactor.error(error))
 
+    async def quiet(self) -> None:
+        """Wait until nothing is being settled."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
     async def close(self) -> None:
         """Wait for what is being settled; nothing may be asked of the desk after."""
         await self.outages.close()
-        while self._settling:
-            await asyncio.wait(self._settling)
+        await self.quiet()
         self._blocking.shutdown(wait=False)
-        await asyncio.to_thread(self._keeping.shutdown)
 
 
 _FAULT = "this is a fault of the gateway's, not the agent's"
