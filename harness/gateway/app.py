@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from harness.gateway.asking import Unasked, asked, checked_model, names, text_cap
 from harness.gateway.call import GatewayCall
@@ -28,6 +28,8 @@ _DECODED = 10
 # A request with its images.
 _MOST_BODY = 16 * 1024 * 1024
 _NODES = 100_000
+# A body that is on its way holds room that others wait for.
+_BODY_S = 60.0
 
 
 class GatewayApp:
@@ -59,8 +61,8 @@ class GatewayApp:
             await self._refuse(send, shape, exc.failure, exc.model)
         except BadBody as exc:
             await self._refuse(send, shape, Failure(exc.status, exc.code, exc.message), "")
-        except (asyncio.CancelledError, Gone):
-            raise
+        except (Gone, ClientDisconnect, OSError):
+            return  # nobody is there to be answered
         except Exception as exc:
             await self._desk.unforeseen(exc, f"{request.method} {scope['path'][:200]}")
             message = "the gateway failed; this is recorded, and no fault of the caller"
@@ -96,7 +98,13 @@ class GatewayApp:
         cap = self._text if announced is None else _MOST_BODY
         size = cap if announced is None else announced
         async with self._room.take(_DECODED * min(size, self._text) + 3 * max(0, size - self._text)):
-            body = decode(await read_body(request, cap), nodes=_NODES)
+            try:
+                async with asyncio.timeout(_BODY_S):
+                    data = await read_body(request, cap)
+            except TimeoutError:
+                raise BadBody(408, "usage", f"the body did not come within {_BODY_S:g} s") from None
+            body = decode(data, nodes=_NODES)
+            del data
             if way.kind == "count":
                 await self._count(way, body, send)
             else:

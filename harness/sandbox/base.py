@@ -121,6 +121,22 @@ class Check:
     hint: str = ""
 
 
+class SupportsWrite(Protocol):
+    """Takes bytes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take them."""
+        ...
+
+
+class SupportsRead(Protocol):
+    """Gives bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, none at the end."""
+        ...
+
+
 class Sandbox(Protocol):
     """An isolated machine-like place. Safe to use from several threads at once."""
 
@@ -191,6 +207,14 @@ class Sandbox(Protocol):
 
     def write_file(self, path: str, data: bytes, *, user: User = "agent", mode: int = 0o644) -> None:
         """Write a file, making its parents. Raises what open() would; OSError(ENOSPC) when the disk limit is reached."""
+        ...
+
+    def read_into(self, path: str, target: SupportsWrite, *, max_bytes: int, user: User = "agent") -> int:
+        """Write a file's bytes into ``target`` as they come and return their number; raises as `read_file`."""
+        ...
+
+    def write_from(self, path: str, source: SupportsRead, size: int, *, user: User = "agent", mode: int = 0o644) -> None:
+        """Write the next ``size`` bytes of ``source`` as a file; see `write_file`."""
         ...
 
     def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:

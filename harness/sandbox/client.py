@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import math
 import os
 import select
@@ -12,7 +13,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from harness.sandbox.base import OUTPUT_CAP, ExecResult, ProcessStatus, SandboxSpec, SandboxUsage, User
+from harness.sandbox.base import (
+    OUTPUT_CAP,
+    ExecResult,
+    ProcessStatus,
+    SandboxSpec,
+    SandboxUsage,
+    SupportsRead,
+    SupportsWrite,
+    User,
+)
 from harness.sandbox.execd.wire import CHUNK, Head, Wire, WireClosed
 from harness.sandbox.host import Channel, SandboxHost
 from harness.spec.errors import SandboxError, SandboxUnavailable
@@ -300,19 +310,32 @@ class ExecdSandbox:
 
     def read_file(self, path: str, *, max_bytes: int = 64 * 1024 * 1024, user: User = "agent") -> bytes:
         """Return a file's bytes; see `Sandbox.read_file`. What is no regular file is a SandboxError (code ``not_regular``)."""
+        whole = io.BytesIO()
+        self.read_into(path, whole, max_bytes=max_bytes, user=user)
+        return whole.getvalue()
+
+    def read_into(self, path: str, target: SupportsWrite, *, max_bytes: int, user: User = "agent") -> int:
+        """Write a file's bytes into ``target``; see `Sandbox.read_into`."""
+        size = 0
         with self._control.call(SILENCE_S) as wire:
             wire.send({"op": "read", "path": _path(path), "max_bytes": max_bytes, "user": user})
-            pieces, size = [], 0
             for piece in self._stream(wire):
-                pieces.append(piece)
                 size += len(piece)
                 if size > max_bytes:
                     raise ValueError(f"more than the {max_bytes} bytes asked for")
-            return b"".join(pieces)
+                target.write(piece)
+        return size
 
     def write_file(self, path: str, data: bytes, *, user: User = "agent", mode: int = 0o644) -> None:
         """Write a file, making its parents; see `Sandbox.write_file`."""
         self._simple("write", {"path": _path(path), "user": user, "mode": mode}, data)
+
+    def write_from(self, path: str, source: SupportsRead, size: int, *, user: User = "agent", mode: int = 0o644) -> None:
+        """Write the next ``size`` bytes of ``source`` as a file; see `Sandbox.write_from`."""
+        with self._control.call(SILENCE_S) as wire:
+            wire.send_from({"op": "write", "path": _path(path), "user": user, "mode": mode}, source.read, size)
+            answer, _ = wire.receive()
+            _raise_error(answer)
 
     def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:
         """Stream a directory as a tar; see `Sandbox.archive`. Whoever stops early only closes the iterator."""

@@ -23,8 +23,11 @@ from harness.sandbox.base import (
     Sandbox,
     SandboxSpec,
     SandboxUsage,
+    SupportsRead,
+    SupportsWrite,
     User,
 )
+from harness.sandbox.execd.wire import CHUNK
 from harness.spec.errors import SandboxError, SandboxUnavailable
 from harness.spec.outcome import Cause, Death
 
@@ -191,6 +194,17 @@ class ScriptedSandbox:
         if self._inside(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         self.files[_absolute(path)] = bytes(data)
+
+    def read_into(self, path: str, target: SupportsWrite, *, max_bytes: int, user: User = "agent") -> int:
+        """Write a file's bytes into ``target``."""
+        data = self.read_file(path, max_bytes=max_bytes, user=user)
+        for start in range(0, len(data), CHUNK):
+            target.write(data[start : start + CHUNK])
+        return len(data)
+
+    def write_from(self, path: str, source: SupportsRead, size: int, *, user: User = "agent", mode: int = 0o644) -> None:
+        """Keep the bytes."""
+        self.write_file(path, source.read(size), user=user, mode=mode)
 
     def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:
         """Yield a tar of what lies below ``path``."""

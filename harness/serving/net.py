@@ -29,18 +29,22 @@ class Net:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        begun = False
+        begun = gone = False
 
         async def sent(message: Any) -> None:
-            nonlocal begun
+            nonlocal begun, gone
             begun = True
-            await send(message)
+            try:
+                await send(message)
+            except Exception:
+                gone = True  # or does not read: there is nobody to answer
+                raise
 
         try:
             await self._app(scope, receive, sent)
-        except (asyncio.CancelledError, TimeoutError, OSError):
-            raise  # the client is gone or does not read: there is nobody to answer
         except Exception as exc:
+            if gone:
+                raise
             if self._told < _TOLD:
                 self._told += 1
                 trace = "".join(traceback.format_exception(exc))[-4000:]

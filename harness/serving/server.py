@@ -13,10 +13,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _COME_AGAIN = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_NO_HTTP = b'{"error": {"code": "usage", "message": "this is no HTTP/1.1 request that is taken here", "hint": ""}}'
 
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
@@ -24,10 +26,16 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# A request line with its headers; the largest that agents' programs send have some 8 kB.
-_HEADERS_BYTES = 64 * 1024
-# From a connection's start to its first whole request, seconds: who sends a byte a minute is sent away.
-_FIRST_REQUEST_S = 30
+# A request line with its headers; the largest that agents' programs send have some 8 kB and 30 lines. Every line costs some 400
+# bytes here while its request waits.
+_HEADERS_BYTES = 32 * 1024
+_HEADERS = 200
+# Read from a connection at a time: what it sends before its turn has come is held for it.
+_READ_BYTES = 32 * 1024
+# From a request's first byte (or the connection's start) to the end of its headers, seconds.
+_HEADERS_S = 30
+# How long what still comes is thrown away after a request that is no HTTP, so that the answer to it arrives, seconds.
+_LINGER_S = 5
 # How long an answer may stand still because its reader does not read, seconds.
 _STALLED_S = 120
 
@@ -43,7 +51,7 @@ class UnixServer:
         idle_s: how long a connection may wait for its next request.
     """
 
-    def __init__(self, app: App, socket: Path, name: str, *, connections: int = 256, idle_s: int = 600) -> None:
+    def __init__(self, app: App, socket: Path, name: str, *, connections: int = 128, idle_s: int = 600) -> None:
         self._hung_up = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = _listen(socket)
@@ -113,42 +121,71 @@ def _listen(path: Path) -> sockets.socket:
 
 
 def _guarded(most: int, hung_up: threading.Event) -> type[asyncio.Protocol]:
-    """Return uvicorn's HTTP/1.1 protocol with a bound on connections and on the time to a first request."""
+    """Return uvicorn's HTTP/1.1 protocol with a bound on connections, on what each holds, and on the time headers take."""
 
     class Guarded(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _deaf = False
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             if hung_up.is_set():
                 transport.abort()
                 return
             if len(self.connections) >= most:
-                transport.write(
-                    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                )
+                transport.write(_COME_AGAIN)
                 transport.close()
                 return
+            transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # asyncio's default, 256 KiB, is made for few friendly connections
             super().connection_made(transport)
-            self._deadline = self.loop.call_later(_FIRST_REQUEST_S, self._too_slow)
+            self._watch(waiting=True)
 
         def data_received(self, data: bytes) -> None:
-            if self.transport is not None:
+            if self.transport is None or self._deaf:
+                return
+            try:
                 super().data_received(data)
+            except h11.LocalProtocolError:  # nonsense after the answer to it had begun
+                self.transport.abort()
+                return
+            between = self.cycle is None or self.cycle.response_complete
+            self._watch(waiting=between and bool(self.conn.trailing_data[0]))
+
+        def send_400_response(self, msg: str) -> None:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.transport.abort()
+                return
+            self._deaf = True
+            head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(_NO_HTTP)}\r\n"
+            self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + _NO_HTTP)
+            self.transport.write_eof()
+            self.loop.call_later(_LINGER_S, self.transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self.transport is not None:
-                self._deadline.cancel()
+                self._watch(waiting=False)
                 super().connection_lost(exc)
 
-        def _too_slow(self) -> None:
-            if self.scope is None:
-                self.transport.abort()
+        def _watch(self, *, waiting: bool) -> None:
+            """Start the time for headers, once, while they are waited for."""
+            if self._deadline is not None and not waiting:
+                self._deadline.cancel()
+                self._deadline = None
+            elif self._deadline is None and waiting:
+                self._deadline = self.loop.call_later(_HEADERS_S, self.transport.abort)
 
     return Guarded
 
 
 def _patient(app: App) -> App:
-    """Wait for a slow reader only so long."""
+    """Wait for a slow reader only so long, and keep requests of very many headers from waiting for anything."""
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if len(scope["headers"]) > _HEADERS:
+            length = [(b"content-length", b"0"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 431, "headers": length})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
         async def sent(message: MutableMapping[str, Any]) -> None:
             await asyncio.wait_for(send(message), _STALLED_S)
 

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from harness.grading.evaluator import refusal
 from harness.sandbox.base import Sandbox
+from harness.serving.spool import Spool
 from harness.session.clock import BudgetClock
 from harness.session.collect import collect, submission_caps, unseal_and_remove
 from harness.session.feedback import make_feedback
@@ -32,8 +33,8 @@ _EVENT_TEXT = 2_000
 _NOTE_BYTES = 64 * 1024
 # Kept of each output stream of a command, head and tail: more than an agent reads, little enough for many at once.
 OUTPUT_BYTES = 256 * 1024
-# A file that is moved whole, through the harness's memory; larger ones are made inside the sandbox, or moved in pieces.
-FILE_BYTES = 16 * 1024 * 1024
+# A file that is moved through the harness; larger ones are made inside the sandbox, or moved in pieces.
+FILE_BYTES = 64 * 1024 * 1024
 # Calls that are not metered (commands, files, notes, validate) are recorded until events.jsonl is this large. Twelve hours of an
 # honest agent are some ten megabytes; without an end, notes alone could write the host's disk full.
 EVENTS_BYTES = 256 * 1024 * 1024
@@ -152,19 +153,23 @@ class SessionApi:
         self._record(Executed.model_validate({**answer, **cut}))
         return answer
 
-    def read_file(self, path: str) -> bytes:
-        """Return a file of the task sandbox."""
-        with _file_errors(path):
-            data = self._context.sandbox.read_file(path, max_bytes=FILE_BYTES)
-        self._record(FileMoved(op="read", path=path[:_EVENT_TEXT], bytes=len(data)))
-        return data
+    def spool(self, kept: int) -> Spool:
+        """Return a place for bytes on their way, of which ``kept`` stay in memory; the rest lies in the run's private folder."""
+        return Spool(self._context.run.private, kept)
 
-    def write_file(self, path: str, data: bytes) -> dict[str, Any]:
-        """Write a file into the task sandbox."""
+    def read_file(self, path: str, target: Spool) -> None:
+        """Copy a file of the task sandbox into ``target``."""
         with _file_errors(path):
-            self._context.sandbox.write_file(path, data)
-        self._record(FileMoved(op="write", path=path[:_EVENT_TEXT], bytes=len(data)))
-        return {"path": path, "bytes": len(data)}
+            size = self._context.sandbox.read_into(path, target, max_bytes=FILE_BYTES)
+        self._record(FileMoved(op="read", path=path[:_EVENT_TEXT], bytes=size))
+
+    def write_file(self, path: str, source: Spool) -> dict[str, Any]:
+        """Write a file into the task sandbox."""
+        source.rewind()
+        with _file_errors(path):
+            self._context.sandbox.write_from(path, source, source.size)
+        self._record(FileMoved(op="write", path=path[:_EVENT_TEXT], bytes=source.size))
+        return {"path": path, "bytes": source.size}
 
     def validate(self, body: dict[str, Any]) -> dict[str, Any]:
         """Say whether a submission would load. Not metered."""

@@ -20,7 +20,8 @@ class Operation:
     """One call.
 
     Attributes:
-        call: carries it out: (API, body, path parameter, idempotency key) → JSON value or bytes.
+        call: carries it out: (API, body, path parameter, idempotency key) → JSON value. What comes or goes as bytes is a `Spool`,
+            given as the body.
         summary: what it does.
         takes: what its body is.
         model: of a JSON body.
@@ -52,7 +53,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         model=ExecCall,
     ),
     ("GET", "/v1/files"): Operation(
-        lambda api, body, path, key: api.read_file(path), "Read a file of the task sandbox.", path=True, answers_bytes=True
+        lambda api, body, path, key: api.read_file(path, body), "Read a file of the task sandbox.", path=True, answers_bytes=True
     ),
     ("PUT", "/v1/files"): Operation(
         lambda api, body, path, key: api.write_file(path, body), "Write a file into the task sandbox.", takes="bytes", path=True

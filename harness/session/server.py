@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from harness.serving.body import BadBody, decode, length_of, read_body
+from harness.serving.body import BadBody, decode, length_of, read_body, read_into, throw_away
 from harness.serving.net import Net
 from harness.serving.room import Room
 from harness.serving.server import App, Receive, Scope, Send, UnixServer
+from harness.serving.spool import KEPT_BYTES, Spool
 from harness.session.api import FILE_BYTES, ExecCall, SessionApi
 from harness.session.operations import OPERATIONS, Operation
 from harness.spec.errors import (
@@ -32,13 +36,19 @@ from harness.spec.errors import (
 
 # A JSON body: commands with their input, notes. What is larger goes through files.
 _BODY = 1024 * 1024
-# Files on their way that the harness holds at a time. Each is held twice for a moment, by the sandbox's wire and here.
-_ROOM = FILE_BYTES
-# Commands, and other calls, from their start until their answer is read; the next ones wait. With what JSON makes of control
-# characters, 16 commands' answers (`api.OUTPUT_BYTES`) take up to 48 MB.
-_AT_ONCE = 16
-# An answer goes out in pieces of this size, so that an agent that reads slowly holds its own answer back, not our memory.
+# What one call may hold here while it waits for its answer to be read: a command's output (`api.OUTPUT_BYTES` of each stream, as
+# text of up to four bytes a letter), or anything else; and for each byte of its body up to four of text and two of copies.
+_COMMAND_COST, _CALL_COST, _BODY_COST = 2_500_000, 500_000, 6
+# Commands have room of their own, so that many long ones do not keep an agent from handing in: 16 at once.
+_COMMANDS_ROOM, _CALLS_ROOM = 40 * 1024 * 1024, 12 * 1024 * 1024
+# Files on their way at once. They lie on the disk where they are larger than a spool keeps, up to `FILE_BYTES` each.
+_FILES_AT_ONCE = 4
+_THREADS = 48
+# A file or an answer goes out in pieces of this size, so that an agent that reads slowly holds its own back, not our memory.
 _PIECE = 64 * 1024
+# Values in a JSON body: each costs some hundred bytes. A note, which has the most, has 64 kB.
+_NODES = 50_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _STATUS: tuple[tuple[type[DojoError], int], ...] = (
     (BudgetExhausted, 429),
     (SubmissionRefused, 422),
@@ -57,8 +67,10 @@ class ApiServer:
         self._server = UnixServer(Net(self._app, _unforeseen, on_error), socket, f"agent-api-{socket.parent.parent.name}")
 
     def make_room(self, size: int) -> None:
-        """From now on hold this many bytes of bodies and answers at a time."""
-        self._app.room = Room(size)
+        """From now on hold this many bytes of bodies and answers at a time, in memory."""
+        app = self._app
+        app.commands, app.calls, app.kept = Room(size), Room(size), size
+        app.files = asyncio.Semaphore(size // _BODY)
 
     def hang_up(self) -> None:
         """From now on drop calls without an answer: whoever resumes the run will answer when they are sent again."""
@@ -76,9 +88,10 @@ class _Application:
 
     def __init__(self, api: SessionApi, token: str, on_error: Callable[[DojoError], None]) -> None:
         self._api, self._token, self._on_error = api, token.encode(), on_error
-        self.room = Room(_ROOM)
-        self.commands, self.calls = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
-        self.threads = ThreadPoolExecutor(3 * _AT_ONCE, thread_name_prefix="agent-api")
+        self.commands, self.calls, self.kept = Room(_COMMANDS_ROOM), Room(_CALLS_ROOM), KEPT_BYTES
+        self.files = asyncio.Semaphore(_FILES_AT_ONCE)
+        self._encoding = threading.Lock()
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="agent-api")
         self.hung_up = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +103,8 @@ class _Application:
         except ClientDisconnect:
             return
         except BadBody as exc:
+            with contextlib.suppress(ClientDisconnect, RuntimeError):  # it left, or all of it was read
+                await throw_away(request)
             await _refusal(exc.status, exc.code, exc.message)(scope, receive, send)
         except DojoError as exc:
             status = next((code for cls, code in _STATUS if isinstance(exc, cls)), 500)
@@ -108,38 +123,45 @@ class _Application:
         size = length_of(request, most)
         if most == 0 and (size or (size is None and "transfer-encoding" in request.headers)):
             raise BadBody(400, "usage", f"a {request.method} has no body")
-        async with self._turn(operation, size):
-            body = await read_body(request, most) if most else b""
-            answer = await self._call(operation, request, body)
-            del body
-            await answer(scope, receive, send)
+        async with self._turn(operation, most if size is None else size):
+            with self._api.spool(self.kept) as spool:
+                answer = await self._call(operation, request, spool, most)
+                await answer(scope, receive, send)
 
-    def _turn(self, operation: Operation, size: int | None) -> AbstractAsyncContextManager[None]:
-        """Return what a call holds until its answer is read: room for a file, or one of a few turns."""
+    def _turn(self, operation: Operation, size: int) -> AbstractAsyncContextManager[Any]:
+        """Return what a call holds until its answer is read: one of a few turns for files, or room."""
         if operation.path:
-            return self.room.take(FILE_BYTES if size is None or operation.answers_bytes else size)
-        return self.commands if operation.model is ExecCall else self.calls
+            return self.files
+        if operation.model is ExecCall:
+            return self.commands.take(_COMMAND_COST + _BODY_COST * size)
+        return self.calls.take(_CALL_COST + _BODY_COST * size)
 
-    async def _call(self, operation: Operation, request: Request, body: bytes) -> Response:
+    async def _call(self, operation: Operation, request: Request, spool: Spool, most: int) -> Response:
+        body: Any = spool
+        if operation.takes == "json":
+            body = decode(await read_body(request, most), nodes=_NODES)
+        elif operation.takes == "bytes":
+            await read_into(request, most, spool.write)
         key = request.headers.get("idempotency-key", "")[:200]
         path = request.query_params.get("path", "")
-        call = partial(operation.call, self._api, decode(body) if operation.takes == "json" else body, path, key)
-        answer = await asyncio.get_running_loop().run_in_executor(self.threads, call)
-        if isinstance(answer, bytes):
-            return _whole(answer, "application/octet-stream")
-        return _whole(json.dumps(answer, ensure_ascii=False).encode(errors="replace"), "application/json")
+        work = partial(self._carry_out, operation, body, path, key, spool)
+        answer = await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        kind = "application/octet-stream" if operation.answers_bytes else "application/json"
+        if answer.size <= _PIECE:
+            answer.rewind()
+            return Response(answer.read(), media_type=kind)
+        return StreamingResponse(answer.pieces(_PIECE), media_type=kind, headers={"Content-Length": str(answer.size)})
 
-
-def _whole(payload: bytes, kind: str) -> Response:
-    """Return an answer whose length is told, sent in pieces."""
-    if len(payload) <= _PIECE:
-        return Response(payload, media_type=kind)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, len(payload), _PIECE):
-            yield payload[start : start + _PIECE]
-
-    return StreamingResponse(pieces(), media_type=kind, headers={"Content-Length": str(len(payload))})
+    def _carry_out(self, operation: Operation, body: Any, path: str, key: str, spool: Spool) -> Spool:
+        """Call the API and return its answer as bytes; blocks."""
+        answer = operation.call(self._api, body, path, key)
+        if operation.answers_bytes:
+            return spool
+        spool.clear()
+        with self._encoding:  # a text becomes several times itself for a moment: one after the other
+            for piece in _ENCODER.iterencode(answer):
+                spool.write(piece.encode(errors="replace"))
+        return spool
 
 
 def _refusal(status: int, code: str, message: str) -> Response:

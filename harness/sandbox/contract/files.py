@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 from harness.sandbox.base import Mount
@@ -11,10 +12,14 @@ from harness.spec.errors import SandboxError
 
 @promise("files")
 def what_is_written_is_read(stage: Stage) -> None:
-    """Empty, small, binary, and ten megabytes."""
+    """Empty, small, binary, and ten megabytes; whole or piece by piece."""
     for number, data in enumerate((b"", b"text\n", bytes(range(256)), os.urandom(10_000_000))):
         stage.sandbox.write_file(f"/workspace/round-{number}", data)
         expect(stage.sandbox.read_file(f"/workspace/round-{number}") == data, (number, len(data)))
+        stage.sandbox.write_from(f"/workspace/round-{number}", io.BytesIO(data[::-1] + b"more"), len(data))
+        target = io.BytesIO()
+        size = stage.sandbox.read_into(f"/workspace/round-{number}", target, max_bytes=len(data))
+        expect(size == len(data) and target.getvalue() == data[::-1], ("piece by piece", number, size))
 
 
 @promise("files")

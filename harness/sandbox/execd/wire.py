@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 _SIZES = struct.Struct("!IQ")
@@ -46,6 +47,25 @@ class Wire:
             self.sock.sendall(first)
             for body in bodies:
                 self.sock.sendall(body)
+        except (BrokenPipeError, ConnectionResetError) as exc:
+            raise WireClosed(str(exc)) from exc
+
+    def send_from(self, head: Head, read: Callable[[int], bytes], size: int) -> None:
+        """Send one frame whose body is the next ``size`` bytes that ``read`` gives, a piece at a time.
+
+        Raises:
+            WireClosed: the other end is gone.
+            ValueError: there are fewer; the connection is of no use any more.
+        """
+        encoded = json.dumps(head, separators=(",", ":")).encode()
+        try:
+            self.sock.sendall(_SIZES.pack(len(encoded), size) + encoded)
+            while size:
+                piece = read(min(size, CHUNK))
+                if not piece:
+                    raise ValueError(f"{size} bytes are missing")
+                self.sock.sendall(piece)
+                size -= len(piece)
         except (BrokenPipeError, ConnectionResetError) as exc:
             raise WireClosed(str(exc)) from exc
 

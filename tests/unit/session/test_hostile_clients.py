@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.serving.room import Room
+from harness.session.api import FILE_BYTES
+from harness.session.dojo_tool import ApiError
 from harness.session.operations import OPERATIONS, openapi
 from tests.unit.session.test_api import World
 
@@ -147,7 +149,7 @@ def test_what_nobody_foresaw_is_an_answer_and_an_event_and_is_not_repeated(tmp_p
 def test_more_connections_than_are_served_are_told_to_come_again(world):
     held = []
     try:
-        for _ in range(400):
+        for _ in range(200):
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(20)
             connection.connect(str(world.socket))
@@ -159,20 +161,79 @@ def test_more_connections_than_are_served_are_told_to_come_again(world):
     assert world.client.task()
 
 
+def test_a_client_that_is_told_to_come_again_comes_again(world):
+    held = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(world.client.task()))
+    try:
+        for connection in held:
+            connection.connect(str(world.socket))
+        caller.start()
+        caller.join(0.3)
+        assert not answers and caller.is_alive()
+    finally:
+        for connection in held:
+            connection.close()
+    caller.join(20)
+    assert answers
+
+
+def test_a_file_beyond_the_bound_is_refused_and_not_sent_again(world):
+    with pytest.raises(ApiError) as refused:
+        world.client.write_file("/workspace/x", bytes(FILE_BYTES + 1))
+    assert refused.value.code == "too_large"
+
+
+def test_a_file_of_64_mb_goes_in_and_out(world):
+    data = bytes(range(256)) * (FILE_BYTES // 256)
+    assert world.client.write_file("/workspace/large", data) == {"path": "/workspace/large", "bytes": FILE_BYTES}
+    assert world.client.read_file("/workspace/large") == data
+    del world.sandbox.files["/workspace/large"]
+    assert not [path for path in world.run.private.iterdir() if path.is_file()]
+
+
+def test_a_disk_that_is_full_is_an_error_in_the_apis_shape(tmp_path):
+    world = World(tmp_path)
+    try:
+
+        def full(*_: Any) -> Any:
+            raise OSError(28, "No space left on device")
+
+        world.api.note = full
+        status, content = called(world, "POST", "/v1/note", b'{"text": "x"}')
+        assert status == 500 and json.loads(content)["error"]["code"] == "internal"
+        assert "No space left" in world.errors[0].message
+    finally:
+        world.close()
+
+
 # Serves an API whose files and commands answer with much, prints its socket, then how much memory it ever held beyond the start.
+_CALLERS = 128
+
+
+def posted(call: str, body: str) -> str:
+    size = len(body.encode())
+    return f"POST /v1/{call} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: {size}\r\n\r\n{body}"
+
+
 SERVER = """
-import resource, sys
+import sys
 from pathlib import Path
 from harness.sandbox.base import ExecResult
 from tests.unit.session.test_api import World
 world = World(Path(sys.argv[1]))
-world.sandbox.files["/workspace/big"] = bytes(16 << 20)
-world.sandbox.answer = lambda call: ExecResult(0, b"\\x01" * (256 << 10), b"\\x01" * (256 << 10))
+world.sandbox.files["/workspace/big"] = bytes(64 << 20)
+def answer(call):
+    world.sandbox.calls.clear()
+    return ExecResult(0, b"\\x01" * (256 << 10), b"\\x01" * (256 << 10))
+world.sandbox.answer = answer
 world.client.task()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # not getrusage: what it tells includes the process that started this one
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
 print(world.socket, flush=True)
 sys.stdin.read()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
@@ -180,21 +241,34 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     "request_",
     [
         "GET /v1/files?path=/workspace/big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n",
-        "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 16777216\r\n\r\n"
-        + "x" * 15_000_000,
+        "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 67108864\r\n\r\n"
+        + "x" * 8_000_000,
         "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 17\r\n\r\n" + '{"command": "ls"}',
         "POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000001\r\n\r\n"
         + "["
         + "[]," * 333_333,
+        posted("exec", '{"command": "ls", "stdin": "\U0001f600' + "x" * 990_000 + '"}'),
+        posted("exec", '{"command": "ls", "env": {' + ",".join(f'"a{n}": ""' for n in range(49_000)) + "}}"),
+        "GET /v1/task HTTP/1.1\r\n" + "a:\r\n" * 8000 + "\r\n",
+        posted("note", '{"text": "' + "x" * 990_000)[:-1],
     ],
-    ids=["unread-files", "held-bodies", "unread-output", "many-values"],
+    ids=[
+        "unread-files",
+        "held-bodies",
+        "unread-output",
+        "many-values",
+        "wide-stdin",
+        "huge-environment",
+        "many-headers",
+        "waiting",
+    ],
 )
 def test_one_run_costs_the_harness_at_most_64_mb_also_under_attack(tmp_path, request_):
     with subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)], stdin=-1, stdout=-1, text=True) as server:
         assert server.stdout and server.stdin
         path = server.stdout.readline().strip()
         held = []
-        arrived = threading.Barrier(41)
+        arrived = threading.Barrier(_CALLERS + 1)
 
         def attack() -> None:
             connection = socket.socket(socket.AF_UNIX)
@@ -207,13 +281,15 @@ def test_one_run_costs_the_harness_at_most_64_mb_also_under_attack(tmp_path, req
                 pass
             arrived.wait(60)
 
-        for _ in range(40):
+        for _ in range(_CALLERS):
             threading.Thread(target=attack, daemon=True).start()
         arrived.wait(60)
         for connection in held:
             connection.close()
         server.stdin.close()
-        assert int(server.stdout.read()) < 64 * 1024
+        grown = int(server.stdout.read())
+        print(grown)
+        assert grown < 64 * 1024
 
 
 def test_room_is_given_in_the_order_of_coming_and_never_more_than_there_is():
