@@ -55,7 +55,7 @@ def test_a_new_agent_passes_its_trial_at_once_and_nothing_of_it_is_kept(tmp_path
     assert code == 0, told
     assert told["ends"]["detail"].startswith("exit code 0 after")
     if kind == "llm":
-        assert told["talks"]["detail"] == "4 calls (4 chat), 4 answered, 3 commands asked for"
+        assert told["talks"]["detail"] == "4 calls (4 chat), 4 answered, 3 tool calls"
         assert told["handed in"]["detail"] == "1 times"
     assert not (tmp_path / "home").exists()
 
