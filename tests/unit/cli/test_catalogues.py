@@ -34,7 +34,7 @@ def test_an_unknown_task_or_agent_says_what_was_meant(dojo_cli: Cli) -> None:
     task = dojo_cli("tasks", "show", "math/aime24", "--json")
     assert (task.code, task.json["error"]["code"]) == (2, "not_found")
     assert task.json["error"]["hint"] == "did you mean math/aime25?"
-    agent = dojo_cli("submit", "--agent", "recip", "--task", "math/aime25", "--json")
+    agent = dojo_cli("submit", "--agent", "recipes", "--task", "math/aime25", "--json")
     assert (agent.code, agent.json["error"]["hint"]) == (2, "did you mean recipe?")
     assert agent.json["schema"] == "dojo/submit/v1"
 
