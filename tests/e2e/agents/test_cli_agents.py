@@ -12,7 +12,7 @@ import pytest
 
 from harness.assets.agent_dir import load_agent
 from harness.assets.installs import prepare_install
-from harness.config import PROJECT_AGENTS
+from harness.project import bundled
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import DojoError
 
@@ -69,7 +69,7 @@ def script(tmp_path: Path) -> Path:
 def run(home: Path, agent: str, script: Path, sandbox: str, *more: str) -> tuple[dict[str, Any], Path]:
     """Submit one run on a small part of a real task; return its row and its folder."""
     try:
-        prepare_install(load_agent(PROJECT_AGENTS / agent), CACHE)
+        prepare_install(load_agent(bundled("agents") / agent), CACHE)
     except DojoError as exc:
         pytest.skip(f"{agent} cannot be installed here: {exc}")
     bad = [check for check in get_backend(sandbox).check() if not check.ok]
