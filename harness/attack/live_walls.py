@@ -193,12 +193,6 @@ ATTACKS = (
         _no_model_to_ask, _reach_a_relay,
     ),
     Attack(
-        22, "overspends-the-budget", Where.SANDBOX,
-        "send requests in parallel, streamed, in a second wire format and with another run's token",
-        "reserve and settle before each call, one ledger for all formats, a token for each run",
-        None, waits_for="the LLM gateway",
-    ),
-    Attack(
         24, "reaches-out", Where.SANDBOX,
         "connect to the host on all its addresses while it listens, to the internet by TCP, UDP and name, to cloud metadata",
         "no device but loopback, which is not the host's",

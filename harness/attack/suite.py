@@ -17,6 +17,7 @@ from harness.attack.artefact_verdicts import ATTACKS as ARTEFACT_VERDICTS
 from harness.attack.base import Attack, NotStopped, Played, Verdict, Where
 from harness.attack.ground import Ground
 from harness.attack.live_api import ATTACKS as LIVE_API
+from harness.attack.live_gateway import ATTACKS as LIVE_GATEWAY
 from harness.attack.live_limits import ATTACKS as LIVE_LIMITS
 from harness.attack.live_secrets import ATTACKS as LIVE_SECRETS
 from harness.attack.live_server import ATTACKS as LIVE_SERVER
@@ -31,7 +32,7 @@ from harness.spec.errors import DojoError, MissingError, UsageError
 ATTACKS: tuple[Attack, ...] = tuple(
     sorted(
         (
-            *LIVE_SECRETS, *LIVE_WALLS, *LIVE_LIMITS, *LIVE_API, *LIVE_SERVER,
+            *LIVE_SECRETS, *LIVE_WALLS, *LIVE_LIMITS, *LIVE_API, *LIVE_GATEWAY, *LIVE_SERVER,
             *ARTEFACT_ANSWERS, *ARTEFACT_ARCHIVES, *ARTEFACT_SUBMISSIONS, *ARTEFACT_TASKS, *ARTEFACT_TEXT, *ARTEFACT_VERDICTS,
             *PLAYED_RUNS,
         ),

@@ -69,6 +69,12 @@ class GatewayApp:
             with contextlib.suppress(Gone):
                 await refused(send, shape, Failure(500, "internal", message), self._desk.redactor)
 
+    async def quiet(self) -> None:
+        """Wait until there is no call, and all are settled and recorded."""
+        while self._calls:
+            await asyncio.wait(set(self._calls))
+        await self._desk.quiet()
+
     async def close(self, drain_s: float) -> None:
         """Take no further calls, wait for those there are, break off what is left, settle all."""
         self._closing = True

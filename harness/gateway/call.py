@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,19 +56,26 @@ class GatewayCall:
             except Spent as spent:
                 raise Unasked(Failure(429, "budget_exceeded", spent.message), self._asked.model) from None
             try:
-                await self._answer(reservation)
-            except (Gone, OSError):
-                self._line.hung_up()
-            except Exception as exc:
-                await self._desk.unforeseen(exc, f"call {reservation.call}")
-                self._fail(Failure(500, "internal", "the gateway failed; this is recorded, and no fault of the caller"))
+                await self._respond(reservation)
             except asyncio.CancelledError:
                 self._line.hung_up()
                 raise
             finally:
+                # the agent has its answer already: what it does next waits for this only where the budget is short
                 await self._desk.finished(self._settle(reservation))
-            with contextlib.suppress(Gone):
-                await self._line.finish()
+
+    async def _respond(self, reservation: Reservation) -> None:
+        try:
+            try:
+                await self._answer(reservation)
+            except (Gone, OSError):
+                raise
+            except Exception as exc:
+                await self._desk.unforeseen(exc, f"call {reservation.call}")
+                self._fail(Failure(500, "internal", "the gateway failed; this is recorded, and no fault of the caller"))
+            await self._line.finish()
+        except (Gone, OSError):
+            self._line.hung_up()
 
     async def _answer(self, reservation: Reservation) -> None:
         asked, desk = self._asked, self._desk
@@ -178,4 +184,5 @@ class GatewayCall:
             reply=reply if line.error in (None, "hung_up") else None,
             cut=line.kept.cut,
         )
-        await desk.settle(reservation, usage, self._free, facts, lambda: replace(exchange, answer=line.kept.bytes()))
+        await desk.settle(reservation, usage, self._free, facts)
+        await desk.record(lambda: replace(exchange, answer=line.kept.bytes()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -113,24 +113,24 @@ class Desk:
         await self.blocking(partial(self.account.settle, left, TokenUsage(), free=True, **facts))
         self._settled.set()
 
-    async def settle(
-        self, reservation: Reservation, usage: TokenUsage, free: bool, facts: dict[str, Any], exchange: Callable[[], Exchange]
-    ) -> None:
-        """Charge a call and keep its exchange."""
-        await self.blocking(partial(self._settle, reservation, usage, free, facts, exchange))
+    async def settle(self, reservation: Reservation, usage: TokenUsage, free: bool, facts: Mapping[str, Any]) -> None:
+        """Charge a call."""
+        await self.blocking(partial(self.account.settle, reservation, usage, free=free, **facts))
         self._settled.set()
 
-    def _settle(
-        self, reservation: Reservation, usage: TokenUsage, free: bool, facts: dict[str, Any], exchange: Callable[[], Exchange]
-    ) -> None:
+    async def record(self, exchange: Callable[[], Exchange]) -> None:
+        """Keep an exchange."""
+        await self.blocking(partial(self._record, exchange))
+
+    def _record(self, exchange: Callable[[], Exchange]) -> None:
         try:
-            self._recording.write(reservation.call, exchange())
-        except OSError as exc:
-            self._tell(DojoError(f"call {reservation.call} could not be recorded: {exc}", hint="free disk space", code="record"))
-        self.account.settle(reservation, usage, free=free, **facts)
-        if self._recording.full and not self._told_full:
-            self._told_full = True
-            self._emit(Noted(key="gateway", text="the record of the talk is full: later calls are kept as their hashes"))
+            kept = exchange()
+            self._recording.write(kept.call, kept)
+            if self._recording.full and not self._told_full:
+                self._told_full = True
+                self._emit(Noted(key="gateway", text="the record of the talk is full: later calls are kept as their hashes"))
+        except (OSError, DojoError) as exc:
+            self._tell(DojoError(f"a call could not be recorded: {exc}", hint="free disk space", code="record"))
 
     async def finished(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what must be done even if who waits for it is cancelled."""
@@ -161,11 +161,15 @@ class Desk:
             self._faults += 1
             self._on_error(self.redactor.error(error))
 
+    async def quiet(self) -> None:
+        """Wait until nothing is being settled."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
     async def close(self) -> None:
         """Wait for what is being settled; nothing may be asked of the desk after."""
         await self.outages.close()
-        while self._settling:
-            await asyncio.wait(self._settling)
+        await self.quiet()
         self._blocking.shutdown(wait=False)
 
 

@@ -185,14 +185,14 @@ class Recording:
         }
 
     def _part(self, value: Any, known: set[bytes], parts: list[bytes]) -> Any:
-        written = self._redactor.bytes(_dumps(value))
+        written = _dumps(value)
         # what an agent wrote to look like a reference becomes a part, and parts are never looked into
         if len(written) < _SHORT and b"u0000part" not in written:
             return value
         mark = hashlib.blake2b(written, digest_size=16).digest()
         if mark not in known:
             known.add(mark)
-            parts.append(mark.hex().encode() + b" " + written + b"\n")
+            parts.append(mark.hex().encode() + b" " + self._redactor.bytes(written) + b"\n")
         return {_REFERENCE: mark.hex()}
 
     def _append(self, path: Path, data: bytes) -> None:

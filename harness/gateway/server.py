@@ -114,6 +114,10 @@ class GatewayServer:
         """Return what is spent now."""
         return self._account.ledger
 
+    def wait_settled(self) -> None:
+        """Wait until there is no call and all are settled and recorded: an answer does not wait for its own book entry."""
+        self._server.run(self._app.quiet()).result()
+
     def hang_up(self) -> None:
         """Drop connections without an answer from now on; calls that are upstream are broken off and settled."""
         self._server.hang_up()

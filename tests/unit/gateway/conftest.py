@@ -133,8 +133,11 @@ class Open:
         return httpx.Client(transport=transport, base_url="http://gateway", headers=headers, timeout=30, **settings)
 
     def post(self, path: str, body: Any, **settings: Any) -> httpx.Response:
+        """Call, and wait until all is in the book."""
         with self.client() as client:
-            return client.post(path, json=body, **settings)
+            answer = client.post(path, json=body, **settings)
+        self.server.wait_settled()
+        return answer
 
     def chat(self, text: str = "hi", **fields: Any) -> httpx.Response:
         return self.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": text}], **fields})

@@ -61,6 +61,7 @@ def test_64_streams_of_all_formats_overspend_by_nothing(gateway: Opening, report
 
     open.upstream.answer = answer
     answers = asyncio.run(all_at_once(open))
+    open.server.wait_settled()
     ledger = never_over(open, budget)
     served = [answer for _, answer in answers if answer.status_code == 200]
     assert len(served) == len(open.upstream.calls) == ledger.calls and 5 <= len(served) < CALLS

@@ -51,6 +51,7 @@ def test_what_an_agent_got_is_recorded(gateway: Opening) -> None:
     open = gateway()
     first = open.chat("once upon a time " * 20)
     second = open.chat("once upon a time " * 20, stream=True)
+    open.server.close()
     exchanges = list(Recording(open.recording).read())
     assert [each.answer for each in exchanges] == [first.content, second.content]
     assert exchanges[0].body["messages"][0]["content"] == "once upon a time " * 20

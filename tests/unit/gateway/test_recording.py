@@ -120,6 +120,7 @@ def test_that_the_record_is_full_is_told_once(gateway: Opening) -> None:
     open.server._app._desk._recording._most = 1500
     for number in range(4):
         open.chat(os.urandom(500).hex() + str(number))
+    open.server.close()
     noted = [event for event in open.book.events if type(event).__name__ == "Noted"]
     assert len(noted) == 1 and "full" in noted[0].text
     assert open.server.ledger.calls == 4

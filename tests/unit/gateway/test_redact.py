@@ -93,6 +93,7 @@ def test_no_byte_of_a_key_gets_to_the_agent_the_events_the_record_or_the_errors(
         for stream in (False, True):
             seen += open.post("/v1/chat/completions", body | {"stream": stream}).text
             seen += open.post("/v1/messages", body | {"stream": stream}).text
+    open.server.close()
     seen += " ".join(event.model_dump_json() for event in open.book.events)
     seen += " ".join(f"{error.message} {error.hint}" for error in open.errors)
     seen += " ".join(path.read_text() for path in open.recording.rglob("*") if path.is_file())

@@ -237,52 +237,52 @@ print(peak() - before)
 """
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        "GET /v1/files?path=/workspace/big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n",
-        "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 67108864\r\n\r\n"
-        + "x" * 8_000_000,
-        "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 17\r\n\r\n" + '{"command": "ls"}',
-        "POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000001\r\n\r\n"
-        + "["
-        + "[]," * 333_333,
-        posted("exec", '{"command": "ls", "stdin": "\U0001f600' + "x" * 990_000 + '"}'),
-        posted("exec", '{"command": "ls", "env": {' + ",".join(f'"a{n}": ""' for n in range(49_000)) + "}}"),
-        "GET /v1/task HTTP/1.1\r\n" + "a:\r\n" * 8000 + "\r\n",
-        posted("note", '{"text": "' + "x" * 990_000)[:-1],
-    ],
-    ids=[
-        "unread-files",
-        "held-bodies",
-        "unread-output",
-        "many-values",
-        "wide-stdin",
-        "huge-environment",
-        "many-headers",
-        "waiting",
-    ],
+REQUESTS = (
+    "GET /v1/files?path=/workspace/big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n",
+    "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 67108864\r\n\r\n"
+    + "x" * 8_000_000,
+    "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 17\r\n\r\n" + '{"command": "ls"}',
+    "POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000001\r\n\r\n"
+    + "["
+    + "[]," * 333_333,
+    posted("exec", '{"command": "ls", "stdin": "\U0001f600' + "x" * 990_000 + '"}'),
+    posted("exec", '{"command": "ls", "env": {' + ",".join(f'"a{n}": ""' for n in range(49_000)) + "}}"),
+    "GET /v1/task HTTP/1.1\r\n" + "a:\r\n" * 8000 + "\r\n",
+    posted("note", '{"text": "' + "x" * 990_000)[:-1],
 )
-def test_one_run_costs_the_harness_at_most_64_mb_also_under_attack(tmp_path, request_):
+NAMES = (
+    "unread-files",
+    "held-bodies",
+    "unread-output",
+    "many-values",
+    "wide-stdin",
+    "huge-environment",
+    "many-headers",
+    "waiting",
+)
+
+
+@pytest.mark.parametrize("requests", [*((each,) for each in REQUESTS), REQUESTS], ids=[*NAMES, "all-at-once"])
+def test_one_run_costs_the_harness_at_most_64_mb_also_under_attack(tmp_path, requests):
     with subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)], stdin=-1, stdout=-1, text=True) as server:
         assert server.stdout and server.stdin
         path = server.stdout.readline().strip()
         held = []
         arrived = threading.Barrier(_CALLERS + 1)
 
-        def attack() -> None:
+        def attack(request: str) -> None:
             connection = socket.socket(socket.AF_UNIX)
             held.append(connection)
             connection.settimeout(3)
             try:
                 connection.connect(path)
-                connection.sendall(request_.encode())
+                connection.sendall(request.encode())
             except OSError:  # nobody takes it: that is the point
                 pass
             arrived.wait(60)
 
-        for _ in range(_CALLERS):
-            threading.Thread(target=attack, daemon=True).start()
+        for number in range(_CALLERS):
+            threading.Thread(target=attack, args=(requests[number % len(requests)],), daemon=True).start()
         arrived.wait(60)
         for connection in held:
             connection.close()
