@@ -154,7 +154,7 @@ class _TranslatedWhole:
         except (ValueError, Malformed, RecursionError) as wrong:
             raise Broken(f"its answer cannot be read: {str(wrong)[:200]}") from None
         rendered = FORMATS[self._asked.format].render_reply(self._reply, self._ask)
-        return self._redactor.bytes(json.dumps(rendered, separators=(",", ":")).encode())
+        return self._redactor.clean(json.dumps(rendered, separators=(",", ":")).encode())
 
     def failure(self, failure: Failure) -> bytes:
         return b""

@@ -156,7 +156,7 @@ class GatewayApp:
 
     async def _json(self, send: Send, way: Route, answer: Any) -> None:
         line = Line(send, way.format, False, self._desk.redactor)
-        line.done(self._desk.redactor.bytes(json_bytes(answer)))
+        line.done(self._desk.redactor.clean(json_bytes(answer)))
         await line.finish()
 
     async def _refuse(self, send: Send, shape: Any, failure: Failure, model: str) -> None:

@@ -68,11 +68,11 @@ class Line:
             within: writes it into a stream that has begun.
         """
         if self.begun:
-            self._ends(self.status, failure.code, self._redactor.bytes(within(failure)))
+            self._ends(self.status, failure.code, self._redactor.clean(within(failure)))
             return
         status, body = FORMATS[self._format].failure(failure)
         self._headers = headers_of(failure)
-        self._ends(status, failure.code, self._redactor.bytes(json.dumps(body, separators=(",", ":")).encode()))
+        self._ends(status, failure.code, self._redactor.clean(json.dumps(body, separators=(",", ":")).encode()))
 
     def hung_up(self) -> None:
         """Note that the client left."""

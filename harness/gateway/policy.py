@@ -88,9 +88,9 @@ def _chat(body: Mapping[str, Any]) -> Found:
     yield from _true(body, "store", "stored talks")
     yield from _tier(body, "service_tier")
     yield from _many(body.get("n"), "n")
-    for kind in _texts(body.get("modalities")):
-        if kind != "text":
-            yield "modalities", f"{kind} output"
+    for output in _texts(body.get("modalities")):
+        if output != "text":
+            yield "modalities", f"{output} output"
     yield from _tools(body.get("tools"), ("function", "custom"), "tools")
     for at, part in _walk(body.get("messages"), "messages"):
         kind = part.get("type")

@@ -110,11 +110,11 @@ class Recording:
             else:
                 parts: list[bytes] = []
                 line["body"] = self._split(exchange.body, known, parts)
-                line["answer"] = _packed(self._redactor.bytes(exchange.answer[:CUT_AT]))
+                line["answer"] = _packed(self._redactor.clean(exchange.answer[:CUT_AT]))
                 if exchange.cut or len(exchange.answer) > CUT_AT:
                     line["cut"] = True
                 self._append(self._parts, b"".join(parts))
-            self._append(self._calls, self._redactor.bytes(_dumps(line)) + b"\n")
+            self._append(self._calls, self._redactor.clean(_dumps(line)) + b"\n")
 
     def read(self) -> Iterator[Exchange]:
         """Yield the exchanges as they ended; lines that cannot be read are skipped, and counted in ``damaged``."""
@@ -192,7 +192,7 @@ class Recording:
         mark = hashlib.blake2b(written, digest_size=16).digest()
         if mark not in known:
             known.add(mark)
-            parts.append(mark.hex().encode() + b" " + self._redactor.bytes(written) + b"\n")
+            parts.append(mark.hex().encode() + b" " + self._redactor.clean(written) + b"\n")
         return {_REFERENCE: mark.hex()}
 
     def _append(self, path: Path, data: bytes) -> None:

@@ -31,7 +31,7 @@ class Redactor:
         self._longest = len(self._forms[0]) if self._forms else 0
         self._starts = {form[:1] for form in self._forms}
 
-    def bytes(self, data: bytes) -> bytes:
+    def clean(self, data: bytes) -> bytes:
         """Return ``data`` without secrets."""
         for form in self._forms:
             if form in data:
@@ -40,14 +40,14 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return ``text`` without secrets."""
-        return self.bytes(text.encode(errors="surrogatepass")).decode(errors="replace") if self._forms else text
+        return self.clean(text.encode(errors="surrogatepass")).decode(errors="replace") if self._forms else text
 
     def payload(self, payload: P) -> P:
         """Return an event's payload without secrets."""
         if not self._forms:
             return payload
         written = payload.model_dump_json().encode()
-        clean = self.bytes(written)
+        clean = self.clean(written)
         return payload if clean == written else type(payload).model_validate_json(clean)
 
     def error(self, error: DojoError) -> DojoError:
@@ -77,7 +77,7 @@ class RedactedStream:
 
     def feed(self, data: bytes) -> bytes:
         """Return what may go on."""
-        clean = self._redactor.bytes(self._rest + data)
+        clean = self._redactor.clean(self._rest + data)
         held = self._redactor.held(clean)
         self._rest = clean[len(clean) - held :]
         return clean[: len(clean) - held]

@@ -131,6 +131,7 @@ def test_an_empty_cache_is_listed_as_empty_and_cannot_be_verified(dojo_cli: Cli)
 def test_schemas_are_printed_by_name(dojo_cli: Cli) -> None:
     assert {"task", "agent", "run", "event", "result"} <= set(dojo_cli("schema", "--json").data)
     assert dojo_cli("schema", "budget", "--json").data["properties"]["wall"]
+    assert dojo_cli("schema", "api", "--json").data["openapi"].startswith("3.1")
     assert "did you mean result" in dojo_cli("schema", "resutl").err
 
 

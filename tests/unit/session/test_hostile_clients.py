@@ -17,6 +17,7 @@ from harness.serving.room import Room
 from harness.session.api import FILE_BYTES
 from harness.session.dojo_tool import ApiError
 from harness.session.operations import OPERATIONS, openapi
+from harness.spec.budget import BudgetLine
 from tests.unit.session.test_api import World
 
 # Anything that JSON can say, and what only looks like text.
@@ -315,6 +316,36 @@ def test_room_is_given_in_the_order_of_coming_and_never_more_than_there_is():
             return order
 
     assert asyncio.run(main()) == ["small"]
+
+
+def test_what_the_openapi_document_tells_is_true(tmp_path):
+    """Every call is made as it says, and answered as it says."""
+    world = World(tmp_path)
+    world.sandbox.files["/workspace/x"] = b"x"
+    bodies = {"exec": {"command": "ls"}, "note": {"text": "x", "data": [1]}}
+    try:
+        for path, methods in openapi()["paths"].items():
+            for method, told in methods.items():
+                operation = OPERATIONS[method.upper(), path]
+                takes, given = told.get("requestBody", {"content": {}})["content"], b""
+                if "application/json" in takes:
+                    body = bodies.get(path.removeprefix("/v1/"), {"path": "/workspace/out"})
+                    assert operation.model is not None and operation.model.model_validate(body)
+                    given = json.dumps(body).encode()
+                query = "?path=/workspace/x" if any(each["in"] == "query" for each in told["parameters"]) else ""
+                status, content = called(world, method.upper(), path + query, given)
+                assert status == 200, (method, path, content)
+                if "application/octet-stream" in told["responses"]["200"]["content"]:
+                    assert content == b"x"
+                elif operation.answer is BudgetLine:
+                    assert all(BudgetLine.model_validate(line) for line in json.loads(content).values())
+                elif operation.answer is not None:
+                    operation.answer.model_validate_json(content)
+                refused, answer = called(world, method.upper(), path + query, b"[" if method != "get" else b"x")
+                if method != "put":
+                    assert refused == 400 and set(json.loads(answer)["error"]) == {"code", "message", "hint"}
+    finally:
+        world.close()
 
 
 def test_the_openapi_document_tells_every_call_and_refers_to_nothing_that_is_not_there():
