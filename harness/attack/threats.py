@@ -72,7 +72,7 @@ THREATS: dict[int, Threat] = {
         Threat(
             8,
             "use keys found lying about",
-            "no environment, file or descriptor of the host in any sandbox; the gateway takes keys out of every byte that leaves it; "
+            "no environment, file or descriptor of the host in any sandbox; the gateway takes keys out of all that leaves it; "
             "a run's token opens its own API and dies with it",
         ),
         Threat(
@@ -150,7 +150,7 @@ THREATS: dict[int, Threat] = {
         Threat(
             22,
             "steal or overspend an LLM budget",
-            "no key in the sandbox; every call is reserved before it goes out and settled after, in one ledger for all wire formats; "
+            "no key in the sandbox; each call is reserved before it goes out and settled after, one ledger for all wire formats; "
             "another run's token is refused",
         ),
         Threat(
