@@ -100,7 +100,7 @@ def test_what_the_provider_refuses_is_told_without_its_echo_of_the_key(open: Ope
 
 
 def test_a_key_that_the_provider_does_not_take_is_no_fault_of_the_agent(open: Open, provider: tuple[Provider, int]) -> None:
-    provider[0].plan = [401]
+    provider[0].plan = [401, "the probe", 401, 401]
     answer = open.chat()
     assert answer.status_code == 502 and answer.json()["error"]["code"] == "upstream_unauthorised"
 
