@@ -8,18 +8,8 @@ import sys
 
 from headless import DAY_MS, HOUR_MS, LOG, WORKSPACE, installed, run_headless
 
-# What needs a vendor's service beside the model, or tools of a kind that only that service knows.
-OFF = (
-    "apps",
-    "plugins",
-    "remote_plugin",
-    "image_generation",
-    "browser_use",
-    "computer_use",
-    "tool_suggest",
-    "multi_agent",
-    "goals",
-)
+# What needs a vendor's service beside the model, or a person.
+OFF = ("apps", "plugins", "remote_plugin", "image_generation", "browser_use", "computer_use", "tool_suggest", "goals")
 
 
 def settings() -> str:
@@ -46,6 +36,8 @@ def settings() -> str:
             "enabled = false",
             "[feedback]",
             "enabled = false",
+            "[agents]",
+            "enabled = false",  # tools of a kind that only OpenAI's own service knows
             "[shell_environment_policy]",
             'inherit = "all"',
             "ignore_default_excludes = true",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ def run_headless(name: str, command: Sequence[str], settings: Mapping[str, str])
         settings: variables it gets beside those of the run.
     """
     LOG.mkdir(exist_ok=True)
+    # some programs run commands in login shells, which forget the path, and with it dojo-tool and the right python
+    (WORKSPACE / ".profile").write_text(f"export PATH={shlex.quote(os.environ['PATH'])}\n", encoding="utf-8")
     prompt = subprocess.run([sys.executable, "/agent/general/prompt.py"], stdout=subprocess.PIPE, check=True).stdout
     log = LOG / f"{name}.jsonl"
     with log.open("wb") as file:

@@ -103,9 +103,9 @@ def scan_leaks(prepared: PreparedTask) -> LeakReport:
     return report
 
 
-def scan_texts(prepared: PreparedTask, said: Iterable[tuple[str, str]]) -> LeakReport:
-    """Search what an agent said, (place, text) by (place, text), for hidden items: whole prompts and nearly whole wordings."""
-    secret = list(_lines(prepared.hidden_path))
+def scan_texts(hidden: Path, said: Iterable[tuple[str, str]]) -> LeakReport:
+    """Search what an agent said, (place, text) by (place, text), for a split's items: whole prompts, nearly whole wordings."""
+    secret = list(_lines(hidden))
     report = LeakReport(len(secret), counts=Counter({"prompt": 0, "ngram": 0}))
     index = _Index(secret, None)
     for place, text in said:

@@ -249,8 +249,4 @@ ATTACKS = (
         21, "plants-for-a-judge", Where.ARTEFACT, "plant instructions and verdicts where a judge reads",
         "a judge without tools that reads a read-only copy as data", None, waits_for="a judge to plant for",
     ),
-    Attack(
-        23, "asks-the-backbone", Where.ARTEFACT, "ask the backbone for the answers of a public benchmark",
-        "prompts are logged and scanned", None, waits_for="the LLM gateway",
-    ),
 )  # fmt: skip

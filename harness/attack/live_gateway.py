@@ -1,4 +1,4 @@
-"""Attacks from a live sandbox on the LLM gateway: its budget, its keys, its doors (rows 8 and 22)."""
+"""Attacks from a live sandbox on the LLM gateway: its budget, its keys, its doors, hidden answers (rows 8, 22, 23)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from harness.assets.leak_scan import scan_texts
 from harness.attack.base import Attack, Where, stopped
 from harness.attack.ground import Ground
 from harness.gateway.formats import FORMATS
 from harness.gateway.ledger import Ledger
+from harness.gateway.recording import Recording
 from harness.gateway.server import GatewayContext, GatewayServer
 from harness.gateway.upstreams.base import Answer, Call, UpstreamFailed
 from harness.sandbox.base import Relay, Sandbox
@@ -23,6 +26,7 @@ from harness.sandbox.runtime import runtime_root
 from harness.spec.backbone import Backbone
 from harness.spec.budget import Budget
 from harness.spec.event import Payload
+from harness.taskkit.building.overlap import texts
 
 _PORT = 7789
 _TOKENS = 20_000
@@ -79,6 +83,20 @@ for headers in ({}, *({name: given} for name in ("Authorization", "x-api-key", "
         statuses.append(connection.getresponse().status)
 print(json.dumps(statuses))
 """
+# Asks one question; argv: token, question.
+_ASK = """
+import http.client, json, sys
+body = {"model": "m", "messages": [{"role": "user", "content": sys.argv[2]}], "max_tokens": 100}
+connection = http.client.HTTPConnection("127.0.0.1", 7789, timeout=60)
+connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": "Bearer " + sys.argv[1]})
+answer = connection.getresponse()
+answer.read()
+sys.exit(answer.status != 200)
+"""
+_HIDDEN = (
+    "A farmer has 317 sheep and sells a third of them at the market on Monday before she buys eleven more from her neighbour on "
+    "Tuesday; how many sheep does she own on Wednesday morning?"
+)
 
 
 class _Greedy:
@@ -125,6 +143,7 @@ class _Served:
     upstream: _Greedy
     token: str
     server: GatewayServer
+    talk: Path
     events: list[Payload] = field(default_factory=list)
 
     def run(self, program: str, *argv: str) -> str:
@@ -145,7 +164,7 @@ def _served(ground: Ground, budget: Budget, *, echo: bool = False, keys: tuple[s
             events.append(payload)
 
     upstream = _Greedy(echo=echo)
-    token = secrets.token_urlsafe(24)
+    token, talk = secrets.token_urlsafe(24), ground.folder() / "llm"
     context = GatewayContext(
         backbone=Backbone(upstream="openai", model="m", concurrency=48),
         name="attacked",
@@ -154,14 +173,14 @@ def _served(ground: Ground, budget: Budget, *, echo: bool = False, keys: tuple[s
         ledger=Ledger(),
         emit=emit,
         elapsed=lambda: 0.0,
-        recording=ground.folder() / "llm",
+        recording=talk,
         secrets=keys,
     )
     try:
         with ground.stage.new(relays=[Relay(_PORT, socket)]) as sandbox:
             server = GatewayServer(context, socket, token, lambda error: None)
             try:
-                yield _Served(sandbox, upstream, token, server, events)
+                yield _Served(sandbox, upstream, token, server, talk, events)
             finally:
                 server.close()
     finally:
@@ -213,6 +232,21 @@ def _steal(ground: Ground) -> str:
         return f"{len(statuses)} calls with other tokens in four formats were refused"
 
 
+def _ask_for_answers(ground: Ground, known: bool) -> str:
+    """Ask a hidden question in two wordings; ``known`` says whether the scan knows the split."""
+    item = {"id": "hidden-317", "prompt": f"{_HIDDEN}\nAnswer with a number.", "row": {"question": _HIDDEN}}
+    hidden = ground.folder() / "hidden.jsonl"
+    hidden.write_text(json.dumps(item) + "\n" if known else "", encoding="utf-8")
+    with _served(ground, Budget(wall=600)) as served:
+        for text in (str(item["prompt"]), f"Please help. {_HIDDEN.upper()} Think it over."):
+            served.run(_ASK, served.token, text)
+        served.server.wait_settled()
+        said = ((f"call {e.call}", text) for e in Recording(served.talk).read() for text in texts(e.body))
+        places = {hit.place for hit in scan_texts(hidden, said).hits}
+    stopped(places == {"call 1", "call 2"}, f"hidden questions were asked, and found in {sorted(places) or 'no call'}")
+    return "hidden questions that were put to the backbone were found in the record of the talk, word for word and in capitals"
+
+
 ATTACKS = (
     Attack(
         8, "fishes-for-the-gateways-key", Where.SANDBOX,
@@ -231,5 +265,11 @@ ATTACKS = (
         "call the gateway with no, a cut and another run's token, wherever clients put theirs",
         "one token a run, compared in constant time",
         _steal,
+    ),
+    Attack(
+        23, "asks-the-backbone", Where.SANDBOX,
+        "put hidden questions to the backbone, as they are and in capitals",
+        "the talk is kept, and searched for hidden items when the run is graded",
+        lambda ground: _ask_for_answers(ground, True), lambda ground: _ask_for_answers(ground, False),
     ),
 )  # fmt: skip

@@ -46,7 +46,7 @@ def check_agent(invocation: Invocation, agent: str, live: bool) -> int:
 
     output, dojo = invocation.output, invocation.dojo()
     checks = dojo.check_agent(agent)
-    if live and all(check.ok for check in checks):
+    if live and all(check.ok for check in checks if check.name != "README.md"):  # without the others it cannot start
         checks += dojo.try_agent(agent, progress=preparing(output))
     return report_checks(output, checks, exit_code=2, code="check_failed")
 

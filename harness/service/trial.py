@@ -53,7 +53,11 @@ def _told(run: RunDir, events: Sequence[Event], thinks: bool) -> list[Check]:
             _talk([p for p in payloads if isinstance(p, LlmCalled)], [p for p in payloads if isinstance(p, LlmRefused)])
         )
     handed_in = [p for p in payloads if isinstance(p, Submitted)]
-    wanted = "the model's second command hands in the base model" if thinks else "it may need more than the minute it had"
+    wanted = (
+        "the script's second command hands in the base model: the agent did not run it"
+        if thinks
+        else "it may need more than the minute it had"
+    )
     checks.append(Check("handed in", bool(handed_in) or not thinks, f"{len(handed_in)} times", f"nothing was: {wanted}"))
     errors = [p.message for p in payloads if isinstance(p, Failed)]
     return [*checks, Check("errors", False, errors[0], "`dojo doctor` checks this machine")] if errors else checks
@@ -77,10 +81,9 @@ def _talk(calls: Sequence[LlmCalled], refused: Sequence[LlmRefused]) -> Check:
     answered = sum(200 <= call.status < 300 for call in calls)
     tools = sum(call.tools for call in calls)
     words = [f"{len(calls)} calls ({', '.join(f'{n} {name}' for name, n in formats.items())})"] if calls else ["no call"]
-    words += [f"{answered} answered", f"{tools} commands asked for"]
+    words += [f"{answered} answered", f"{tools} tool calls"]
     words += [f"{len(refused)} refused, the first: {refused[0].error} {refused[0].message}"] if refused else []
-    hint = "the agent finds the model by LLM_BASE_URL, LLM_API_KEY and LLM_MODEL, and offers it a tool that runs commands"
-    return Check("talks", answered > 0 and tools > 0, ", ".join(words), hint)
+    return Check("talks", answered > 0, ", ".join(words), "the agent finds the model by LLM_BASE_URL, LLM_API_KEY and LLM_MODEL")
 
 
 def _tail(run: RunDir) -> str:

@@ -106,9 +106,9 @@ def decode(data: bytes, *, nodes: int = _NODES, depth: int = _DEEPEST) -> Any:
     """Return what a JSON body says. Bytes that are no UTF-8 and lone surrogates become U+FFFD.
 
     Raises:
-        BadBody: it is no JSON (nor are NaN, Infinity, and numbers too large for a float), nested deeper than ``depth``, or of more
-            than ``nodes`` values: these are counted before anything is built, because an empty list takes two bytes here and
-            seventy there.
+        BadBody: it is no JSON (nor are NaN, Infinity, and numbers too large for a float), nested deeper than ``depth``, or of
+            more than ``nodes`` values: these are counted before anything is built, because an empty list takes two bytes
+            here and seventy there.
     """
     _measure(data, nodes, depth)
     text = data.decode("utf-8", errors="replace")

@@ -147,11 +147,14 @@ def _guarded(most: int, hung_up: threading.Event) -> type[asyncio.Protocol]:
             except h11.LocalProtocolError:  # nonsense after the answer to it had begun
                 self.transport.abort()
                 return
-            between = self.cycle is None or self.cycle.response_complete
-            self._watch(waiting=between and bool(self.conn.trailing_data[0]))
+            self._watch(waiting=self._between() and bool(self.conn.trailing_data[0]))
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch(waiting=self._between() and bool(self.conn.trailing_data[0]))
 
         def send_400_response(self, msg: str) -> None:
-            if self.cycle is not None and not self.cycle.response_complete:
+            if not self._between():
                 self.transport.abort()
                 return
             self._deaf = True
@@ -164,6 +167,10 @@ def _guarded(most: int, hung_up: threading.Event) -> type[asyncio.Protocol]:
             if self.transport is not None:
                 self._watch(waiting=False)
                 super().connection_lost(exc)
+
+        def _between(self) -> bool:
+            """Whether no request is being answered."""
+            return self.cycle is None or self.cycle.response_complete
 
         def _watch(self, *, waiting: bool) -> None:
             """Start the time for headers, once, while they are waited for."""

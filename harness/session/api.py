@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,11 @@ FILE_BYTES = 64 * 1024 * 1024
 # Calls that are not metered (commands, files, notes, validate) are recorded until events.jsonl is this large. Twelve hours of an
 # honest agent are some ten megabytes; without an end, notes alone could write the host's disk full.
 EVENTS_BYTES = 256 * 1024 * 1024
+
+
+# Codes of a sandbox's errors that say what is wrong with a call, not with the sandbox.
+_WRONG_PATH = frozenset({errno.EROFS, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL, errno.ETXTBSY, errno.ENXIO})
+_MISTAKES = frozenset({"bad_argv", "bad_path", "not_regular", "too_large", "bad_name"})
 
 
 class ExecCall(Spec):
@@ -131,14 +137,15 @@ class SessionApi:
         argv = call.argv if call.argv is not None else ["/bin/sh", "-c", str(call.command)]
         left = self._context.clock.left()
         timeout = min(call.timeout_s, left) if call.timeout_s is not None else left
-        result = self._context.sandbox.exec(
-            argv,
-            stdin=call.stdin.encode(errors="replace"),
-            cwd=call.cwd or "/workspace",
-            env=call.env,
-            timeout_s=timeout,
-            output_cap=OUTPUT_BYTES,
-        )
+        with _command_errors():
+            result = self._context.sandbox.exec(
+                argv,
+                stdin=call.stdin.encode(errors="replace"),
+                cwd=call.cwd or "/workspace",
+                env=call.env,
+                timeout_s=timeout,
+                output_cap=OUTPUT_BYTES,
+            )
         stdout, stderr = result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
         answer = {
             "exit_code": result.exit_code,
@@ -303,10 +310,33 @@ def _parse(model: type[Any], body: Any) -> Any:
 
 
 @contextmanager
+def _agents_mistakes() -> Iterator[None]:
+    """Tell what the agent asked for wrongly from what the sandbox did not do."""
+    try:
+        yield
+    except SandboxError as exc:
+        if exc.code not in _MISTAKES:
+            raise
+        raise UsageError(exc.message, hint=exc.hint or "check what you sent", code=exc.code) from exc
+
+
+@contextmanager
+def _command_errors() -> Iterator[None]:
+    """A command that cannot be started, for its folder, its variables or its length, is the agent's."""
+    try:
+        with _agents_mistakes():
+            yield
+    except (OSError, ValueError) as exc:
+        text = f"the command cannot be started: {exc.strerror or exc}" if isinstance(exc, OSError) else str(exc)
+        raise UsageError(text[:500], hint="check argv, cwd and env", code="bad_command") from exc
+
+
+@contextmanager
 def _file_errors(path: str) -> Iterator[None]:
     """Name the path in what the sandbox's file calls raise."""
     try:
-        yield
+        with _agents_mistakes():
+            yield
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise UsageError(f"{path!r} does not exist in the sandbox", hint="check the path", code="no_such_file") from exc
     except IsADirectoryError as exc:
@@ -314,4 +344,6 @@ def _file_errors(path: str) -> Iterator[None]:
     except PermissionError as exc:
         raise UsageError(f"{path!r} is not yours to touch", hint="use /workspace", code="permission") from exc
     except OSError as exc:
+        if exc.errno in _WRONG_PATH:
+            raise UsageError(f"{path[:200]!r}: {exc.strerror}", hint="use a path under /workspace", code="file") from exc
         raise SandboxError(f"{path!r}: {exc.strerror or exc}", hint="is the sandbox's disk full?", code="file") from exc

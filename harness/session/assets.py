@@ -21,7 +21,6 @@ from harness.spec.run import RunSpec
 from harness.store.run_dir import RunDir
 from harness.taskkit.building.package import Progress
 
-
 _SCRIPTED = "scripted:"
 
 

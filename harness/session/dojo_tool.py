@@ -44,7 +44,8 @@ class ApiError(Exception):
 class Client:
     """Calls the agent API. Reads ``DOJO_API`` and ``DOJO_TOKEN`` unless given.
 
-    Calls that were cut off (the harness restarted) are sent again with the same idempotency key, so nothing is metered twice.
+    Calls that were cut off (the harness restarted), or were told to come again, are sent again with the same idempotency key, so
+    nothing is metered twice. Any other answer stands: what failed once inside the harness would fail again.
     """
 
     def __init__(self, base: str | None = None, token: str | None = None, patience_s: float = PATIENCE_S) -> None:
@@ -117,6 +118,8 @@ class Client:
                 connection.request(method, path, body=data, headers=headers)
                 response = connection.getresponse()
                 payload = response.read()
+                if response.status == 503 and response.headers.get("Retry-After"):
+                    raise http.client.HTTPException("it is busy with this agent's other connections")
             except (OSError, http.client.HTTPException) as exc:
                 if time.monotonic() > deadline:
                     raise ApiError("unreachable", f"the agent API does not answer: {exc}", "the harness may be gone") from exc

@@ -10,9 +10,42 @@ from pydantic import BaseModel
 
 import harness
 from harness.session.api import EvaluateCall, ExecCall, NoteCall, PathCall, SessionApi
+from harness.spec.base import Spec
 from harness.spec.budget import BudgetLine
 from harness.spec.feedback import Feedback
 from harness.spec.submission import SubmissionReport
+
+
+class ExecAnswer(Spec):
+    """Answer of ``POST /v1/exec``; the output as text, bytes that are no UTF-8 replaced."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    timed_out: bool
+    truncated: bool
+    oom_killed: bool
+    duration_s: float
+
+
+class FileAnswer(Spec):
+    """Answer of ``PUT /v1/files``."""
+
+    path: str
+    bytes: int
+
+
+class SubmitAnswer(Spec):
+    """Answer of ``POST /v1/submit``."""
+
+    submission: int
+    digest: str
+    bytes: int
+    report: SubmissionReport
+
+
+class NoteAnswer(Spec):
+    """Answer of ``POST /v1/note``: nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +84,17 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Run a command in the task sandbox, to its end or its deadline.",
         takes="json",
         model=ExecCall,
+        answer=ExecAnswer,
     ),
     ("GET", "/v1/files"): Operation(
         lambda api, body, path, key: api.read_file(path, body), "Read a file of the task sandbox.", path=True, answers_bytes=True
     ),
     ("PUT", "/v1/files"): Operation(
-        lambda api, body, path, key: api.write_file(path, body), "Write a file into the task sandbox.", takes="bytes", path=True
+        lambda api, body, path, key: api.write_file(path, body),
+        "Write a file into the task sandbox, making its folders.",
+        takes="bytes",
+        path=True,
+        answer=FileAnswer,
     ),
     ("POST", "/v1/validate"): Operation(
         lambda api, body, path, key: api.validate(body),
@@ -78,6 +116,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Hand a submission in. May be repeated; the task says which one counts.",
         takes="json",
         model=EvaluateCall,
+        answer=SubmitAnswer,
         keyed=True,
     ),
     ("POST", "/v1/note"): Operation(
@@ -85,6 +124,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Put a line into the run's trajectory.",
         takes="json",
         model=NoteCall,
+        answer=NoteAnswer,
         keyed=True,
     ),
 }

@@ -120,7 +120,7 @@ class _Application:
         if operation is None:
             raise BadBody(404, "not_found", f"there is no {request.method} {request.url.path[:200]}")
         most = FILE_BYTES if operation.takes == "bytes" else _BODY if operation.takes == "json" else 0
-        size = length_of(request, most)
+        size = length_of(request, most or _BODY)
         if most == 0 and (size or (size is None and "transfer-encoding" in request.headers)):
             raise BadBody(400, "usage", f"a {request.method} has no body")
         async with self._turn(operation, most if size is None else size):

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.assets.leak_scan import scan_texts
 from harness.assets.prepare import PreparedTask
+from harness.gateway.recording import Recording
 from harness.spec.event import Integrity
 from harness.store.run_dir import RunDir
 from harness.taskkit.building.overlap import texts
@@ -20,9 +21,7 @@ def scan_talk(run: RunDir, prepared: PreparedTask) -> Integrity | None:
     """Return what was found of the hidden items in the run's talk, or None where it had none."""
     if not run.talk.exists():
         return None
-    from harness.gateway.recording import Recording
-
-    report = scan_texts(prepared, _said(Recording(run.talk)))
+    report = scan_texts(prepared.hidden_path, _said(Recording(run.talk)))
     items = sorted({hit.item for hit in report.hits})
     found: dict[str, Any] = {"hidden_items_in_talk": report.found, "talk_texts_scanned": report.rows}
     if items:
@@ -30,7 +29,7 @@ def scan_talk(run: RunDir, prepared: PreparedTask) -> Integrity | None:
     return Integrity(**found)
 
 
-def _said(recording: Any) -> Iterator[tuple[str, str]]:
+def _said(recording: Recording) -> Iterator[tuple[str, str]]:
     """Yield each text once, with the call it was first said in: histories are sent again with every call."""
     seen: set[bytes] = set()
     for exchange in recording.read():

@@ -85,7 +85,7 @@ class DojoTask(Spec):
     max_train_samples: int = Field(2000, gt=0, description="rule of the benchmark for the training set an agent makes")
     backbone_grants: tuple[str, ...] = Field(
         (),
-        description="powers at the backbone's provider that agents may use, in the words of their refusal: web search, files …",
+        description="powers at the backbone's provider that agents may use, as their refusal calls them: web search, files",
     )
     known_issues: dict[str, str] = Field(
         default_factory=dict, description="rule of `dojo tasks check` that this task breaks → why; shown beside its record"

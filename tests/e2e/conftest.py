@@ -62,6 +62,7 @@ class Commands:
     model: Path
     agents: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    environ: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *args: str, timeout: float = 240) -> Answer:
         process = self.start(*args, "--json")
@@ -75,6 +76,7 @@ class Commands:
             "DOJO_CACHE": str(self.cache),
             "DOJO_TASKS": str(HERE / "tasks"),
             "DOJO_SANDBOX": SANDBOX,
+            **self.environ,
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "harness.cli.main", *args],
@@ -90,11 +92,12 @@ class Commands:
         args = ["submit", "--agent", str(agent), "--task", "test/parity", "--profile", "mini", "--base-model", str(self.model)]
         return [*args, *more]
 
-    def agent(self, name: str, script: str, placement: str = "task") -> Path:
+    def agent(self, name: str, script: str, placement: str = "task", backbone: str = "none") -> Path:
         """Write an agent whose program is the Python text ``script``."""
         folder = self.agents / name
         folder.mkdir(parents=True)
         toml = f'name = "{name}"\ncommand = ["python", "/agent/main.py"]\nplacement = "{placement}"\n'
+        toml += f'backbone = "{backbone}"\n'
         (folder / "agent.toml").write_text(toml)
         (folder / "main.py").write_text(
             "import json, os, subprocess, sys, time\nimport dojo_tool\napi = dojo_tool.Client()\n" + script

@@ -108,6 +108,6 @@ def test_an_agent_whose_backbone_is_spent_ends_quietly_with_what_it_handed_in(ho
     printed = (folder / "agent.stdout").read_text() + (folder / "agent.stderr").read_text()
     outcome = json.loads((folder / "result.json").read_text())["outcome"]
     assert (outcome["cause"], outcome.get("exit_code")) == ("completed", 0), (outcome, printed[-3000:])
-    assert "budget_exceeded" in printed
+    assert "all 2 requests of the run's budget are used" in printed
     assert [said["note"] for said in events(folder, "submit")] == ["first the base"]
     assert len(events(folder, "llm_call")) == 2

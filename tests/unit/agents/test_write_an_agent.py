@@ -18,6 +18,8 @@ from test_agents_run import by_kind, finish, start
 from tiny_model import make_tiny_model
 from where import AGENTS
 
+from harness.sandbox.registry import get_backend
+
 ROOT = AGENTS.parent
 PAGE = (ROOT / "docs" / "write-an-agent.md").read_text(encoding="utf-8")
 FILES = {name: text for name, _, text in re.findall(r"^`([\w./-]+)`\n\n(````?)\w+\n(.*?)^\2$", PAGE, re.MULTILINE | re.DOTALL)}
@@ -39,7 +41,7 @@ def dojo(folder: Path, command: str) -> Any:
     """Run one of the page's commands in the folder, with the page's ``export`` and ``--json``."""
     argv = [sys.executable, "-m", "harness.cli.main", *shlex.split(command)[1:], "--json"]
     environment = {**os.environ, "DOJO_AGENTS": str(folder / "myagents"), "DOJO_HOME": str(folder / "results")}
-    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     answer = json.loads(done.stdout)
     assert answer["ok"], (answer, done.stderr)
     return answer["data"]
@@ -77,6 +79,17 @@ def test_the_agent_trains_measures_and_hands_in(followed: Path) -> None:
     assert len(api.feedback) == 1
     assert "dev: {'value': 0.5" in out
     assert int(api.notes[0].split()[0]) > 100
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_agent_that_thinks_passes_its_trial(followed: Path) -> None:
+    backend = get_backend("namespace")
+    if bad := [check.detail for check in backend.check() if not check.ok]:
+        pytest.skip(f"no sandbox here: {bad[0]}")
+    told = {c["name"]: c for c in dojo(followed, command_with("agents check thinker"))["checks"]}
+    assert told["talks"]["detail"].startswith("4 calls (4 chat), 4 answered"), told
+    assert told["handed in"]["detail"] == "1 times"
 
 
 @pytest.mark.parametrize("call", ["task()", "budget()", "validate(path)", "evaluate(path)", "submit(path)", "note(text)"])

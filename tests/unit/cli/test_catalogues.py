@@ -34,7 +34,7 @@ def test_an_unknown_task_or_agent_says_what_was_meant(dojo_cli: Cli) -> None:
     task = dojo_cli("tasks", "show", "math/aime24", "--json")
     assert (task.code, task.json["error"]["code"]) == (2, "not_found")
     assert task.json["error"]["hint"] == "did you mean math/aime25?"
-    agent = dojo_cli("submit", "--agent", "recip", "--task", "math/aime25", "--json")
+    agent = dojo_cli("submit", "--agent", "recipes", "--task", "math/aime25", "--json")
     assert (agent.code, agent.json["error"]["hint"]) == (2, "did you mean recipe?")
     assert agent.json["schema"] == "dojo/submit/v1"
 
@@ -131,6 +131,7 @@ def test_an_empty_cache_is_listed_as_empty_and_cannot_be_verified(dojo_cli: Cli)
 def test_schemas_are_printed_by_name(dojo_cli: Cli) -> None:
     assert {"task", "agent", "run", "event", "result"} <= set(dojo_cli("schema", "--json").data)
     assert dojo_cli("schema", "budget", "--json").data["properties"]["wall"]
+    assert dojo_cli("schema", "api", "--json").data["openapi"].startswith("3.1")
     assert "did you mean result" in dojo_cli("schema", "resutl").err
 
 

@@ -14,7 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.serving.room import Room
+from harness.session.api import FILE_BYTES
+from harness.session.dojo_tool import ApiError
 from harness.session.operations import OPERATIONS, openapi
+from harness.spec.budget import BudgetLine
 from tests.unit.session.test_api import World
 
 # Anything that JSON can say, and what only looks like text.
@@ -159,61 +162,135 @@ def test_more_connections_than_are_served_are_told_to_come_again(world):
     assert world.client.task()
 
 
+def test_a_client_that_is_told_to_come_again_comes_again(world):
+    held = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(world.client.task()))
+    try:
+        for connection in held:
+            connection.connect(str(world.socket))
+        caller.start()
+        caller.join(0.3)
+        assert not answers and caller.is_alive()
+    finally:
+        for connection in held:
+            connection.close()
+    caller.join(20)
+    assert answers
+
+
+def test_a_file_beyond_the_bound_is_refused_and_not_sent_again(world):
+    with pytest.raises(ApiError) as refused:
+        world.client.write_file("/workspace/x", bytes(FILE_BYTES + 1))
+    assert refused.value.code == "too_large"
+
+
+def test_a_file_of_64_mb_goes_in_and_out(world):
+    data = bytes(range(256)) * (FILE_BYTES // 256)
+    assert world.client.write_file("/workspace/large", data) == {"path": "/workspace/large", "bytes": FILE_BYTES}
+    assert world.client.read_file("/workspace/large") == data
+    del world.sandbox.files["/workspace/large"]
+    assert not [path for path in world.run.private.iterdir() if path.is_file()]
+
+
+def test_a_disk_that_is_full_is_an_error_in_the_apis_shape(tmp_path):
+    world = World(tmp_path)
+    try:
+
+        def full(*_: Any) -> Any:
+            raise OSError(28, "No space left on device")
+
+        world.api.note = full
+        status, content = called(world, "POST", "/v1/note", b'{"text": "x"}')
+        assert status == 500 and json.loads(content)["error"]["code"] == "internal"
+        assert "No space left" in world.errors[0].message
+    finally:
+        world.close()
+
+
 # Serves an API whose files and commands answer with much, prints its socket, then how much memory it ever held beyond the start.
+_CALLERS = 128
+
+
+def posted(call: str, body: str) -> str:
+    size = len(body.encode())
+    return f"POST /v1/{call} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: {size}\r\n\r\n{body}"
+
+
 SERVER = """
-import resource, sys
+import sys
 from pathlib import Path
 from harness.sandbox.base import ExecResult
 from tests.unit.session.test_api import World
 world = World(Path(sys.argv[1]))
 world.sandbox.files["/workspace/big"] = bytes(64 << 20)
-world.sandbox.answer = lambda call: ExecResult(0, b"\\x01" * (256 << 10), b"\\x01" * (256 << 10))
+def answer(call):
+    world.sandbox.calls.clear()
+    return ExecResult(0, b"\\x01" * (256 << 10), b"\\x01" * (256 << 10))
+world.sandbox.answer = answer
 world.client.task()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # not getrusage: what it tells includes the process that started this one
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
 print(world.socket, flush=True)
 sys.stdin.read()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        "GET /v1/files?path=/workspace/big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n",
-        "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 67108864\r\n\r\n"
-        + "x" * 8_000_000,
-        "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 17\r\n\r\n" + '{"command": "ls"}',
-        "POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000001\r\n\r\n"
-        + "["
-        + "[]," * 333_333,
-    ],
-    ids=["unread-files", "held-bodies", "unread-output", "many-values"],
+REQUESTS = (
+    "GET /v1/files?path=/workspace/big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n",
+    "PUT /v1/files?path=/workspace/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 67108864\r\n\r\n"
+    + "x" * 8_000_000,
+    "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 17\r\n\r\n" + '{"command": "ls"}',
+    "POST /v1/note HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000001\r\n\r\n"
+    + "["
+    + "[]," * 333_333,
+    posted("exec", '{"command": "ls", "stdin": "\U0001f600' + "x" * 990_000 + '"}'),
+    posted("exec", '{"command": "ls", "env": {' + ",".join(f'"a{n}": ""' for n in range(49_000)) + "}}"),
+    "GET /v1/task HTTP/1.1\r\n" + "a:\r\n" * 8000 + "\r\n",
+    posted("note", '{"text": "' + "x" * 990_000)[:-1],
 )
-def test_one_run_costs_the_harness_at_most_64_mb_also_under_attack(tmp_path, request_):
+NAMES = (
+    "unread-files",
+    "held-bodies",
+    "unread-output",
+    "many-values",
+    "wide-stdin",
+    "huge-environment",
+    "many-headers",
+    "waiting",
+)
+
+
+@pytest.mark.parametrize("requests", [*((each,) for each in REQUESTS), REQUESTS], ids=[*NAMES, "all-at-once"])
+def test_one_run_costs_the_harness_at_most_64_mb_also_under_attack(tmp_path, requests):
     with subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)], stdin=-1, stdout=-1, text=True) as server:
         assert server.stdout and server.stdin
         path = server.stdout.readline().strip()
         held = []
-        arrived = threading.Barrier(41)
+        arrived = threading.Barrier(_CALLERS + 1)
 
-        def attack() -> None:
+        def attack(request: str) -> None:
             connection = socket.socket(socket.AF_UNIX)
             held.append(connection)
             connection.settimeout(3)
             try:
                 connection.connect(path)
-                connection.sendall(request_.encode())
+                connection.sendall(request.encode())
             except OSError:  # nobody takes it: that is the point
                 pass
             arrived.wait(60)
 
-        for _ in range(40):
-            threading.Thread(target=attack, daemon=True).start()
+        for number in range(_CALLERS):
+            threading.Thread(target=attack, args=(requests[number % len(requests)],), daemon=True).start()
         arrived.wait(60)
         for connection in held:
             connection.close()
         server.stdin.close()
-        assert int(server.stdout.read()) < 64 * 1024
+        grown = int(server.stdout.read())
+        print(grown)
+        assert grown < 64 * 1024
 
 
 def test_room_is_given_in_the_order_of_coming_and_never_more_than_there_is():
@@ -239,6 +316,36 @@ def test_room_is_given_in_the_order_of_coming_and_never_more_than_there_is():
             return order
 
     assert asyncio.run(main()) == ["small"]
+
+
+def test_what_the_openapi_document_tells_is_true(tmp_path):
+    """Every call is made as it says, and answered as it says."""
+    world = World(tmp_path)
+    world.sandbox.files["/workspace/x"] = b"x"
+    bodies = {"exec": {"command": "ls"}, "note": {"text": "x", "data": [1]}}
+    try:
+        for path, methods in openapi()["paths"].items():
+            for method, told in methods.items():
+                operation = OPERATIONS[method.upper(), path]
+                takes, given = told.get("requestBody", {"content": {}})["content"], b""
+                if "application/json" in takes:
+                    body = bodies.get(path.removeprefix("/v1/"), {"path": "/workspace/out"})
+                    assert operation.model is not None and operation.model.model_validate(body)
+                    given = json.dumps(body).encode()
+                query = "?path=/workspace/x" if any(each["in"] == "query" for each in told["parameters"]) else ""
+                status, content = called(world, method.upper(), path + query, given)
+                assert status == 200, (method, path, content)
+                if "application/octet-stream" in told["responses"]["200"]["content"]:
+                    assert content == b"x"
+                elif operation.answer is BudgetLine:
+                    assert all(BudgetLine.model_validate(line) for line in json.loads(content).values())
+                elif operation.answer is not None:
+                    operation.answer.model_validate_json(content)
+                refused, answer = called(world, method.upper(), path + query, b"[" if method != "get" else b"x")
+                if method != "put":
+                    assert refused == 400 and set(json.loads(answer)["error"]) == {"code", "message", "hint"}
+    finally:
+        world.close()
 
 
 def test_the_openapi_document_tells_every_call_and_refers_to_nothing_that_is_not_there():

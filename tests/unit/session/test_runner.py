@@ -49,7 +49,7 @@ class PlayedLibrary:
         few_shot.write_text("")
         prepared = SimpleNamespace(dir=folder, few_shot_path=few_shot, digest="d")
         self.found: Callable[[], Any] = lambda: SimpleNamespace(
-            prepared=prepared, base_model=SimpleNamespace(path=folder, name="smol", digest="m")
+            prepared=prepared, base_model=SimpleNamespace(path=folder, name="smol", digest="m"), install=None
         )
 
     def assets(self, _spec: RunSpec, _progress: Any = None) -> Any:
