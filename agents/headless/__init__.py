@@ -37,7 +37,7 @@ def run_headless(name: str, command: Sequence[str], settings: Mapping[str, str])
         settings: variables it gets beside those of the run.
     """
     LOG.mkdir(exist_ok=True)
-    # login shells, which some programs run commands in, forget the path: without it neither dojo-tool nor the right python is found
+    # some programs run commands in login shells, which forget the path, and with it dojo-tool and the right python
     (WORKSPACE / ".profile").write_text(f"export PATH={shlex.quote(os.environ['PATH'])}\n", encoding="utf-8")
     prompt = subprocess.run([sys.executable, "/agent/general/prompt.py"], stdout=subprocess.PIPE, check=True).stdout
     log = LOG / f"{name}.jsonl"

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.gateway.backbones import open_upstream
-from harness.gateway.server import GatewayContext, GatewayServer
-
 from harness.gateway.ledger import Ledger
+from harness.gateway.server import GatewayContext, GatewayServer
 from harness.session.journal import Journal
 from harness.spec.agent import AgentConfig
 from harness.spec.backbone import Backbone

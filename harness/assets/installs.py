@@ -209,7 +209,7 @@ def _pip(config: AgentConfig, program: Path, folder: Path, say: Progress) -> Non
     command += ["--no-warn-script-location", "--disable-pip-version-check", "--no-input"]
     command += ["-r", str(folder / config.install.python)]
     _tool(command, config.name, "pip", folder, say)
-    for script in sorted((folder / "python" / "bin").iterdir()):
+    for script in sorted(path for place in ("bin", "local/bin") for path in folder.glob(f"python/{place}/*")):  # local: Debian's
         if script.is_file() and not script.is_symlink():
             data = script.read_bytes()
             if data.startswith(b"#!"):  # its first lines name this folder, which is moved and shown elsewhere
@@ -217,7 +217,7 @@ def _pip(config: AgentConfig, program: Path, folder: Path, say: Progress) -> Non
     say(f"{config.name}: compiling")
     # once for all runs: the place is read-only there. Unchecked: nothing changes there that a check would find.
     compile_all = [str(program), "-I", "-m", "compileall", "-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
-    subprocess.run([*compile_all, "-s", str(folder), "-p", TARGET, str(folder / "python" / "lib")], check=False)
+    subprocess.run([*compile_all, "-s", str(folder), "-p", TARGET, str(folder / "python")], check=False)
 
 
 def _pip_command(program: Path) -> list[str]:

@@ -122,7 +122,7 @@ def copy_interpreter(source: Interpreter, target: Path) -> Path:
     for name in ("python3", "python"):
         (program.parent / name).symlink_to(source.minor)
     stdlib = target / os.path.relpath(source.stdlib, source.prefix)
-    shutil.copytree(source.stdlib, stdlib, symlinks=False, ignore=_leave_out)
+    shutil.copytree(source.stdlib, stdlib, ignore=_leave_out, ignore_dangling_symlinks=True)
     if source.library:
         library = target / "lib" / Path(source.library).name
         library.parent.mkdir(exist_ok=True)

@@ -88,7 +88,8 @@ class _Served:
     token: str
 
 
-def _spec() -> RunSpec:
+def attack_spec() -> RunSpec:
+    """Return the plan of a run that is only attacked."""
     return RunSpec(
         id="attack",
         batch="attack",
@@ -117,7 +118,7 @@ class _NothingScored:
 
 @contextlib.contextmanager
 def _served(ground: Ground, events_bytes: int = EVENTS_BYTES) -> Iterator[_Served]:
-    spec = _spec()
+    spec = attack_spec()
     run = RunDir.create(ground.folder() / "run", spec)
     socket = runtime_root() / f"attack-{os.getpid()}-{secrets.token_hex(4)}" / "api.sock"
     socket.parent.mkdir(mode=0o700)

@@ -243,9 +243,7 @@ def _ask_for_answers(ground: Ground, known: bool) -> str:
         served.server.wait_settled()
         said = ((f"call {e.call}", text) for e in Recording(served.talk).read() for text in texts(e.body))
         places = {hit.place for hit in scan_texts(hidden, said).hits}
-    stopped(
-        places == {"call 1", "call 2"}, f"hidden questions were put to the backbone, and found in {sorted(places) or 'no call'}"
-    )
+    stopped(places == {"call 1", "call 2"}, f"hidden questions were asked, and found in {sorted(places) or 'no call'}")
     return "hidden questions that were put to the backbone were found in the record of the talk, word for word and in capitals"
 
 

@@ -11,6 +11,7 @@ from typing import Self
 from harness.attack.artefact_answers import ATTACKS as ARTEFACT_ANSWERS
 from harness.attack.artefact_archives import ATTACKS as ARTEFACT_ARCHIVES
 from harness.attack.artefact_submissions import ATTACKS as ARTEFACT_SUBMISSIONS
+from harness.attack.artefact_talk import ATTACKS as ARTEFACT_TALK
 from harness.attack.artefact_tasks import ATTACKS as ARTEFACT_TASKS
 from harness.attack.artefact_text import ATTACKS as ARTEFACT_TEXT
 from harness.attack.artefact_verdicts import ATTACKS as ARTEFACT_VERDICTS
@@ -33,7 +34,8 @@ ATTACKS: tuple[Attack, ...] = tuple(
     sorted(
         (
             *LIVE_SECRETS, *LIVE_WALLS, *LIVE_LIMITS, *LIVE_API, *LIVE_GATEWAY, *LIVE_SERVER,
-            *ARTEFACT_ANSWERS, *ARTEFACT_ARCHIVES, *ARTEFACT_SUBMISSIONS, *ARTEFACT_TASKS, *ARTEFACT_TEXT, *ARTEFACT_VERDICTS,
+            *ARTEFACT_ANSWERS, *ARTEFACT_ARCHIVES, *ARTEFACT_SUBMISSIONS, *ARTEFACT_TALK, *ARTEFACT_TASKS, *ARTEFACT_TEXT,
+            *ARTEFACT_VERDICTS,
             *PLAYED_RUNS,
         ),
         key=lambda attack: attack.row,

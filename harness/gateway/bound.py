@@ -25,7 +25,7 @@ _WRITTEN_ANEW = 3
 _USUAL = 3.5
 # Ends of conversations whose length the upstream told; side conversations are few.
 _REMEMBERED = 512
-_CALLS = ('"tool_calls"', '"tool_use"', '"function_call', '"functionCall"', '"function_response"', '"functionResponse"')
+_CALLS = (b'"tool_calls"', b'"tool_use"', b'"function_call', b'"functionCall"', b'"function_response"', b'"functionResponse"')
 # Inside these an object that looks like an image is text of a tool call or its schema.
 _TEXTUAL = frozenset({"args", "arguments", "functionCall", "function_call", "response", "parameters", "input_schema", "schema"})
 _APART = "image"
@@ -83,7 +83,7 @@ class PromptBounds:
                 bound, about = known + _ONCE, known
                 continue
             size = len(written)
-            if any(mark.encode() in written for mark in _CALLS):
+            if any(mark in written for mark in _CALLS):
                 size = _WRITTEN_ANEW * len(json.dumps(apart))
             bound += size + _TURN + found * _IMAGE
             about += len(written) / _USUAL + found * 1000

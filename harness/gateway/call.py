@@ -184,5 +184,4 @@ class GatewayCall:
             reply=reply if line.error in (None, "hung_up") else None,
             cut=line.kept.cut,
         )
-        await desk.settle(reservation, usage, self._free, facts)
-        await desk.record(lambda: replace(exchange, answer=line.kept.bytes()))
+        await desk.settle(reservation, usage, self._free, facts, lambda: replace(exchange, answer=line.kept.bytes()))

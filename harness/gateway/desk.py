@@ -113,14 +113,20 @@ class Desk:
         await self.blocking(partial(self.account.settle, left, TokenUsage(), free=True, **facts))
         self._settled.set()
 
-    async def settle(self, reservation: Reservation, usage: TokenUsage, free: bool, facts: Mapping[str, Any]) -> None:
-        """Charge a call."""
-        await self.blocking(partial(self.account.settle, reservation, usage, free=free, **facts))
-        self._settled.set()
+    async def settle(
+        self, reservation: Reservation, usage: TokenUsage, free: bool, facts: Mapping[str, Any], exchange: Callable[[], Exchange]
+    ) -> None:
+        """Charge a call and keep its exchange."""
+        loop = asyncio.get_running_loop()
 
-    async def record(self, exchange: Callable[[], Exchange]) -> None:
-        """Keep an exchange."""
-        await self.blocking(partial(self._record, exchange))
+        def settled() -> None:
+            try:
+                self.account.settle(reservation, usage, free=free, **facts)
+            finally:
+                loop.call_soon_threadsafe(self._settled.set)
+            self._record(exchange)
+
+        await self.blocking(settled)
 
     def _record(self, exchange: Callable[[], Exchange]) -> None:
         try:

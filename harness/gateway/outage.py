@@ -64,9 +64,11 @@ class Outages:
 
     async def close(self) -> None:
         """Stop watching; an outage is told up to now."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        watch = self._watch
+        while watch is not None and not watch.done():
+            # asked again: libraries below may take a cancellation for their own
+            watch.cancel()
+            await asyncio.wait({watch}, timeout=1)
 
     def _over(self, _: asyncio.Task[bool]) -> None:
         self._watch = None
@@ -74,7 +76,8 @@ class Outages:
     async def _works(self) -> str | None:
         """Return what is wrong, or None."""
         try:
-            await asyncio.wait_for(self._probe(), _PROBE_S)
+            async with asyncio.timeout(_PROBE_S):
+                await self._probe()
         except UpstreamFailed as failed:
             # it answers, if only that it is busy or does not like our probe
             return failed.message if failed.kind == "broken" else None

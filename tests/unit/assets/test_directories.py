@@ -140,7 +140,7 @@ def test_an_agent_with_a_link_is_never_copied(place: str, tmp_path: Path) -> Non
     (tmp_path / "agents" / "reading").mkdir()
     (tmp_path / "agents" / place / "secret").symlink_to("/etc/hostname")
     agent = load_agent(path)
-    assert [check.name for check in check_agent(agent) if not check.ok] == ["links", "README.md"]
+    assert [check.name for check in check_agent(agent, tmp_path) if not check.ok] == ["links", "README.md"]
     with pytest.raises(SpecError, match=f"{place}/secret is a link"):
         copy_agent(agent, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -72,14 +72,14 @@ def test_a_new_agent_is_whole_from_the_start(dojo_cli: Cli, tmp_path: Path) -> N
     assert dojo_cli("agents", "new", "my-agent", "--in", str(tmp_path / "agents")).code == 2
 
 
-@pytest.mark.parametrize("kind", ["shell", "python", "llm"])
+@pytest.mark.parametrize("kind", ["shell", "python", "llm", "cli"])
 def test_a_new_agent_of_any_kind_has_all_it_needs_in_its_own_folder(dojo_cli: Cli, tmp_path: Path, kind: str) -> None:
     made = dojo_cli("agents", "new", "mine", "--kind", kind, "--in", str(tmp_path / "agents"), "--json").data
     path = Path(made["path"])
     config = load_agent(path).config
     assert (config.name, config.version, config.shared) == ("mine", "0.1.0", ())
-    assert made["backbone"] == (config.backbone == "required") == (kind == "llm")
-    assert (path / "general" / "prompt.md").is_file() == (kind == "llm")
+    assert made["backbone"] == (config.backbone == "required") == (kind in ("llm", "cli"))
+    assert (path / "general" / "prompt.md").is_file() == (kind in ("llm", "cli"))
     assert dojo_cli("agents", "check", str(path), "--json").code == 0
 
 
