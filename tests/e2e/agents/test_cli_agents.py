@@ -13,14 +13,15 @@ import pytest
 
 from harness.assets.agent_dir import load_agent
 from harness.assets.installs import prepare_install
-from harness.project import bundled
+from harness.project import PACKAGE, bundled
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import DojoError
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CACHE = Path(os.environ.get("DOJO_CACHE") or Path.home() / ".cache/dojo")
-FORMATS = {"claude_code": "messages", "codex": "responses", "gemini_cli": "google", "opencode": "chat"}
+SPOKEN = {"claude_code": "messages", "codex": "responses", "gemini_cli": "google", "opencode": "chat"}
+OF_OTHERS = {"claude_code": "responses", "codex": "chat", "gemini_cli": "messages", "opencode": "messages"}
 # No backtick, no substitution: Gemini CLI refuses commands with them.
 TRAIN = """
 import json, torch
@@ -67,8 +68,8 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def run(home: Path, agent: str, script: Path, sandbox: str, *more: str) -> tuple[dict[str, Any], Path]:
-    """Submit one run on a small part of a real task; return its row and its folder."""
+def run(home: Path, agent: str, backbone: str, sandbox: str, *more: str) -> tuple[dict[str, Any], Path]:
+    """Submit one run on a small part of a real task, from the folder above ``home``; return its row and its folder."""
     try:
         prepare_install(load_agent(bundled("agents") / agent), CACHE)
     except DojoError as exc:
@@ -77,9 +78,15 @@ def run(home: Path, agent: str, script: Path, sandbox: str, *more: str) -> tuple
     if bad:
         pytest.skip(f"sandbox {sandbox} is not to be had here: {bad[0].detail}")
     command = [sys.executable, "-m", "harness.cli.main", "submit", "--agent", agent, "--task", "math/aime25", "--profile", "mini"]
-    command += ["--limit", "8", "--backbone", f"scripted:{script}", "--sandbox", sandbox, "--json", *more]
+    command += ["--limit", "8", "--backbone", backbone, "--sandbox", sandbox, "--json", *more]
     done = subprocess.run(
-        command, env={**os.environ, "DOJO_HOME": str(home)}, capture_output=True, text=True, timeout=1200, check=False
+        command,
+        cwd=home.parent,
+        env={**os.environ, "DOJO_HOME": str(home), "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
     )
     folder = next(home.glob("batches/*/runs/*"), None)
     said = (folder / "agent.stderr").read_text()[-3000:] if folder and (folder / "agent.stderr").exists() else ""
@@ -101,7 +108,7 @@ def check_whole(agent: str, row: dict[str, Any], folder: Path) -> None:
     assert (folder / "sealed/adapter_model.safetensors").stat().st_size > 0, said  # the adapter counts, not the base model
     happened = events(folder)
     calls = [event["data"] for event in happened if event["kind"] == "llm_call"]
-    assert {call["format"] for call in calls} == {FORMATS[agent]}
+    assert {call["format"] for call in calls} == {SPOKEN[agent]}
     assert {call["status"] for call in calls} == {200}
     assert len({call["asked"] for call in calls}) == 1  # side calls, too, ask for the run's model
     assert [event for event in happened if event["kind"] == "llm_refused"] == []
@@ -113,24 +120,24 @@ def check_whole(agent: str, row: dict[str, Any], folder: Path) -> None:
     assert all(json.loads(line) for line in log.read_text().splitlines())
 
 
-@pytest.mark.parametrize("agent", sorted(FORMATS))
+@pytest.mark.parametrize("agent", sorted(SPOKEN))
 def test_a_command_line_agent_does_a_whole_run_in_the_namespace_sandbox(agent: str, tmp_path: Path, script: Path):
-    row, folder = run(tmp_path / "home", agent, script, "namespace", "--budget", "wall=15m")
+    row, folder = run(tmp_path / "home", agent, f"scripted:{script}", "namespace", "--budget", "wall=15m")
     check_whole(agent, row, folder)
 
 
 def test_a_command_line_agent_does_a_whole_run_in_docker(tmp_path: Path, script: Path):
     if shutil.which("docker") is None:
         pytest.skip("there is no docker here")
-    row, folder = run(tmp_path / "home", "codex", script, "docker", "--budget", "wall=15m")
+    row, folder = run(tmp_path / "home", "codex", f"scripted:{script}", "docker", "--budget", "wall=15m")
     check_whole("codex", row, folder)
 
 
-@pytest.mark.parametrize("agent", sorted(FORMATS))
+@pytest.mark.parametrize("agent", sorted(SPOKEN))
 def test_a_command_line_agent_ends_soon_when_its_budget_is_spent_and_what_it_handed_in_counts(
     agent: str, tmp_path: Path, script: Path
 ):
-    row, folder = run(tmp_path / "home", agent, script, "namespace", "--budget", "wall=10m,requests=3")
+    row, folder = run(tmp_path / "home", agent, f"scripted:{script}", "namespace", "--budget", "wall=10m,requests=3")
     happened = events(folder)
     ended = next(event for event in happened if event["kind"] == "agent_exited")
     started = next(event for event in happened if event["kind"] == "agent_started")
@@ -139,3 +146,18 @@ def test_a_command_line_agent_ends_soon_when_its_budget_is_spent_and_what_it_han
     assert row["state"] == "done" and row["score"] is not None
     assert json.loads((folder / "sealed/dojo.json").read_text()) == {"dojo": "base"}
     assert re.search("budget|[Qq]uota", (folder / "agent.stderr").read_text())
+
+
+@pytest.mark.parametrize("agent", sorted(OF_OTHERS))
+def test_a_command_line_agent_works_with_a_model_that_speaks_another_format(agent: str, tmp_path: Path):
+    script = tmp_path / "replies.jsonl"
+    script.write_text("".join(json.dumps(reply) + "\n" for reply in [*replies()[:2], {"text": "That is all."}]))
+    table = f'[backbones.other]\nupstream = "scripted"\nmodel = "m"\nscript = {json.dumps(str(script))}\n'
+    (tmp_path / "dojo.toml").write_text(f'{table}formats = ["{OF_OTHERS[agent]}"]\n')
+    row, folder = run(tmp_path / "home", agent, "other", "namespace")
+    assert row["state"] == "done" and row["outcome"]["cause"] == "completed" and row["score"] is not None
+    calls = [event["data"] for event in events(folder) if event["kind"] == "llm_call"]
+    assert [(call["format"], call["upstream_format"], call["status"]) for call in calls] == [
+        (SPOKEN[agent], OF_OTHERS[agent], 200)
+    ] * 3
+    assert json.loads((folder / "sealed/dojo.json").read_text()) == {"dojo": "base"}
