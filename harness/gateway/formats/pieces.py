@@ -105,26 +105,10 @@ def gathered(pieces: Iterable[Piece]) -> Reply:
     return gathering.reply()
 
 
-class PieceReader(Protocol):
-    """A decoder that can also be asked how far it came."""
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """Return what these bytes complete."""
-        ...
-
-    def so_far(self) -> Finish:
-        """Return the end as it is known now."""
-        ...
-
-    def end(self) -> list[Piece]:
-        """Return the `Finish`."""
-        ...
-
-
 class StreamMeter:
     """Watches a stream. One that breaks off or cannot be read is known as far as it went."""
 
-    def __init__(self, reader: PieceReader) -> None:
+    def __init__(self, reader: Decoder) -> None:
         self._reader, self._gathering = reader, Gathering()
 
     def feed(self, data: bytes) -> None:
