@@ -86,7 +86,7 @@ class WireFormat:
     Attributes:
         name: of the format.
         parse: reads a request. Google's model and stream flag stand in the path: the server puts them in as ``model`` and
-            ``stream``. Raises `Malformed` where the body breaks the format, `Untranslatable` where it says what `Ask` cannot hold.
+            ``stream``. Raises `Malformed` where it breaks the format, `Untranslatable` where it says what `Ask` cannot hold.
         render: writes a request for an upstream of this format; raises `Untranslatable` where the format cannot say it.
         capped: (body, model, most) → a body that passes through to an upstream of the same format. Changed are only the model's
             name, the cap of the answer (``most`` is written where the body asks for more or says nothing; None: it is left as it
@@ -119,7 +119,7 @@ class WireFormat:
 
     def meter(self, streamed: bool) -> Meter:
         """Return a watcher for one answer that passes through."""
-        from harness.gateway.formats.pieces import StreamMeter, WholeMeter
+        from harness.gateway.formats.pieces import StreamMeter, WholeMeter  # which read streams by the protocols of this module
 
         return StreamMeter(self.decoder()) if streamed else WholeMeter(self.parse_reply)
 

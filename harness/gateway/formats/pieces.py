@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from harness.gateway.dialogue import (
     Finish,
@@ -22,6 +22,7 @@ from harness.gateway.dialogue import (
     ToolPiece,
     ToolStart,
 )
+from harness.gateway.formats.base import Decoder
 
 
 def pieces_of(reply: Reply) -> Iterator[Piece]:
