@@ -66,7 +66,7 @@ def _asked_off_the_record(ground: Ground) -> str:
 
 ATTACKS = (
     Attack(
-        23, "asks-the-backbone", Where.ARTEFACT,
+        23, "asks-in-disguise", Where.ARTEFACT,
         "ask the backbone for hidden items, plainly, in capitals within a longer text and as JSON",
         "all that is said is kept and scanned for hidden items",
         _asked_for_hidden_items, _asked_off_the_record,

@@ -14,7 +14,6 @@ from harness.spec.backbone import Backbone
 from harness.spec.errors import UsageError
 from harness.store.base import Store
 from harness.store.opening import open_store
-from harness.store.run_dir import RunDir
 
 
 class Bench:
@@ -36,7 +35,7 @@ class Bench:
         self._database, self._sandbox = database, sandbox
         self._opened: Store | None = None
         self._backbones = dict(backbones or {})
-        self._library = Library(self.cache, self.home, tasks, self._backbones, self._run_folder)
+        self._library = Library(self.cache, self.home, tasks, self._backbones)
 
     @property
     def store(self) -> Store:
@@ -80,9 +79,6 @@ class Bench:
                 task = self.task(pattern)
                 found[task.id] = task
         return list(found.values())
-
-    def _run_folder(self, run: str) -> RunDir:
-        return self.store.files(self.store.resolve(run, "run"))
 
     def _runner(self) -> Runner:
         return Runner(self.store, self._library)

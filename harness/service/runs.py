@@ -96,7 +96,7 @@ class Runs(Bench):
             limit=limit,
             sandbox=backend,
             budget=budget,
-            backbone=self._library.plan_backbone(backbone) if backbone else None,
+            backbone=self._library.plan_backbone(backbone, self.store) if backbone else None,
             name=name or "",
             agent_params=agent_params,
             installs={name: install.digest for name, install in made if install is not None},

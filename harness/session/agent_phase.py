@@ -154,6 +154,10 @@ class AgentPhase:
             if not status.running and not status.stdout and not status.stderr:
                 return self._ended(status)
             usage = self._measure()
+            down = sum(service.usage().stalled_s for service in self._site.services)
+            if down > _OUTAGE_SHARE * (self._site.spec.budget.wall + down):  # whatever comes now, it is no measurement any more
+                message = "the backbone did not come back"
+                return Outcome(cause=Cause.MODEL_PROVIDER, phase="agent", message=message)
             for dimension, share in new_warnings(self._site.spec.budget, usage, self._journal.record.warned):
                 self._journal.emit(BudgetWarning(dimension=dimension, share=share))
             spent = "wall" if self._clock.left() <= 0 else exhausted(self._site.spec.budget, usage)

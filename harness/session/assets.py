@@ -18,6 +18,7 @@ from harness.spec.backbone import Backbone, BackboneRef
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.result import Reference
 from harness.spec.run import RunSpec
+from harness.store.base import Store
 from harness.store.run_dir import RunDir
 from harness.taskkit.building.package import Progress
 
@@ -41,7 +42,6 @@ class Library:
         home: results directory, from which a task that was named by its directory is found.
         tasks: directories to look for tasks in beside the built-in ones.
         backbones: those of the settings, by name, beside the built-in ones.
-        runs: finds a run's folder, for backbones that play a recorded run.
     """
 
     def __init__(
@@ -50,11 +50,10 @@ class Library:
         home: Path,
         tasks: Sequence[Path] | None = None,
         backbones: Mapping[str, Backbone] | None = None,
-        runs: Callable[[str], RunDir] | None = None,
     ) -> None:
         self.cache, self._home = cache, home
         self._tasks = tasks
-        self._backbones, self._runs = backbones or {}, runs
+        self._backbones = backbones or {}
         self._found: dict[tuple[str, str, str], Assets] = {}
         self._lock = threading.Lock()
 
@@ -91,8 +90,8 @@ class Library:
             return ()
         return references_for(assets.prepared, assets.base_model, spec.generation, spec.limits, backend, self.cache)
 
-    def plan_backbone(self, name: str) -> BackboneRef:
-        """Return the backbone ``name`` as runs are planned with it.
+    def plan_backbone(self, name: str, store: Store) -> BackboneRef:
+        """Return the backbone ``name`` as runs are planned with it; ``store`` holds the runs that may be played again.
 
         Raises:
             NotFoundError: there is no such backbone.
@@ -105,10 +104,10 @@ class Library:
         if name.startswith(_SCRIPTED):  # no absolute path is kept in a run
             path = Path(name.removeprefix(_SCRIPTED)).expanduser().absolute()
             name = _SCRIPTED + os.path.relpath(path, self._home)
-        return backbone_ref(name, backbone, runs=self._folder)
+        return backbone_ref(name, backbone, runs=_folders(store))
 
-    def backbone(self, planned: BackboneRef) -> Backbone:
-        """Return the backbone that a run was planned with.
+    def backbone(self, planned: BackboneRef, store: Store) -> Backbone:
+        """Return the backbone that a run in ``store`` was planned with.
 
         Raises:
             MissingError: it is not configured here, is another one now, or its key is not set.
@@ -120,7 +119,7 @@ class Library:
             if named.startswith(_SCRIPTED):
                 named = _SCRIPTED + str((self._home / named.removeprefix(_SCRIPTED)).resolve())
             backbone = find_backbone(named, self._backbones)
-            now = backbone_ref(planned.name, backbone, runs=self._folder)
+            now = backbone_ref(planned.name, backbone, runs=_folders(store))
         except UsageError as exc:
             raise MissingError(f"backbone {planned.name}: {exc.message}", hint=exc.hint) from exc
         if now.identity != planned.identity:
@@ -131,7 +130,7 @@ class Library:
         key_of(backbone, os.environ)
         return backbone
 
-    def open_backbone(self, planned: BackboneRef, run: RunDir) -> OpenedBackbone:
+    def open_backbone(self, store: Store, planned: BackboneRef, run: RunDir) -> OpenedBackbone:
         """Make a run's backbone ready to answer.
 
         Raises:
@@ -139,16 +138,11 @@ class Library:
         """
         from harness.gateway.backbones import key_of, open_upstream
 
-        backbone = self.backbone(planned)
+        backbone = self.backbone(planned, store)
         key = key_of(backbone, os.environ)
-        upstream = open_upstream(backbone, environ=os.environ, recording=run.talk, runs=self._folder)
+        upstream = open_upstream(backbone, environ=os.environ, recording=run.talk, runs=_folders(store))
         told = backbone.model_copy(update={"model": planned.model})
         return OpenedBackbone(told, upstream, (key,) if key else ())
-
-    def _folder(self, run: str) -> Path:
-        if self._runs is None:
-            raise MissingError(f"run {run} cannot be looked up here", hint="play it from its results directory")
-        return self._runs(run).path
 
     def _prepared(self, spec: RunSpec, progress: Progress | None) -> Assets:
         named = str((self._home / spec.task.path).resolve()) if spec.task.path else spec.task.id
@@ -159,3 +153,8 @@ class Library:
                 model = prepare_base_model(spec.base_model.name, self.cache, progress)
                 self._found[key] = Assets(prepare_task(task, spec.task.profile, self.cache, progress), model)
             return self._found[key]
+
+
+def _folders(store: Store) -> Callable[[str], Path]:
+    """Return what finds a run's folder."""
+    return lambda run: store.files(store.resolve(run, "run")).path

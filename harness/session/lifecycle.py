@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import threading
 import traceback
+from functools import partial
 
 from harness.files import write_atomic
 from harness.sandbox.base import Backend
@@ -223,7 +224,12 @@ class RunSession:
 
     def _site(self) -> RunSite:
         return RunSite(
-            self._spec, self._run, self._backend, self._assets(), self._journal.record.attempt, self._library.open_backbone
+            self._spec,
+            self._run,
+            self._backend,
+            self._assets(),
+            self._journal.record.attempt,
+            partial(self._library.open_backbone, self._store),
         )
 
     def _clear(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from harness.sandbox.base import Backend
 from harness.sandbox.registry import get_backend
@@ -55,7 +56,9 @@ class Runner:
             journal = self._journal(spec, folder, lease, listener)
             self._mend(spec, folder, journal)
             if spec.backbone is not None and journal.record.state in _BEFORE_THE_SEAL:
-                self.library.backbone(spec.backbone)  # missing here, it may be there where the run is resumed: nothing is ended
+                self.library.backbone(
+                    spec.backbone, self.store
+                )  # missing here, it may be there where the run is resumed: nothing is ended
             session = RunSession(
                 spec, journal, self.store, self.backends(spec.sandbox), self.library, _Stop(stop or threading.Event(), lease.lost)
             )
@@ -78,7 +81,7 @@ class Runner:
             record = journal.record
             outcome = _gradable(record, run)
             assets, backend = self.library.assets(spec), self.backends(spec.sandbox)
-            site = RunSite(spec, folder, backend, assets, record.attempt, self.library.open_backbone)
+            site = RunSite(spec, folder, backend, assets, record.attempt, partial(self.library.open_backbone, self.store))
             try:
                 grade = grade_sealed(site, record, number=len(record.grades) + 1)
             except DojoError as exc:
@@ -102,7 +105,7 @@ class Runner:
             record = self._journal(spec, folder, lease, None).record
             _gradable(record, run)
             backend, assets = self.backends(spec.sandbox), self.library.assets(spec)
-            site = RunSite(spec, folder, backend, assets, record.attempt, self.library.open_backbone)
+            site = RunSite(spec, folder, backend, assets, record.attempt, partial(self.library.open_backbone, self.store))
             try:
                 return look_at_sealed(site, record)
             finally:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.gateway.dialogue import Ask, Failure, Piece, Reply, TokenUsage
+from harness.gateway.dialogue import Ask, Failure, Finish, Piece, Reply, TokenUsage
+from harness.gateway.formats import errors
 from harness.spec.backbone import FormatName
 
 
@@ -14,6 +16,10 @@ class Decoder(Protocol):
 
     def feed(self, data: bytes) -> list[Piece]:
         """Return what these bytes complete. A `Finish` is held back until `end`."""
+        ...
+
+    def so_far(self) -> Finish:
+        """Return the end as it is known now."""
         ...
 
     def end(self) -> list[Piece]:
@@ -69,86 +75,57 @@ class Filter(Protocol):
         ...
 
 
-class WireFormat(Protocol):
-    """One wire format. All methods are pure, but for the time and fresh identities in answers that are written."""
+def _nothing_to_hide(body: Mapping[str, Any]) -> Filter | None:
+    return None
+
+
+@dataclass(frozen=True)
+class WireFormat:
+    """One wire format, as the functions that read and write it. They are pure, but for the time and fresh identities in answers.
+
+    Attributes:
+        name: of the format.
+        parse: reads a request. Google's model and stream flag stand in the path: the server puts them in as ``model`` and
+            ``stream``. Raises `Malformed` where it breaks the format, `Untranslatable` where it says what `Ask` cannot hold.
+        render: writes a request for an upstream of this format; raises `Untranslatable` where the format cannot say it.
+        capped: (body, model, most) → a body that passes through to an upstream of the same format. Changed are only the model's
+            name, the cap of the answer (``most`` is written where the body asks for more or says nothing; None: it is left as it
+            is), and, where the format needs to be asked for it, usage in streams.
+        asked_output: the tokens of answer a body asks for at most (times the number of choices); None where it does not say.
+        parse_reply: reads a whole answer of an upstream; raises `Malformed` where it is none.
+        render_reply: writes a whole answer.
+        decoder: makes a reader for one stream.
+        encoder: makes a writer for one stream.
+        failure: status and body of an error in the provider's own shape.
+        models: writes the list of models.
+        count: writes the answer to a call that counts tokens.
+        filter: what a stream that passes through must be cut by, since `capped` asked for more than this body; None: nothing. The
+            `Meter` watches what came from upstream, not what is left of it.
+    """
 
     name: FormatName
-
-    def parse(self, body: Mapping[str, Any]) -> Ask:
-        """Read a request. Google's model and stream flag stand in the path: the server puts them in as ``model``, ``stream``.
-
-        Raises:
-            Malformed: the body breaks the format.
-            Untranslatable: it says what `Ask` cannot hold.
-        """
-        ...
-
-    def render(self, ask: Ask) -> dict[str, Any]:
-        """Write a request for an upstream of this format.
-
-        Raises:
-            Untranslatable: the format cannot say it.
-        """
-        ...
-
-    def capped(self, body: Mapping[str, Any], model: str, max_output: int | None) -> dict[str, Any]:
-        """Return a body that passes through to an upstream of the same format.
-
-        Changed are only the model's name, the cap of the answer (``max_output`` is written where the body asks for more or says
-        nothing; None: it is left as it is), and, where the format needs to be asked for it, usage in streams.
-        """
-        ...
-
-    def asked_output(self, body: Mapping[str, Any]) -> int | None:
-        """Return the tokens of answer a body asks for at most (times the number of choices), or None where it does not say."""
-        ...
-
-    def parse_reply(self, body: Mapping[str, Any]) -> Reply:
-        """Read a whole answer of an upstream.
-
-        Raises:
-            Malformed: it is none.
-        """
-        ...
-
-    def render_reply(self, reply: Reply, ask: Ask) -> dict[str, Any]:
-        """Write a whole answer."""
-        ...
-
-    def decoder(self) -> Decoder:
-        """Return a reader for one stream."""
-        ...
-
-    def encoder(self, ask: Ask) -> Encoder:
-        """Return a writer for one stream."""
-        ...
+    parse: Callable[[Mapping[str, Any]], Ask]
+    render: Callable[[Ask], dict[str, Any]]
+    capped: Callable[[Mapping[str, Any], str, int | None], dict[str, Any]]
+    asked_output: Callable[[Mapping[str, Any]], int | None]
+    parse_reply: Callable[[Mapping[str, Any]], Reply]
+    render_reply: Callable[[Reply, Ask], dict[str, Any]]
+    decoder: Callable[[], Decoder]
+    encoder: Callable[[Ask], Encoder]
+    failure: Callable[[Failure], tuple[int, dict[str, Any]]]
+    models: Callable[[Iterable[str]], dict[str, Any]]
+    count: Callable[[int], dict[str, Any]]
+    filter: Callable[[Mapping[str, Any]], Filter | None] = _nothing_to_hide
 
     def meter(self, streamed: bool) -> Meter:
         """Return a watcher for one answer that passes through."""
-        ...
+        from harness.gateway.formats.pieces import StreamMeter, WholeMeter  # which read streams by the protocols of this module
 
-    def filter(self, body: Mapping[str, Any]) -> Filter | None:
-        """Return what a stream that passes through must be cut by, since `capped` asked for more than this body; None: nothing.
-
-        The `Meter` watches what came from upstream, not what is left of it.
-        """
-        ...
-
-    def failure(self, failure: Failure) -> tuple[int, dict[str, Any]]:
-        """Return status and body of an error in the provider's own shape."""
-        ...
+        return StreamMeter(self.decoder()) if streamed else WholeMeter(self.parse_reply)
 
     def read_failure(self, status: int, body: bytes) -> Failure:
         """Read an upstream's error; never raises: what cannot be read is quoted, cut."""
-        ...
-
-    def models(self, names: Iterable[str]) -> dict[str, Any]:
-        """Write the list of models."""
-        ...
-
-    def count(self, tokens: int) -> dict[str, Any]:
-        """Write the answer to a call that counts tokens."""
-        ...
+        return errors.read_failure(status, body)
 
 
 def total(usage: TokenUsage) -> int:

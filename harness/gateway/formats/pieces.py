@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from harness.gateway.dialogue import (
     Finish,
@@ -22,6 +22,7 @@ from harness.gateway.dialogue import (
     ToolPiece,
     ToolStart,
 )
+from harness.gateway.formats.base import Decoder
 
 
 def pieces_of(reply: Reply) -> Iterator[Piece]:
@@ -105,26 +106,10 @@ def gathered(pieces: Iterable[Piece]) -> Reply:
     return gathering.reply()
 
 
-class PieceReader(Protocol):
-    """A decoder that can also be asked how far it came."""
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """Return what these bytes complete."""
-        ...
-
-    def so_far(self) -> Finish:
-        """Return the end as it is known now."""
-        ...
-
-    def end(self) -> list[Piece]:
-        """Return the `Finish`."""
-        ...
-
-
 class StreamMeter:
     """Watches a stream. One that breaks off or cannot be read is known as far as it went."""
 
-    def __init__(self, reader: PieceReader) -> None:
+    def __init__(self, reader: Decoder) -> None:
         self._reader, self._gathering = reader, Gathering()
 
     def feed(self, data: bytes) -> None:

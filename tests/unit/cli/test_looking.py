@@ -118,9 +118,9 @@ def test_logs_that_follow_end_with_the_run(dojo_cli: Cli, home: list[str], tmp_p
     assert json.loads(dojo_cli("logs", home[-1], "-f", "--json").out.splitlines()[-1])["data"] == {"state": "cancelled"}
 
 
-def test_logs_of_the_backbone_say_that_the_gateway_is_missing(dojo_cli: Cli, home: list[str]) -> None:
+def test_logs_of_the_talk_of_a_run_without_a_backbone_say_so(dojo_cli: Cli, home: list[str]) -> None:
     answer = dojo_cli("logs", home[-1], "--llm", "--json")
-    assert (answer.code, answer.json["error"]["code"]) == (3, "missing")
+    assert answer.code in (2, 3) and "backbone" in answer.json["error"]["message"], answer
 
 
 def test_logs_stop_when_nobody_reads_on(home: list[str], dojo_cli: Cli) -> None:

@@ -58,11 +58,11 @@ class PlayedLibrary:
     def references(self, *_: Any) -> tuple[()]:
         return ()
 
-    def backbone(self, planned: BackboneRef) -> None:
+    def backbone(self, planned: BackboneRef, _store: Any) -> None:
         raise MissingError(f"no key for {planned.name}", hint="set it")
 
-    def open_backbone(self, planned: BackboneRef, _run: RunDir) -> Any:
-        self.backbone(planned)
+    def open_backbone(self, store: Any, planned: BackboneRef, _run: RunDir) -> Any:
+        self.backbone(planned, store)
 
 
 def spec() -> RunSpec:
