@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from headless import DAY_MS, HOUR_MS, installed, run_headless
+from headless import DAY_MS, HOUR_MS, WORKSPACE, installed, run_headless
 
 # Where nobody said how much the model takes, it must assume something: it compacts its history by it.
 ASSUMED = {"context": 128_000, "output": 16_000}
@@ -42,8 +42,18 @@ def settings() -> dict[str, Any]:
     }
 
 
+def keep_from_fetching() -> None:
+    """Let it find what it otherwise fetches from npm at every start: the library that plugins are written with; there are none."""
+    folder = WORKSPACE / ".config/opencode"
+    (folder / "node_modules").mkdir(parents=True, exist_ok=True)
+    needs = {"dependencies": {"@opencode-ai/plugin": "*"}}
+    (folder / "package.json").write_text(json.dumps(needs), encoding="utf-8")
+    (folder / "package-lock.json").write_text(json.dumps({"packages": {"": needs}}), encoding="utf-8")
+
+
 def main() -> int:
     """Run it to its end."""
+    keep_from_fetching()
     variables = {
         "OPENCODE_CONFIG_CONTENT": json.dumps(settings()),
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
@@ -52,7 +62,7 @@ def main() -> int:
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
         "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": str(HOUR_MS),
     }
-    command = [installed("opencode-linux-*/bin/opencode"), "run", "--format", "json", "--auto", "--title", "dojo"]
+    command = [installed("opencode-linux-*/bin/opencode"), "run", "--format", "json", "--auto", "--pure", "--title", "dojo"]
     return run_headless("opencode", command, variables)
 
 
