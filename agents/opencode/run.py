@@ -43,7 +43,7 @@ def settings() -> dict[str, Any]:
 
 
 def keep_from_fetching() -> None:
-    """Let it find what it otherwise fetches from npm at every start: the library that plugins are written with; there are none."""
+    """Let it find what it else fetches from npm at every start: the library that plugins are written with; there are none."""
     folder = WORKSPACE / ".config/opencode"
     (folder / "node_modules").mkdir(parents=True, exist_ok=True)
     needs = {"dependencies": {"@opencode-ai/plugin": "*"}}
