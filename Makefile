@@ -20,7 +20,7 @@ install:  ## the installs of setup alone: no model, no data
 demo: setup  ## three agents fine-tune a real model on one mini task; ends with the leaderboard
 	@AGENTS="$(AGENTS)" TASK="$(TASK)" PROFILE="$(PROFILE)" SANDBOX="$(SANDBOX)" scripts/demo.sh $(DEMO)
 
-test: setup  ## every test (under 45 minutes on 2 cores)
+test: setup  ## every test (about an hour on 2 cores)
 	@scripts/test.sh
 
 test-fast: setup  ## the tests that train and score no model (about a minute or two)
