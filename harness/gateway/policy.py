@@ -115,6 +115,8 @@ def _responses(body: Mapping[str, Any]) -> Found:
     yield from _tools(body.get("tools"), local, "tools")
     for at, part in _walk(body.get("input"), "input"):
         kind = part.get("type")
+        if kind == "additional_tools":  # tools that join in the middle of a dialogue
+            yield from _tools(part.get("tools"), local, f"{at}.tools")
         if kind == "input_image":
             yield from _given(part, "file_id", "files", at)
             yield from _inline(part.get("image_url"), f"{at}.image_url")

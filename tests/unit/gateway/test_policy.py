@@ -63,6 +63,12 @@ REFUSED: list[tuple[FormatName, dict[str, Any], str, str]] = [
     ("responses", put({"type": "input_file", "file_url": "http://x"}), "type=input_file", "files"),
     ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "type=item_reference", "stored talks"),
     ("responses", {"input": [{"id": "rs_1"}]}, "type=item_reference", "stored talks"),
+    (
+        "responses",
+        {"input": [{"type": "additional_tools", "tools": [{"type": "web_search"}]}]},
+        "input[0].tools[0].type=web_search",
+        "web search",
+    ),
     ("messages", {"container": "c"}, "container", "containers"),
     ("messages", {"mcp_servers": [{"url": "x"}]}, "mcp_servers", "MCP servers"),
     ("messages", {"speed": "fast"}, "speed", "dearer tiers"),
