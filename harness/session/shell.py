@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,10 +116,12 @@ class Shell:
             return status.stdout
         if status.running:
             return b""
-        if status.exit_code == 0 or self.ended() is not None:
+        if status.exit_code == 0 or status.deadline or self.ended() is not None:
             return None
-        self._watch()  # only the viewer was let go, or was killed
-        return b""
+        with _until_the_deadline():
+            self._watch()  # only the viewer was let go, or was killed
+            return b""
+        return None
 
     def write(self, keys: bytes) -> None:
         """Press keys.
@@ -162,7 +165,8 @@ class Shell:
     def _send(self, lines: list[str]) -> None:
         data = "".join(f"{line}\n" for line in lines).encode()
         argv = ["/bin/sh", "-c", 'exec cat > "$0"', f"{self._folder}/keys"]
-        self._sandbox.exec(argv, stdin=data, timeout_s=_WRITE_S)
+        with _until_the_deadline():
+            self._sandbox.exec(argv, stdin=data, timeout_s=_WRITE_S)
 
     def _watch(self) -> None:
         self._viewer_offset = 0
@@ -172,6 +176,16 @@ class Shell:
         spent = self._viewer
         self._watch()
         self._sandbox.kill(spent)
+
+
+@contextlib.contextmanager
+def _until_the_deadline() -> Iterator[None]:
+    """Do something in the sandbox, or nothing where its time is over: the shell's end says so."""
+    try:
+        yield
+    except SandboxError as exc:
+        if exc.code != "deadline":
+            raise
 
 
 def running(sandbox: Sandbox) -> list[int]:
