@@ -50,7 +50,7 @@ def _facts(line: LlmLine) -> str:
         facts.append(f"{line.latency_s:.1f} s{first}")
         facts.append(f"{line.tries} tries, waited {line.waited_s:.1f} s" if line.tries > 1 else "")
         facts.append(line.stop if line.stop not in (None, "end", "tools") else "")
-    return "  ".join(fact for fact in facts if fact)
+    return " · ".join(fact for fact in facts if fact)
 
 
 def _tokens(line: LlmLine) -> str:

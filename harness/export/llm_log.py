@@ -54,25 +54,25 @@ class LlmLine(Spec):
 
 
 class LlmLog:
-    """Tells calls once each, as they become known."""
+    """Tells calls once each, as they become known; ``told`` are their numbers."""
 
     def __init__(self) -> None:
         self._threads = Threads()
-        self._told: set[int] = set()
+        self.told: set[int] = set()
 
     def recorded(self, exchanges: Iterable[Exchange], events: Mapping[int, Event]) -> Iterator[LlmLine]:
         """Yield the calls among ``exchanges`` that are settled and were not told yet; ``events`` are the ledger's, by call."""
         called = {number: event.data for number, event in events.items() if isinstance(event.data, LlmCalled)}
-        due = (exchange for exchange in exchanges if exchange.call not in self._told and exchange.call in called)
+        due = (exchange for exchange in exchanges if exchange.call not in self.told and exchange.call in called)
         for turn in turns(due, called):
-            self._told.add(turn.call)
+            self.told.add(turn.call)
             yield self._line(events[turn.call], turn)
 
     def unrecorded(self, events: Mapping[int, Event]) -> Iterator[LlmLine]:
         """Yield the settled calls of which nothing was recorded."""
         for number, event in events.items():
-            if number not in self._told:
-                self._told.add(number)
+            if number not in self.told:
+                self.told.add(number)
                 yield _facts(event).model_copy(update={"recorded": False})
 
     def _line(self, event: Event, turn: Turn) -> LlmLine:

@@ -142,7 +142,7 @@ class Trajectories(Bench):
                     case Entered(state=state):
                         ended = state.final
             if news and files.talk.exists():
-                yield from log.recorded(Recording(files.talk).read(), called)
+                yield from log.recorded(Recording(files.talk).read(without=log.told), called)
             over = not follow or ended or stop.is_set()
             late = called if over else {number: event for number, event in called.items() if number <= max(called) - _LATE}
             yield from log.unrecorded(late)
