@@ -49,7 +49,7 @@ class Bench:
         """Check what this machine has for running dojo."""
         from harness.executor.doctor import diagnose
 
-        return diagnose(self.home, self.cache, self._sandbox, area)
+        return diagnose(self.home, self.cache, self._sandbox, area, self._backbones)
 
     def task(self, task: str) -> task_dir.Task:
         """Return one task by id or path."""
