@@ -165,6 +165,8 @@ def _backbone(name: str, backbone: Backbone, environ: Mapping[str, str]) -> Chec
 def _prices(backbone: Backbone) -> str:
     if backbone.prices is not None:
         return "prices from dojo.toml"
+    if backbone.upstream == "replay":
+        return f"prices of run {backbone.run}"
     known = known_model(backbone.model)
     if known is None:
         return "prices unknown: budgets in dollars are refused"

@@ -51,7 +51,10 @@ def test_keys_are_told_by_name_and_never_by_value(tmp_path: Path) -> None:
 
 def test_unknown_prices_are_told_and_are_no_fault() -> None:
     local = Backbone(upstream="openai", model="our/own", base_url="http://127.0.0.1:1/v1")
-    check = by_name(diagnose_gateway({"local": local}, {}))["backbone local"]
+    again = Backbone(upstream="replay", run="r1")
+    checks = by_name(diagnose_gateway({"local": local, "again": again}, {}))
+    assert checks["backbone again"].detail == "replay, no key needed, prices of run r1"
+    check = checks["backbone local"]
     assert check.ok and "prices unknown: budgets in dollars are refused" in check.detail
 
 
