@@ -34,7 +34,9 @@ def serve(cache: Path, folder: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / "vllm.log"
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and name != "PYTHONPATH"}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and name != "PYTHONPATH"
+    }
     environment |= {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",

@@ -1,6 +1,6 @@
 """Runs in a sandbox: a provider's own client, set up by nothing but the environment, asks through the gateway.
 
-    python stranger.py CLIENT plain,stream,…     prints a JSON object: what each of them came to
+python stranger.py CLIENT plain,stream,…     prints a JSON object: what each of them came to
 """
 
 import json
@@ -62,7 +62,9 @@ class OpenAIResponses(OpenAIChat):
         return pieces, output
 
     def tools(self, words: str, result: str) -> tuple[str, dict[str, Any], str]:
-        tools: list[Any] = [{"type": "function", "name": "weather", "description": "of a city", "parameters": CITY, "strict": False}]
+        tools: list[Any] = [
+            {"type": "function", "name": "weather", "description": "of a city", "parameters": CITY, "strict": False}
+        ]
         talk: list[Any] = [{"role": "user", "content": words}]
         said = self.client.responses.create(model=MODEL, input=talk, tools=tools)
         (call,) = [item for item in said.output if item.type == "function_call"]
@@ -167,7 +169,9 @@ def do(client: Any, deed: str) -> Any:
         case "model":
             return client.text("hello", model="some-other-model")
         case "stranger":
-            client.client = client.make(api_key="none-of-ours", **({"max_retries": 0} if "google" not in str(client.make) else {}))
+            client.client = client.make(
+                api_key="none-of-ours", **({"max_retries": 0} if "google" not in str(client.make) else {})
+            )
             return client.text("hello")
     raise SystemExit(f"no deed {deed!r}")
 
