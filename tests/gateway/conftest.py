@@ -30,8 +30,11 @@ from harness.spec.errors import DojoError
 from harness.spec.event import LlmCalled, LlmRefused, Payload
 from harness.spec.task import Limits
 from harness.store.run_dir import RunDir
-from tests.gateway.vllm_server import serve
+from tests.e2e.conftest import cache, dojo, tiny_model
+from tests.gateway.opened import gateway
+from tests.gateway.vllm_server import CONTEXT, serving
 
+__all__ = ["cache", "dojo", "gateway", "tiny_model"]  # fixtures that are told elsewhere
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("DOJO_CACHE") or Path.home() / ".cache/dojo")
 LIMITS = Limits(cpus=1, memory_mb=1024, pids=200, disk_mb=64)
@@ -166,13 +169,15 @@ def before_a_script(places: Places) -> Iterator[Place]:
 @pytest.fixture(scope="session")
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a vLLM that serves the small model as ``smol``."""
-    with serve(CACHE, tmp_path_factory.mktemp("vllm")) as address:
+    with serving(CACHE, tmp_path_factory.mktemp("vllm")) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def before_vllm(places: Places, vllm: str) -> Iterator[Place]:
-    backbone = Backbone(upstream="openai", model="smol", formats=("chat", "responses", "messages"), base_url=vllm, context=2048)
+    backbone = Backbone(
+        upstream="openai", model="smol", formats=("chat", "responses", "messages"), base_url=vllm, context=CONTEXT
+    )
     with places(backbone) as place:
         yield place
 
