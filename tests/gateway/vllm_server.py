@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -85,8 +85,6 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         server.wait(20)
     except (subprocess.TimeoutExpired, ProcessLookupError):
         pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     server.wait(20)
