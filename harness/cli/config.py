@@ -25,6 +25,13 @@ def show_config(invocation: Invocation) -> None:
 
 
 def _render(data: Any, output: Output) -> None:
-    rows = [(s["name"], "–" if s["value"] is None else s["value"], s["origin"], s["description"]) for s in data["settings"]]
+    rows = [(s["name"], _shown(s["value"]), s["origin"], s["description"]) for s in data["settings"]]
     output.table(("setting", "value", "origin", "meaning"), rows)
     output.line(f"file: {data['file'] or 'no dojo.toml here or above'}")
+
+
+def _shown(value: Any) -> Any:
+    """Tables show the names in them; `--json` has all of them."""
+    if isinstance(value, dict):
+        return ", ".join(value) or "–"
+    return "–" if value is None else value

@@ -6,12 +6,15 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.assets.base_models import find_base_model
+from harness.executor.doctor_gateway import diagnose_gateway
 from harness.sandbox.base import Check
 from harness.sandbox.registry import get_backend
+from harness.spec.backbone import Backbone
 from harness.spec.errors import DojoError, NotFoundError
 
 # A mini run writes some 100 MB and the cache holds 1 GB of model and data; below this, runs end in "disk full".
@@ -19,7 +22,9 @@ _MIN_FREE_GB = 5
 _ML_PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "lm_eval", "rdkit", "math_verify", "optuna")
 
 
-def diagnose(home: Path, cache: Path, sandbox: str, area: str | None = None) -> list[Check]:
+def diagnose(
+    home: Path, cache: Path, sandbox: str, area: str | None = None, backbones: Mapping[str, Backbone] = MappingProxyType({})
+) -> list[Check]:
     """Run the checks of one area, or of all that matter on this machine.
 
     Args:
@@ -27,6 +32,7 @@ def diagnose(home: Path, cache: Path, sandbox: str, area: str | None = None) -> 
         cache: models and data.
         sandbox: the backend runs use by default.
         area: host, sandbox, data, gpu, docker, k8s or gateway; None: host, sandbox and data.
+        backbones: of dojo.toml.
 
     Raises:
         NotFoundError: there is no such area.
@@ -38,7 +44,7 @@ def diagnose(home: Path, cache: Path, sandbox: str, area: str | None = None) -> 
         "gpu": _gpu,
         "docker": lambda: get_backend("docker").check(),
         "k8s": lambda: [Check("kubernetes", False, "this version has no kubernetes backend", "use --sandbox namespace")],
-        "gateway": lambda: [Check("gateway", False, "this version has no LLM gateway", "use agents that plan offline")],
+        "gateway": lambda: diagnose_gateway(backbones, os.environ),
     }
     if area is not None and area not in areas:
         raise NotFoundError.named("doctor area", area, list(areas))

@@ -1,6 +1,7 @@
 """`Dojo`: the one façade. The command line, the web service and Python users call it; nothing is done only in a command."""
 
 from harness.service.answers import Items
+from harness.service.backbones import Backbones
 from harness.service.data import Data
 from harness.service.images import Images
 from harness.service.lists import Lists
@@ -12,7 +13,7 @@ from harness.service.tidy import Tidy
 from harness.service.trajectories import Trajectories
 
 
-class Dojo(Results, Lists, Tidy, Items, Trajectories, Shells, Tasks, Data, Images):
+class Dojo(Results, Lists, Tidy, Items, Trajectories, Shells, Tasks, Data, Images, Backbones):
     """Everything dojo does, over one results directory and one cache.
 
     Args:

@@ -14,6 +14,7 @@ from harness.spec.backbone import Backbone
 from harness.spec.errors import UsageError
 from harness.store.base import Store
 from harness.store.opening import open_store
+from harness.store.run_dir import RunDir
 
 
 class Bench:
@@ -48,7 +49,7 @@ class Bench:
         """Check what this machine has for running dojo."""
         from harness.executor.doctor import diagnose
 
-        return diagnose(self.home, self.cache, self._sandbox, area)
+        return diagnose(self.home, self.cache, self._sandbox, area, self._backbones)
 
     def task(self, task: str) -> task_dir.Task:
         """Return one task by id or path."""
@@ -79,6 +80,9 @@ class Bench:
                 task = self.task(pattern)
                 found[task.id] = task
         return list(found.values())
+
+    def _run_folder(self, run: str) -> RunDir:
+        return self.store.files(self.store.resolve(run, "run"))
 
     def _runner(self) -> Runner:
         return Runner(self.store, self._library)

@@ -104,9 +104,11 @@ class ManualUpstream:
 
 
 def questions(folder: Path) -> tuple[Question, ...]:
-    """Return what waits in the folder of a run's talk, the oldest first."""
+    """Return what waits in the folder of a run's talk and has no answer yet, the oldest first."""
     found = []
     for path in sorted(_numbered(folder / "pending"), key=lambda path: int(path.stem)):
+        if (folder / "answers" / path.name).exists():
+            continue
         try:
             told = json.loads(path.read_bytes())
         except (OSError, ValueError):  # answered, or given up, this very moment

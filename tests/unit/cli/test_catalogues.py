@@ -113,12 +113,12 @@ def test_an_agent_that_cannot_be_installed_is_named_beside_those_that_can(
 
 
 def test_checks_that_fail_give_the_exit_code_and_what_to_do(dojo_cli: Cli) -> None:
-    answer = dojo_cli("doctor", "gateway", "--json")
+    answer = dojo_cli("doctor", "k8s", "--json")
     assert answer.code == 3
     assert answer.json["data"]["checks"][0]["ok"] is False
     assert answer.json["error"]["hint"]
-    text = dojo_cli("doctor", "gateway")
-    assert "NO  gateway" in text.out and "→" in text.out
+    text = dojo_cli("doctor", "k8s")
+    assert "NO  kubernetes" in text.out and "→" in text.out
     assert dojo_cli("doctor", "nonsense").code == 2
 
 
