@@ -8,8 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -125,16 +124,14 @@ def _resizes() -> Iterator[int]:
     """Yield a descriptor that can be read when the terminal has changed its size."""
     read, write = os.pipe()
     os.set_blocking(write, False)
-
-    def changed(number: int, frame: FrameType | None) -> None:
-        with suppress(OSError):
-            os.write(write, b"w")
-
-    before = signal.signal(signal.SIGWINCH, changed)
+    # Written by the signal itself: a handler of ours would wait until this thread comes back from waiting for the screen.
+    woken = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    before = signal.signal(signal.SIGWINCH, lambda number, frame: None)
     try:
         yield read
     finally:
         signal.signal(signal.SIGWINCH, before)
+        signal.set_wakeup_fd(woken)
         os.close(read)
         os.close(write)
 

@@ -40,6 +40,9 @@ _LET_GO = 3
 _APPEAR_S = 10.0
 _SEQUENCES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
+# Stands before every prompt on the screen, unseen: the mark of a prompt that terminals know.
+_MARK = b"\x1b]133;A\x07"
+
 # Told at every prompt: the exit code and the last line of the history, to the bridge on descriptor 9; the time that is left.
 _RC = r"""
 [ -f ~/.bashrc ] && . ~/.bashrc
@@ -59,7 +62,7 @@ __dojo_told() {
     return "$code"
 }
 PROMPT_COMMAND=__dojo_told
-if (( DOJO_SHELL_ENDS > 0 )); then PS1='[${__dojo_left} left] \w\$ '; else PS1='\w\$ '; fi
+if (( DOJO_SHELL_ENDS > 0 )); then PS1='\[\e]133;A\a\][${__dojo_left} left] \w\$ '; else PS1='\[\e]133;A\a\]\w\$ '; fi
 """
 
 
@@ -138,36 +141,85 @@ class Notes:
 
 
 class Reports:
-    """Reads what the shell tells at each prompt; a command is new when its number in the history is."""
+    """Puts together what the shell tells at each prompt and what was on the screen since the one before.
+
+    The shell tells before it prints the prompt, so a prompt on the screen says that all its command printed was seen. A prompt
+    that is drawn anew has nothing told, and a command is new when its number in the history is.
+    """
 
     def __init__(self, notes: Notes) -> None:
-        self._notes, self._rest, self._number, self.output = notes, b"", "0", bytearray()
+        self._notes, self._rest, self._number = notes, b"", "0"
+        self._told: list[tuple[int, str]] = []
+        self._screen = bytearray()
 
-    def feed(self, data: bytes) -> None:
-        """Take more of it."""
+    def told(self, data: bytes) -> None:
+        """Take more of what the shell tells: exit code and line, each ended by a NUL."""
         *fields, self._rest = (self._rest + data).split(b"\0")
-        for code, line in zip(fields[::2], fields[1::2], strict=False):
-            self._told(int(code), line.decode(errors="replace"))
         if len(fields) % 2:
-            self._rest = fields[-1] + b"\0" + self._rest
+            self._rest = fields.pop() + b"\0" + self._rest
+        pairs = zip(fields[::2], fields[1::2], strict=True)
+        self._told += [(int(code), line.decode(errors="replace")) for code, line in pairs]
 
-    def printed(self, data: bytes) -> None:
-        """Remember what the command that runs prints, its two ends."""
-        self.output += data
-        if len(self.output) > 4 * _NOTED:
-            del self.output[2 * _NOTED : -2 * _NOTED]
+    def printed(self, data: bytes) -> bool:
+        """Take more of the screen; say whether a prompt is on it whose command can be noted by `prompted`."""
+        self._screen += data
+        if _MARK in self._screen:
+            return True
+        if len(self._screen) > 4 * _NOTED:
+            del self._screen[2 * _NOTED : -2 * _NOTED]
+        return False
 
-    def _told(self, code: int, line: str) -> None:
+    def prompted(self) -> None:
+        """Note the commands that the prompts on the screen have ended."""
+        *printed, rest = bytes(self._screen).split(_MARK)
+        self._screen = bytearray(rest)
+        for output in printed:
+            if self._told:
+                self._note(*self._told.pop(0), output)
+
+    def _note(self, code: int, line: str, output: bytes) -> None:
         number, _, command = line.strip().partition(" ")
-        output, self.output = bytes(self.output), bytearray()
         if not command or number == self._number:
             return
         self._number = number
-        # what was on the screen since the last prompt begins with the prompt and the line as it was typed
+        # since the mark: the prompt, the line as it was typed, and then what it printed
         text = _SEQUENCES.sub("", output.decode(errors="replace").replace("\r\n", "\n")).partition("\n")[2]
         shown = text if len(text) <= _NOTED else f"{text[: _NOTED // 2]}\n[…]\n{text[-_NOTED // 2 :]}"
         command = command.strip()[:_NOTED]
         self._notes.add(f"$ {command}", command=command, exit_code=code, output=shown)
+
+
+class Keyboard:
+    """Types into the terminal as fast as it takes it: a program that reads nothing holds up neither the screen nor the bridge."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal, self._typing = terminal, os.dup(terminal)
+        os.set_blocking(terminal, False)
+        self._waiting = bytearray()
+        self._registered = False
+
+    def press(self, line: bytes) -> None:
+        """Take one line from the harness. One that makes no sense is left alone: anything here can write into the pipe."""
+        with contextlib.suppress(ValueError, KeyError, TypeError, OSError, struct.error):
+            frame = json.loads(line)
+            if "size" in frame:
+                rows, columns = frame["size"]
+                _size(self._terminal, int(rows), int(columns))
+            else:
+                self._waiting += base64.b64decode(frame["keys"])
+                del self._waiting[_KEPT:]
+
+    def type(self, selector: selectors.BaseSelector) -> None:
+        """Type what the terminal takes now, and be called again when it takes more."""
+        if self._waiting:
+            with contextlib.suppress(OSError):
+                del self._waiting[: os.write(self._typing, self._waiting[:4096])]
+        if bool(self._waiting) is not self._registered:
+            self._registered = bool(self._waiting)
+            if self._registered:
+                selector.register(self._typing, selectors.EVENT_WRITE)
+            else:
+                selector.unregister(self._typing)
 
 
 def own(folder: str, rows: int, columns: int, term: str) -> int:
@@ -210,6 +262,7 @@ def _serve(child: int, terminal: int, keys: int, told: int, listening: socket.so
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     frames = b""
+    keyboard = Keyboard(terminal)
     with selectors.DefaultSelector() as selector:
         for descriptor in (terminal, keys, told, listening.fileno(), wakeup):
             selector.register(descriptor, selectors.EVENT_READ)
@@ -220,10 +273,12 @@ def _serve(child: int, terminal: int, keys: int, told: int, listening: socket.so
                 if not data:
                     selector.unregister(terminal)
                 screen.add(data)
-                reports.printed(data)
-            if told in ready:
+                if reports.printed(data):
+                    reports.told(_rest(told))
+                    reports.prompted()
+            elif told in ready:
                 data = _read(told)
-                reports.feed(data)
+                reports.told(data)
                 if not data:
                     selector.unregister(told)
             if listening.fileno() in ready:
@@ -231,38 +286,18 @@ def _serve(child: int, terminal: int, keys: int, told: int, listening: socket.so
             if keys in ready:
                 *lines, frames = (frames + _read(keys)).split(b"\n")
                 for line in lines:
-                    _press(terminal, line)
+                    keyboard.press(line)
+            keyboard.type(selector)
             if wakeup in ready:
                 _read(wakeup)
                 ended, status = os.waitpid(child, os.WNOHANG)
                 if ended:
-                    _drain(terminal, screen, reports)
-                    reports.feed(_rest(told))
+                    screen.add(_rest(terminal))
                     return os.waitstatus_to_exitcode(status) % 256
-
-
-def _press(terminal: int, line: bytes) -> None:
-    """Do what one line from the harness says. One that makes no sense is left alone: anything here can write into the pipe."""
-    with contextlib.suppress(ValueError, KeyError, TypeError, OSError, struct.error):
-        frame = json.loads(line)
-        if "size" in frame:
-            rows, columns = frame["size"]
-            _size(terminal, int(rows), int(columns))
-        else:
-            data = base64.b64decode(frame["keys"])
-            while data:
-                data = data[os.write(terminal, data) :]
 
 
 def _size(terminal: int, rows: int, columns: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-def _drain(terminal: int, screen: Screen, reports: Reports) -> None:
-    """Take what the shell printed last; what runs on in the background may hold the terminal open."""
-    data = _rest(terminal)
-    screen.add(data)
-    reports.printed(data)
 
 
 def _rest(descriptor: int) -> bytes:

@@ -32,6 +32,7 @@ def test_a_person_works_hands_in_and_ends_the_run(dojo: Commands) -> None:
         shown = screen.until(PROMPT)
         assert "40 110" in shown and "/dev/pts/" in shown and "agent" in shown
         screen.resize(30, 90)
+        screen.until(PROMPT)  # drawn anew by the shell, which knows of it now
         screen.press("stty size\r")
         screen.until("30 90")
         screen.until(PROMPT)
