@@ -75,8 +75,9 @@ class Line:
         self._ends(status, failure.code, self._redactor.clean(json.dumps(body, separators=(",", ":")).encode()))
 
     def hung_up(self) -> None:
-        """Note that the client left. OpenAI's clients do so at the last event of a stream, before the connection says that it ends."""
-        if self._format == "chat" and self.status == 200 and self.kept.bytes().rstrip().endswith(b"data: [DONE]"):
+        """Note that the client left: OpenAI's do so at a stream's last event, before the connection ends, and have their answer."""
+        well = self._format == "chat" and self.status == 200 and self.error in (None, "hung_up")
+        if well and self.kept.bytes().rstrip().endswith(b"data: [DONE]"):
             self.error = None
             return
         self.status, self.error, self._last = HUNG_UP, "hung_up", b""
