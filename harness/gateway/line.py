@@ -75,7 +75,7 @@ class Line:
         self._ends(status, failure.code, self._redactor.clean(json.dumps(body, separators=(",", ":")).encode()))
 
     def hung_up(self) -> None:
-        """Note that the client left: OpenAI's do so at a stream's last event, before the connection ends, and have their answer."""
+        """Note that the client left; OpenAI's do at a stream's last event, before the connection ends, and have it all."""
         well = self._format == "chat" and self.status == 200 and self.error in (None, "hung_up")
         if well and self.kept.bytes().rstrip().endswith(b"data: [DONE]"):
             self.error = None
