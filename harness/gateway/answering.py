@@ -187,7 +187,5 @@ class Kept:
         self._size += len(data)
 
     def bytes(self) -> bytes:
-        """Return what is kept; nothing can be added after."""
-        self._packed += self._compressor.flush()
-        packed, self._packed = self._packed, bytearray()
-        return zlib.decompress(packed)
+        """Return what is kept so far."""
+        return zlib.decompress(self._packed + self._compressor.copy().flush())

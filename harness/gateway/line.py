@@ -75,7 +75,11 @@ class Line:
         self._ends(status, failure.code, self._redactor.clean(json.dumps(body, separators=(",", ":")).encode()))
 
     def hung_up(self) -> None:
-        """Note that the client left."""
+        """Note that the client left; OpenAI's do at a stream's last event, before the connection ends, and have it all."""
+        well = self._format == "chat" and self.status == 200 and self.error in (None, "hung_up")
+        if well and self.kept.bytes().rstrip().endswith(b"data: [DONE]"):
+            self.error = None
+            return
         self.status, self.error, self._last = HUNG_UP, "hung_up", b""
 
     async def finish(self) -> None:

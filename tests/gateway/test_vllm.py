@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -41,12 +42,8 @@ def chat(open: Open, words: str, most: int) -> Said:
 
 
 def chat_stream(open: Open, words: str, most: int) -> Said:
-    asked: dict[str, Any] = {
-        "model": "smol",
-        "messages": [{"role": "user", "content": words}],
-        "max_tokens": most,
-        "temperature": 0,
-    }
+    talk = [{"role": "user", "content": words}]
+    asked: dict[str, Any] = {"model": "smol", "messages": talk, "max_tokens": most, "temperature": 0}
     chunks = list(open.openai().chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
     pieces = [choice.delta.content for chunk in chunks for choice in chunk.choices if choice.delta.content]
     usage = chunks[-1].usage
@@ -187,7 +184,7 @@ def asked_so_far(vllm: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
-def test_a_run_that_thought_on_vllm_is_played_again_byte_for_byte_without_it(dojo: Commands, vllm: str, tmp_path) -> None:
+def test_a_run_that_thought_on_vllm_is_played_again_byte_for_byte_without_it(dojo: Commands, vllm: str, tmp_path: Path) -> None:
     file = tmp_path / "dojo.toml"
     formats = '["chat", "responses", "messages"]'
     terms = f'upstream = "openai"\nmodel = "smol"\nformats = {formats}\nbase_url = "{vllm}"\ncontext = {CONTEXT}\n'

@@ -80,11 +80,9 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     """End it and all its children, kindly first; children that outlive it are killed with its group."""
-    try:
+    with suppress(subprocess.TimeoutExpired, ProcessLookupError):
         os.killpg(server.pid, signal.SIGINT)
         server.wait(20)
-    except (subprocess.TimeoutExpired, ProcessLookupError):
-        pass
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
     server.wait(20)
