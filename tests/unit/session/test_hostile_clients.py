@@ -162,13 +162,16 @@ def test_more_connections_than_are_served_are_told_to_come_again(world):
     assert world.client.task()
 
 
-def test_a_client_that_is_told_to_come_again_comes_again(world):
+def test_a_client_that_is_told_to_come_again_comes_again(tmp_path):
+    world = World(tmp_path)  # one that nobody has just left: its places are free or taken, and nothing between
     held = [socket.socket(socket.AF_UNIX) for _ in range(200)]
     answers = []
     caller = threading.Thread(target=lambda: answers.append(world.client.task()))
     try:
         for connection in held:
+            connection.settimeout(20)
             connection.connect(str(world.socket))
+        assert held[-1].recv(100).startswith(b"HTTP/1.1 503")
         caller.start()
         caller.join(0.3)
         assert not answers and caller.is_alive()
@@ -176,6 +179,7 @@ def test_a_client_that_is_told_to_come_again_comes_again(world):
         for connection in held:
             connection.close()
     caller.join(20)
+    world.close()
     assert answers
 
 
