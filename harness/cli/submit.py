@@ -8,6 +8,7 @@ import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import agents as complete_agents
+from harness.cli.complete import backbones as complete_backbones
 from harness.cli.complete import batches as complete_batches
 from harness.cli.complete import runs as complete_runs
 from harness.cli.complete import tasks as complete_tasks
@@ -53,7 +54,12 @@ UNSAFE = "unsafe-local"
 @click.option("--unsafe-local", is_flag=True, help="The sandbox backend that isolates nothing; says what is lost.")
 @click.option("--executor", metavar="NAME", help="Where runs are driven: local.")
 @click.option("--base-model", metavar="NAME", help="Instead of the profile's base model.")
-@click.option("--backbone", metavar="NAME", help="Language model that agents think with.")
+@click.option(
+    "--backbone",
+    shell_complete=complete_backbones,
+    metavar="NAME",
+    help="Language model that agents think with (dojo backbones).",
+)
 @click.option("--agent-param", "params", multiple=True, metavar="NAME=VALUE", help="Over an agent.toml's params; repeatable.")
 @click.option("--name", metavar="TEXT", help="A name for the batch; it works as a reference.")
 @click.option(
