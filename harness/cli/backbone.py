@@ -108,15 +108,15 @@ def _converse(dojo: Dojo, run: str, output: Output) -> int:
     lines: deque[str] = deque()
     closed, something = threading.Event(), threading.Event()
     threading.Thread(target=_read, args=(sys.stdin, lines, closed, something), daemon=True).start()
-    told: set[int] = set()
+    told: set[tuple[int, str]] = set()
     unasked: deque[dict[str, Any]] = deque()
     try:
         while True:
             ended = closed.is_set()  # before the lines are looked at: none comes after it
             asking = dojo.thinking(run)
             for question in dojo.questions(run):
-                if question.call not in told:
-                    told.add(question.call)
+                if (question.call, question.error) not in told:  # again where its answer was none
+                    told.add((question.call, question.error))
                     output.document(question)
             while lines:
                 _take(dojo, run, lines.popleft(), unasked, output)
@@ -145,7 +145,7 @@ def _take(dojo: Dojo, run: str, line: str, unasked: deque[dict[str, Any]], outpu
 
     try:
         read = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
         output.document({"error": SpecError(f"not a JSON object: {one_line(line, 80)}", hint='write {"text": "…"}').as_dict()})
@@ -177,6 +177,8 @@ def _render_questions(data: Any, output: Output) -> None:
             output.line(f"\n{message['role']}: {sanitise(said)}")
         if question["tools"]:
             output.line("\ntools: " + ", ".join(one_line(tool["name"]) for tool in question["tools"]))
+        if question["error"]:
+            output.line(f"\nthe last answer was none: {one_line(question['error'])}")
         output.line()
     first = data["waiting"][0]["call"]
     output.line(f"answer: dojo backbone answer {data['run']} --call {first} --text '…' (or --shell, --tool, --file)")

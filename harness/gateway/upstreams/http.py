@@ -78,13 +78,9 @@ class HttpUpstream:
 
     async def _send(self, call: Call, timeout_s: float) -> Answer:
         deadline = asyncio.get_running_loop().time() + timeout_s
-        request = self._client.build_request(
-            "POST",
-            url_of(self._base, self._backbone.upstream, call),
-            content=json.dumps(call.body, ensure_ascii=True, separators=(",", ":")).encode(),
-            headers=self._headers(call),
-        )
+        url, content = url_of(self._base, self._backbone.upstream, call), json.dumps(call.body, separators=(",", ":")).encode()
         try:
+            request = self._client.build_request("POST", url, content=content, headers=self._headers(call))
             async with asyncio.timeout_at(deadline):
                 response = await self._client.send(request, stream=True)
         except (TimeoutError, httpx.TimeoutException) as exc:

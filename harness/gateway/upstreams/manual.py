@@ -1,6 +1,7 @@
 """An upstream that a person or another program answers: questions and answers are files in the run's private folder.
 
-``pending/<call>.json`` is there while a call waits; ``answers/<call>.json``, a reply as in a script, answers it.
+``pending/<call>.json`` is there while a call waits; ``answers/<call>.json``, a reply as in a script, answers it. What is wrong
+with an answer that is no reply stands in ``answers/<call>.error`` until another one comes.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Question:
         messages: the dialogue, each ``{"role", "text"}``: calls of tools and what they gave are told in words.
         tools: what may be called, each ``{"name", "description", "parameters"}``.
         max_output: tokens the answer should keep to.
+        error: what was wrong with the last answer; empty: none was.
     """
 
     call: int
@@ -50,6 +52,7 @@ class Question:
     messages: tuple[Mapping[str, str], ...]
     tools: tuple[Mapping[str, Any], ...]
     max_output: int | None = None
+    error: str = ""
 
 
 class ManualUpstream:
@@ -80,7 +83,8 @@ class ManualUpstream:
             raise failed(call.format, Failure(504, "not_answered", message)) from None
         finally:
             question.unlink(missing_ok=True)
-            answer.unlink(missing_ok=True)
+            for path in (answer, answer.with_suffix(".error")):
+                path.unlink(missing_ok=True)
         if scripted.fails:
             message = scripted.text or f"answered with status {scripted.status}"
             raise failed(call.format, Failure(scripted.status, scripted.code, message, scripted.retry_after_s))
@@ -113,7 +117,8 @@ def questions(folder: Path) -> tuple[Question, ...]:
             told = json.loads(path.read_bytes())
         except (OSError, ValueError):  # answered, or given up, this very moment
             continue
-        found.append(Question(**{**told, "time": datetime.fromisoformat(told["time"])}))
+        error = _error_of(folder, int(path.stem))
+        found.append(Question(**{**told, "time": datetime.fromisoformat(told["time"]), "error": error}))
     return tuple(found)
 
 
@@ -128,6 +133,7 @@ def answer_question(folder: Path, call: int, reply: ScriptedReply) -> None:
         there = f"waiting: {', '.join(map(str, waiting))}" if waiting else "nothing waits at the moment"
         raise NotFoundError(f"call {call} does not wait for an answer", hint=there)
     data = reply.model_dump_json(exclude_defaults=True).encode()
+    (folder / "answers" / f"{call}.error").unlink(missing_ok=True)
     write_atomic(folder / "answers" / f"{call}.json", data, mode=0o600)
 
 
@@ -148,6 +154,13 @@ def read_reply(data: bytes | str, where: str) -> ScriptedReply:
         return ScriptedReply.model_validate(read)
     except ValidationError as exc:
         raise SpecError(f"{where}: {describe(exc, ScriptedReply)}", hint=shape) from exc
+
+
+def _error_of(folder: Path, call: int) -> str:
+    try:
+        return (folder / "answers" / f"{call}.error").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _numbered(folder: Path) -> Iterator[Path]:
