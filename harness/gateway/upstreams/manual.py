@@ -117,8 +117,9 @@ def questions(folder: Path) -> tuple[Question, ...]:
             told = json.loads(path.read_bytes())
         except (OSError, ValueError):  # answered, or given up, this very moment
             continue
+        lists = {name: tuple(told[name]) for name in ("messages", "tools")}
         error = _error_of(folder, int(path.stem))
-        found.append(Question(**{**told, "time": datetime.fromisoformat(told["time"]), "error": error}))
+        found.append(Question(**{**told, **lists, "time": datetime.fromisoformat(told["time"]), "error": error}))
     return tuple(found)
 
 
