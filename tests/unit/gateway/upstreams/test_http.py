@@ -20,7 +20,7 @@ FORMATS: tuple[FormatName, ...] = ("chat", "responses", "messages", "google")
 
 
 class Server:
-    """Answers with `status`, `headers` and `body`; or begins an answer and never ends it (`hangs`), or never begins (`silent`)."""
+    """Answers with `status`, `headers` and `body`; or never ends its answer (`hangs`), or never begins (`silent`)."""
 
     def __init__(self) -> None:
         self.status, self.headers, self.body = 200, {"content-type": "application/json"}, b"{}"

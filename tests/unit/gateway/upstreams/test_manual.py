@@ -82,7 +82,7 @@ def test_a_question_that_nobody_answers_is_given_up_and_gone(tmp_path: Path) -> 
     async def talk() -> None:
         await asking(tmp_path, 1, timeout_s=0.01)
 
-    with pytest.raises(UpstreamFailed, match="nobody answered within 0.01 s") as caught:
+    with pytest.raises(UpstreamFailed, match="nobody answered within") as caught:
         asyncio.run(talk())
     assert (caught.value.kind, caught.value.status, questions(tmp_path)) == ("broken", 504, ())
     with pytest.raises(NotFoundError, match="call 1 does not wait"):
