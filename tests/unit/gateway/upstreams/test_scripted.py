@@ -200,5 +200,5 @@ def test_a_script_that_is_none_says_where(tmp_path: Path, name: str, text: str, 
 
 
 def test_a_script_that_is_not_there_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="none.toml"):
+    with pytest.raises(MissingError, match=r"none\.toml"):
         read_script(tmp_path / "none.toml")
