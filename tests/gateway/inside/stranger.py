@@ -40,6 +40,10 @@ class OpenAIChat:
         then = self.client.chat.completions.create(model=MODEL, messages=talk, tools=tools).choices[0].message
         return call.function.name, json.loads(call.function.arguments), then.content
 
+    def search(self, words: str) -> None:
+        talk = [{"role": "user", "content": words}]
+        self.client.chat.completions.create(model=MODEL, messages=talk, web_search_options={"search_context_size": "low"})
+
     def models(self) -> list[str]:
         return [model.id for model in self.client.models.list()]
 
@@ -72,6 +76,9 @@ class OpenAIResponses(OpenAIChat):
         then = self.client.responses.create(model=MODEL, input=talk, tools=tools)
         return call.name, json.loads(call.arguments), then.output_text
 
+    def search(self, words: str) -> None:
+        self.client.responses.create(model=MODEL, input=words, tools=[{"type": "web_search"}])
+
 
 class Anthropic:
     def __init__(self) -> None:
@@ -100,6 +107,14 @@ class Anthropic:
         ]
         then = self.client.messages.create(model=MODEL, messages=talk, tools=tools, max_tokens=100)
         return call.name, call.input, then.content[0].text
+
+    def search(self, words: str) -> None:
+        talk = [{"role": "user", "content": words}]
+        tools: list[Any] = [{"type": "web_search_20250305", "name": "web_search"}]
+        self.client.messages.create(model=MODEL, messages=talk, tools=tools, max_tokens=100)
+
+    def count(self, words: str) -> int:
+        return self.client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": words}]).input_tokens
 
     def models(self) -> list[str]:
         return [model.id for model in self.client.models.list()]
@@ -142,6 +157,13 @@ class Google:
         then = self.client.models.generate_content(model=MODEL, contents=talk, config=config)
         return call.name, dict(call.args), then.text
 
+    def search(self, words: str) -> None:
+        config = self._config(tools=[self.types.Tool(google_search=self.types.GoogleSearch())])
+        self.client.models.generate_content(model=MODEL, contents=words, config=config)
+
+    def count(self, words: str) -> int:
+        return self.client.models.count_tokens(model=MODEL, contents=words).total_tokens
+
     def models(self) -> list[str]:
         return [model.name.removeprefix("models/") for model in self.client.models.list(config={"query_base": True})]
 
@@ -162,6 +184,13 @@ def do(client: Any, deed: str) -> Any:
             return client.tools("what is the weather in Paris?", "18 degrees")
         case "models":
             return client.models()
+        case "search":
+            return client.search("hello")
+        case "count":
+            return client.count("hello there, how are you?")
+        case "patient":
+            client.client = client.make()  # with the retries that a client has by itself
+            return client.text("hello")
         case "again":
             return client.text("the first try fails")
         case "refused":
@@ -177,13 +206,20 @@ def do(client: Any, deed: str) -> Any:
 
 
 def main() -> None:
+    asked: set[str] = set()
+
+    def watch(event: str, arguments: Any) -> None:
+        if event in ("socket.getaddrinfo", "socket.connect"):
+            asked.add(str(arguments[1][0] if event == "socket.connect" else arguments[0]))
+
+    sys.addaudithook(watch)
     client, told = CLIENTS[sys.argv[1]](), {}
     for deed in sys.argv[2].split(","):
         try:
             told[deed] = do(client, deed)
         except client.error as exc:
             told[deed] = client.told(exc)
-    print(json.dumps(told))
+    print(json.dumps({**told, "addresses": sorted(asked)}))
 
 
 if __name__ == "__main__":
