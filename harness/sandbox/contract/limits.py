@@ -58,6 +58,7 @@ def a_fork_bomb_stays_inside(stage: Stage) -> None:
     """It reaches the limit, not more; its deadline ends it; the sandbox goes on."""
     with stage.new(limits=SMALL) as sandbox:
         process = sandbox.start(["python3", "-c", "import time; time.sleep(600)"])
+        wait_until(lambda: sandbox.usage().processes == 1, "the process that must live on")
         result = sandbox.exec(["python3", "-c", BOMB], timeout_s=2.0)
         expect(result.timed_out, result)
         expect(sandbox.usage().processes == 1 and sandbox.poll(process).running, sandbox.usage())
