@@ -102,7 +102,7 @@ def test_an_agent_looks_trains_measures_and_hands_in(home: Path, script: Path, a
     assert list((folder / "workspace").glob(log)), "its own log is kept"
 
 
-@pytest.mark.parametrize("agent", ["example_llm", "mini_swe", "openhands"])
+@pytest.mark.parametrize("agent", ["example_llm", "mini_swe"])  # openhands does, too, after two minutes of tries of its own
 def test_an_agent_whose_backbone_is_spent_ends_quietly_with_what_it_handed_in(home: Path, script: Path, agent: str) -> None:
     folder = run(home, agent, "--backbone", f"scripted:{script}", "--budget", "wall=200s,evaluations=1,requests=2")
     printed = (folder / "agent.stdout").read_text() + (folder / "agent.stderr").read_text()
