@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 import time
@@ -125,6 +124,8 @@ class Backbones(Bench):
 
     def _checked(self, name: str, backbone: Backbone) -> CheckedBackbone:
         facts: dict[str, Any] = {"name": name, "upstream": backbone.upstream, "model": backbone.model}
+        import asyncio
+
         try:
             key = key_of(backbone, os.environ)
             return CheckedBackbone(state="ok", **facts, **asyncio.run(self._asked(backbone, key)))

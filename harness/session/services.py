@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.sandbox.base import Relay
 from harness.session.api import ApiContext, SessionApi
-from harness.session.server import ApiServer
 from harness.spec.errors import DojoError
+
+if TYPE_CHECKING:
+    from harness.session.server import ApiServer
 
 API_PORT = 7788
 
@@ -77,6 +79,8 @@ class AgentApi:
 
     def open(self, context: ApiContext, on_error: Callable[[DojoError], None]) -> None:
         """Serve the calls of one run."""
+        from harness.session.server import ApiServer  # serving is not for those who only look
+
         self._api = SessionApi(context)
         self._server = ApiServer(self._api, self.relay.socket, self._token(), on_error)
 

@@ -213,9 +213,16 @@ def test_serving_leaves_the_root_logger_alone_and_nothing_is_logged(tmp_path, ca
     assert not caplog.records
 
 
-def test_the_command_line_imports_no_server():
-    code = "import sys, harness.cli.main; print([m for m in ('uvicorn', 'starlette', 'h11') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+@pytest.mark.parametrize("command", ["--help", "status", "runs", "leaderboard", "agents list", "backbones list", "version"])
+def test_a_command_that_serves_nothing_imports_no_server(tmp_path, command):
+    code = (
+        "import sys\nfrom harness.cli.main import main\nmain(sys.argv[1:])\n"
+        "print([m for m in ('uvicorn', 'starlette', 'h11', 'httpx') if m in sys.modules])"
+    )
+    argv = [sys.executable, "-c", code, *command.split()]
+    environment = {**os.environ, "DOJO_HOME": str(tmp_path)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 # Counts the bytes of memory that 10,000 connections which send next to nothing cost a server in a process of its own.
