@@ -90,8 +90,9 @@ class GatewayCall:
         self._free, self._first_s = False, desk.clock() - self._came
         limit = desk.backbone.timeout_s
         try:
-            async with asyncio.timeout(limit):
-                await (self._stream(begun) if asked.stream else self._whole(begun))
+            with desk.outages.at_work():
+                async with asyncio.timeout(limit):
+                    await (self._stream(begun) if asked.stream else self._whole(begun))
         except TimeoutError:
             self._fail(Failure(504, "upstream_timeout", f"the answer took longer than the {limit:g} s that it may"))
         except UpstreamFailed as failed:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from harness.gateway.upstreams.base import UpstreamFailed
 from harness.spec.event import LlmOutage
@@ -14,6 +15,9 @@ _FRESH_S = 5.0
 _TOLD_EVERY_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 15.0
 _PROBE_S = 30.0
+# A probe that fails while the run's own calls are upstream may fail for them. No new one goes there until they are over, so long
+# at most, and then the upstream is asked alone.
+_QUIET_S = 60.0
 
 
 class Outages:
@@ -43,6 +47,21 @@ class Outages:
         self._well = float("-inf")
         self._watch: asyncio.Task[bool] | None = None
         self._told_until = 0.0
+        self._working = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Say that a call of the run is upstream, as long as the context lasts."""
+        self._working += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._working -= 1
+            if not self._working:
+                self._idle.set()
 
     async def wait_out(self) -> bool:
         """Probe, and wait until the upstream works. Many calls share one probe and one outage.
@@ -73,34 +92,49 @@ class Outages:
     def _over(self, _: asyncio.Task[bool]) -> None:
         self._watch = None
 
-    async def _works(self) -> str | None:
+    async def _works(self) -> UpstreamFailed | None:
         """Return what is wrong, or None."""
         try:
             async with asyncio.timeout(_PROBE_S):
                 await self._probe()
         except UpstreamFailed as failed:
             # it answers, if only that it is busy or does not like our probe
-            return failed.message if failed.kind == "broken" else None
+            return failed if failed.kind == "broken" else None
         except TimeoutError:
-            return f"no answer to a probe in {_PROBE_S:g} s"
+            return UpstreamFailed("broken", f"no answer to a probe in {_PROBE_S:g} s")
         return None
 
-    async def _watched(self) -> bool:
+    async def _quiet(self) -> None:
+        """Wait for the run's own calls that are upstream, so long at most."""
+        waits = [asyncio.ensure_future(self._idle.wait()), asyncio.ensure_future(self._sleep(_QUIET_S))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _now(self) -> tuple[float, float]:
+        """Return when an outage begins that begins now: on the run's clock, and on ours."""
         # excused time is taken off the run's clock, so that two outages would lie upon one another there: it is added again
-        begun = max(self._elapsed() + self._excused(), self._told_until)
-        since = told = self._clock()
+        return max(self._elapsed() + self._excused(), self._told_until), self._clock()
+
+    async def _watched(self) -> bool:
+        begun, since = self._now()
         wrong = await self._works()
+        if wrong is not None and self._working and not wrong.never_connected:
+            await self._quiet()  # time that the run's own calls take is the run's
+            begun, since = self._now()
+            wrong = None if self._working else await self._works()
         if wrong is None:
             self._well = self._clock()
             return False
-        wait = _FIRST_WAIT_S
-        message = wrong
+        told, wait, message = since, _FIRST_WAIT_S, wrong.message
         try:
             while wrong is not None:
                 await self._sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
                 wrong = await self._works()
-                message = wrong or message
+                message = wrong.message if wrong else message
                 if self._clock() - told >= _TOLD_EVERY_S and wrong is not None:
                     told = await self._say(begun, since, told, message)
             self._well = self._clock()

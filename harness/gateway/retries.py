@@ -70,9 +70,10 @@ class Retries:
             tried.waited_s += self.clock() - before
             tried.tries += 1
             try:
-                return await self._begin(call)
+                with self.outages.at_work():
+                    return await self._begin(call)
             except UpstreamFailed as failed:
-                tried.unknown |= failed.kind == "broken" and failed.status is None and not _never_connected(failed)
+                tried.unknown |= failed.kind == "broken" and failed.status is None and not failed.never_connected
                 before = self.clock()
                 down = failed.kind == "broken" and await self.outages.wait_out()
                 failures += not down
@@ -110,13 +111,3 @@ async def closed(body: AsyncIterator[bytes]) -> None:
     close = getattr(body, "aclose", None)
     if close is not None:
         await close()
-
-
-def _never_connected(failed: BaseException) -> bool:
-    """Say whether there was not even a connection, so that nobody can have worked."""
-    seen: BaseException | None = failed
-    while seen is not None:
-        if type(seen).__name__ in ("ConnectError", "ConnectTimeout", "ConnectionRefusedError"):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False

@@ -85,6 +85,16 @@ class UpstreamFailed(Exception):
         super().__init__(message)
         self.kind, self.message, self.status, self.body, self.retry_after_s = kind, message, status, body, retry_after_s
 
+    @property
+    def never_connected(self) -> bool:
+        """Whether there was not even a connection, so that nobody can have worked."""
+        seen: BaseException | None = self
+        while seen is not None:
+            if type(seen).__name__ in ("ConnectError", "ConnectTimeout", "ConnectionRefusedError"):
+                return True
+            seen = seen.__cause__ or seen.__context__
+        return False
+
 
 class Upstream(Protocol):
     """Answers calls. One for each run; used from one event loop."""

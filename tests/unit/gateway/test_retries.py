@@ -188,3 +188,71 @@ def test_an_outage_that_is_cut_by_the_end_of_the_run_is_told_as_far_as_it_went()
 
     asyncio.run(cut())
     assert place.ledger.stalled_s == 3
+
+
+class Loaded(Place):
+    """A place whose upstream fails probes while other calls of the run are there, ``calls`` of them for ``seconds``."""
+
+    def __init__(self, seconds: float, *, connected: bool = True) -> None:
+        super().__init__(failed("broken", 500))
+        self.seconds, self.connected = seconds, connected
+        self.down_alone = 0
+
+        async def probe() -> None:
+            self.upstream.probed += 1
+            if self.working or self.down_alone > 0:
+                self.down_alone -= not self.working
+                wrong = failed("broken", 503)
+                wrong.__cause__ = None if connected else ConnectionRefusedError()
+                raise wrong
+
+        self.outages._probe = probe
+        self.working = False
+
+    async def beside(self, tried: Tried) -> bytes:
+        async def other() -> None:
+            with self.outages.at_work():
+                self.working = True
+                until = self.time.now + self.seconds
+                while self.time.now < until:
+                    await asyncio.sleep(0)
+                self.working = False
+
+        async def passing() -> None:
+            while True:
+                self.time.now += 0.5
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.ensure_future(other()), asyncio.ensure_future(passing())]
+        await asyncio.sleep(0)
+        try:
+            return (await self.retries.send(CALL, tried)).first
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def test_a_probe_that_fails_for_the_runs_own_load_is_no_outage() -> None:
+    place = Loaded(20)
+    assert asyncio.run(place.beside(Tried())) == chat_reply()
+    assert place.upstream.probed == 2 and not place.told
+
+
+def test_load_that_does_not_end_is_no_outage_either_and_takes_a_try() -> None:
+    place = Loaded(3600)
+    tried = Tried()
+    assert asyncio.run(place.beside(tried)) == chat_reply()
+    assert tried.tries == 2 and place.upstream.probed == 1 and not place.told
+
+
+def test_an_upstream_that_is_down_when_asked_alone_is_down_from_then_on() -> None:
+    place = Loaded(20)
+    place.down_alone = 3
+    assert asyncio.run(place.beside(Tried())) == chat_reply()
+    assert place.told and place.told[0].at_s >= 20
+
+
+def test_an_upstream_that_takes_no_connection_is_down_whoever_else_waits_for_it() -> None:
+    place = Loaded(20, connected=False)
+    asyncio.run(place.beside(Tried()))
+    assert place.told and place.told[0].at_s < 20
