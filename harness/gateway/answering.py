@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from harness.gateway.asking import Asked
-from harness.gateway.dialogue import Ask, Failure, Finish, Malformed, Reply, TokenUsage
+from harness.gateway.dialogue import Ask, Failure, Finish, Malformed, Reply
 from harness.gateway.formats import FORMATS
 from harness.gateway.formats.pieces import Gathering
 from harness.gateway.recording import CUT_AT
@@ -121,8 +121,7 @@ class _Translated:
             try:
                 self._gathering.add(self._decoder.end())
             except Malformed:
-                so_far = getattr(self._decoder, "so_far", None)
-                self._gathering.add([so_far() if so_far else Finish("end", TokenUsage())])
+                self._gathering.add([self._decoder.so_far()])
         return self._gathering.reply()
 
     def _written(self, pieces: list[Any]) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.gateway.recording import canonical_json
 from harness.spec.backbone import FormatName
 
 HISTORY: Mapping[FormatName, str] = {"chat": "messages", "responses": "input", "messages": "messages", "google": "contents"}
@@ -66,7 +67,7 @@ class PromptBounds:
         turns = body.get(name)
         turns = turns if isinstance(turns, list) else [] if turns is None else [turns]
         head = {key: value for key, value in body.items() if key not in (name, "model", "stream", "stream_options")}
-        written = _dumps(head)
+        written = canonical_json(head)
         key = hashlib.sha256(written).digest()
         tools = 0
         if body.get("tools") or body.get("functions"):
@@ -75,8 +76,8 @@ class PromptBounds:
         bound, about = _ONCE + len(written) + tools, len(written) / _USUAL
         for turn in turns:
             apart, found = _without_images(turn)
-            written = _dumps(apart)
-            key = hashlib.sha256(key + (hashlib.sha256(_dumps(turn)).digest() if found else written)).digest()
+            written = canonical_json(apart)
+            key = hashlib.sha256(key + (hashlib.sha256(canonical_json(turn)).digest() if found else written)).digest()
             text, images = text + len(written), images + found
             known = self._known.get(key)
             if known is not None:
@@ -96,10 +97,6 @@ class PromptBounds:
             self._known.move_to_end(measured.key)
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-
-
-def _dumps(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="replace")
 
 
 def _without_images(value: Any) -> tuple[Any, int]:

@@ -11,8 +11,9 @@ import zlib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.gateway.dialogue import Reply, TokenUsage
 from harness.gateway.redact import Redactor
@@ -114,7 +115,7 @@ class Recording:
                 if exchange.cut or len(exchange.answer) > CUT_AT:
                     line["cut"] = True
                 self._append(self._parts, b"".join(parts))
-            self._append(self._calls, self._redactor.clean(_dumps(line)) + b"\n")
+            self._append(self._calls, self._redactor.clean(canonical_json(line)) + b"\n")
 
     def read(self, without: Container[int] = ()) -> Iterator[Exchange]:
         """Yield the exchanges as they ended, ``without`` some calls; lines that cannot be read are counted in ``damaged``."""
@@ -187,7 +188,7 @@ class Recording:
         }
 
     def _part(self, value: Any, known: set[bytes], parts: list[bytes]) -> Any:
-        written = _dumps(value)
+        written = canonical_json(value)
         # what an agent wrote to look like a reference becomes a part, and parts are never looked into
         if len(written) < _SHORT and b"u0000part" not in written:
             return value
@@ -210,7 +211,7 @@ def canonical(format: FormatName, path: str, body: Any) -> bytes:
 
     said = {name: value for name, value in scrubbed(format, body).items() if name not in ("model", "stream_options")}
     action = path.rpartition(":")[2] if format == "google" else ""
-    return _dumps({"format": format, "action": action, "body": said})
+    return canonical_json({"format": format, "action": action, "body": said})
 
 
 def request_hash(format: FormatName, path: str, body: Any) -> str:
@@ -218,7 +219,8 @@ def request_hash(format: FormatName, path: str, body: Any) -> str:
     return hashlib.sha256(canonical(format, path, body)).hexdigest()
 
 
-def _dumps(value: Any) -> bytes:
+def canonical_json(value: Any) -> bytes:
+    """Return a value as it is hashed, compared and measured: keys sorted, no spaces, what is no text replaced."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="replace")
 
 
@@ -263,8 +265,5 @@ def _mend(path: Path) -> None:
         source.truncate(0)
 
 
-def _opened(path: Path) -> Any:
-    import contextlib
-    import io
-
-    return path.open("rb") if path.exists() else contextlib.nullcontext(io.BytesIO())
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb") if path.exists() else BytesIO()

@@ -25,18 +25,18 @@ from harness.gateway.dialogue import (
 from harness.gateway.formats.base import Decoder
 
 
-def pieces_of(reply: Reply) -> Iterator[Piece]:
-    """Yield a whole answer as a stream."""
+def pieces_of(reply: Reply, cut: Callable[[str], Iterable[str]] = lambda text: (text,)) -> Iterator[Piece]:
+    """Yield a whole answer as a stream; ``cut`` cuts its texts and arguments into pieces."""
     calls = 0
     for part in reply.parts:
         match part:
             case Text():
-                yield TextPiece(part.text)
+                yield from (TextPiece(piece) for piece in cut(part.text))
             case Thinking():
                 yield ThinkingPiece(part.text, part.signature, part.hidden)
             case ToolCall():
                 yield ToolStart(calls, part.id, part.name, part.signature)
-                yield ToolPiece(calls, part.arguments)
+                yield from (ToolPiece(calls, piece) for piece in cut(part.arguments))
                 calls += 1
     yield Finish(reply.stop, reply.usage, reply.model, reply.id)
 

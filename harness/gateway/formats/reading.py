@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from harness.gateway.dialogue import Finish, Malformed, Piece
 from harness.gateway.formats.sse import Event, EventReader
 
 
-class StreamReader:
+class StreamReader(ABC):
     """Reads a stream of events into pieces. What is wrong with it is told at its end, after all that was right."""
 
     def __init__(self) -> None:
@@ -28,12 +30,13 @@ class StreamReader:
             self._wrong = f"the stream's event is no JSON: {event.data[:100]}"
         return []
 
+    @abstractmethod
     def _read(self, event: Event) -> list[Piece]:
-        raise NotImplementedError
+        """Return what one event says."""
 
+    @abstractmethod
     def so_far(self) -> Finish:
         """Return the end as it is known now."""
-        raise NotImplementedError
 
     def end(self) -> list[Piece]:
         """Return the last event's pieces and the `Finish`.

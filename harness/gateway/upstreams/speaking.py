@@ -10,22 +10,16 @@ from dataclasses import replace
 from harness.gateway.dialogue import (
     Ask,
     Failure,
-    Finish,
     Malformed,
-    Piece,
     Reply,
     Text,
-    TextPiece,
-    Thinking,
-    ThinkingPiece,
     TokenUsage,
     ToolCall,
-    ToolPiece,
     ToolResult,
-    ToolStart,
     Untranslatable,
 )
 from harness.gateway.formats import FORMATS
+from harness.gateway.formats.pieces import pieces_of
 from harness.gateway.formats.sse import json_bytes
 from harness.gateway.upstreams.base import Answer, Call, UpstreamFailed, kind_of
 from harness.gateway.upstreams.script import ScriptedReply
@@ -86,25 +80,9 @@ def answer_of(reply: Reply, ask: Ask, format: FormatName, *, delay_s: float = 0.
         pieces = [json_bytes(form.render_reply(reply, ask))]
     else:
         encoder = form.encoder(ask)
-        pieces = [encoder.start(), *(encoder.feed(piece) for piece in pieces_of(reply))]
+        pieces = [encoder.start(), *(encoder.feed(piece) for piece in pieces_of(reply, _PIECE.findall))]
     kind = "text/event-stream" if ask.stream else "application/json"
     return Answer(slowly([piece for piece in pieces if piece], delay_s), {"content-type": kind})
-
-
-def pieces_of(reply: Reply) -> Iterator[Piece]:
-    """Return a reply as it would be streamed."""
-    index = 0
-    for part in reply.parts:
-        match part:
-            case Text():
-                yield from (TextPiece(piece) for piece in _PIECE.findall(part.text))
-            case Thinking():
-                yield ThinkingPiece(part.text, part.signature, part.hidden)
-            case ToolCall():
-                yield ToolStart(index, part.id, part.name, part.signature)
-                yield from (ToolPiece(index, piece) for piece in _PIECE.findall(part.arguments))
-                index += 1
-    yield Finish(reply.stop, reply.usage, reply.model, reply.id)
 
 
 async def slowly(pieces: list[bytes], delay_s: float) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness.gateway.dialogue import Ask, Reply, Stop, Text, Thinking, TokenUsage, ToolCall
+from harness.gateway.formats import openai
 from harness.gateway.formats.fields import Field
 from harness.gateway.formats.freetext import unwrapped
 from harness.gateway.formats.pieces import stop_of
@@ -70,16 +71,7 @@ def _call(call: ToolCall, ask: Ask) -> dict[str, Any]:
 
 def usage_of(usage: Field) -> TokenUsage:
     """Read the tokens of a call; what is not there is unknown."""
-    if not usage.given:
-        return TokenUsage()
-    prompt, completion = usage["prompt_tokens_details"], usage["completion_tokens_details"]
-    return TokenUsage(
-        input=usage["prompt_tokens"].integer(),
-        output=usage["completion_tokens"].integer(),
-        cached=prompt["cached_tokens"].integer() if prompt.given else None,
-        cache_write=prompt["cache_write_tokens"].integer() if prompt.given else None,
-        reasoning=completion["reasoning_tokens"].integer() if completion.given else None,
-    )
+    return openai.usage_of(usage, "prompt", "completion")
 
 
 def rendered_usage(usage: TokenUsage) -> dict[str, Any] | None:

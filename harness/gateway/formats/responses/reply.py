@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness.gateway.dialogue import Ask, Malformed, Reply, Stop, Text, Thinking, TokenUsage, ToolCall
+from harness.gateway.formats import openai
 from harness.gateway.formats.fields import Field
 from harness.gateway.formats.freetext import unwrapped
 from harness.gateway.formats.pieces import stop_of
@@ -117,17 +118,8 @@ def item_of(part: Text | Thinking | ToolCall, ask: Ask, identity: str = "") -> d
 
 
 def usage_of(usage: Field) -> TokenUsage:
-    """Read the tokens of a call."""
-    if not usage.given:
-        return TokenUsage()
-    prompt, completion = usage["input_tokens_details"], usage["output_tokens_details"]
-    return TokenUsage(
-        input=usage["input_tokens"].integer(),
-        output=usage["output_tokens"].integer(),
-        cached=prompt["cached_tokens"].integer() if prompt.given else None,
-        cache_write=prompt["cache_write_tokens"].integer() if prompt.given else None,
-        reasoning=completion["reasoning_tokens"].integer() if completion.given else None,
-    )
+    """Read the tokens of a call; what is not there is unknown."""
+    return openai.usage_of(usage, "input", "output")
 
 
 def rendered_usage(usage: TokenUsage) -> dict[str, Any] | None:
