@@ -69,7 +69,8 @@ def _cost(data: Any) -> str:
     each = ", ".join(amount(name, value) + ("" if name == "dollars" else f" {name.replace('_', ' ')}") for name, value in limits)
     most = data["max_dollars"]
     cost = "the backbone may cost without limit" if most is None else f"the backbone costs at most {amount('dollars', most)}"
-    return f"{cost} ({f'each run at most {each}' if each else 'no run has a limit in dollars or tokens'})"
+    limit = f"each run at most {each}" if each else "no run has a limit in dollars or tokens"
+    return f"{cost} ({limit}; a run that the infrastructure or the provider fails is tried again with a budget of its own)"
 
 
 def could_show(row: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -42,7 +42,9 @@ class BatchPlan(Spec):
     copies: dict[str, str] = Field(default_factory=dict, description="run → an earlier run whose copy of the agent it gets")
     warnings: tuple[str, ...] = ()
     max_wall_s: float = Field(description="the longest the runs can take one after the other, agent phases only, seconds")
-    max_dollars: float | None = Field(0.0, description="the most they can cost at their backbones; None: nothing bounds it")
+    max_dollars: float | None = Field(
+        0.0, description="the most they can cost at their backbones, each tried once; None: nothing bounds it"
+    )
     settings: dict[str, str] = Field(default_factory=dict)
 
 
@@ -100,16 +102,18 @@ def plan_batch(
     _refuse_doubles("agent", [agent.name for _, agent in agents])
     _refuse_doubles("task", [prepared.task.id for prepared, _, _ in tasks])
     _refuse_doubles("seed", [str(seed) for seed in seeds])
-    for _, agent in agents:
-        _require_backbone(agent.config, backbone)
-    thinking = any(agent.config.backbone != "none" for _, agent in agents)
+    configs = [agent.config for _, agent in agents]
+    budgets = {
+        prepared.task.id: budget_of(prepared.task.dojo.profiles, prepared.task.id, prepared.profile, budget)
+        for prepared, _, _ in tasks
+    }
+    check_minds(configs, budgets.values(), backbone)
     batch = new_id("b")
     runs = []
     for prepared, model_name, base_model in tasks:
         config = prepared.task.dojo
         profile = profile_of(config.profiles, prepared.task.id, prepared.profile)
-        budget_of_run = profile.budget.override(budget) if budget else profile.budget
-        _check_metered(budget_of_run, backbone if thinking else None)
+        budget_of_run = budgets[prepared.task.id]
         for _, agent in agents:
             refuse_links(agent)
             configured = _with_params(agent.config, agent_params or {})
@@ -222,6 +226,30 @@ def _refuse_doubles(kind: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"{kind} {twice[0]} is named twice", hint=f"name each {kind} once; --seeds N repeats runs")
+
+
+def budget_of(profiles: Mapping[ProfileName, ProfileSpec], task: str, profile: str, override: str | None) -> Budget:
+    """Return the budget of a task's runs: the profile's own, with what was asked for laid over it.
+
+    Raises:
+        UsageError: there is no such profile, or what was asked for is no budget.
+    """
+    own = profile_of(profiles, task, profile).budget
+    return own.override(override) if override else own
+
+
+def check_minds(configs: Sequence[AgentConfig], budgets: Iterable[Budget], backbone: BackboneRef | None) -> None:
+    """Refuse agents without the backbone that they require, and limits that nothing measures; nothing is fetched for it.
+
+    Raises:
+        MissingError: an agent needs a backbone and none was named.
+        UsageError: a limit in what nothing measures.
+    """
+    for config in configs:
+        _require_backbone(config, backbone)
+    thinking = any(config.backbone != "none" for config in configs)
+    for budget in budgets:
+        _check_metered(budget, backbone if thinking else None)
 
 
 def _check_metered(budget: Budget, backbone: BackboneRef | None) -> None:

@@ -16,7 +16,7 @@ from harness.assets.base_models import prepare_base_model
 from harness.assets.installs import prepare_install, require_install
 from harness.assets.prepare import prepare_task
 from harness.executor.base import Executor, Work
-from harness.executor.planner import BatchPlan, plan_again, plan_batch, profile_of, record_plan
+from harness.executor.planner import BatchPlan, budget_of, check_minds, plan_again, plan_batch, profile_of, record_plan
 from harness.executor.registry import get_executor
 from harness.extras import require
 from harness.sandbox.registry import backend_names, get_backend
@@ -77,9 +77,12 @@ class Runs(Bench):
         backend = self._checked_backend(sandbox)
         if backend != "docker":  # images bring their own
             require("torch", "transformers", "peft", "lm_eval", "math_verify")
+        mind = self._library.plan_backbone(backbone, self.store) if backbone else None
+        budgets = [budget_of(task.dojo.profiles, task.id, profile, budget) for task in found_tasks]
+        check_minds([agent.config for _, agent in found_agents], budgets, mind)
         prepared = []
         gpus = False
-        for task in found_tasks:
+        for task in found_tasks:  # from here on things are fetched
             wanted = profile_of(task.dojo.profiles, task.id, profile)
             gpus = gpus or wanted.limits.gpus > 0
             runs_on.check(wanted.limits)
@@ -96,7 +99,7 @@ class Runs(Bench):
             limit=limit,
             sandbox=backend,
             budget=budget,
-            backbone=self._library.plan_backbone(backbone, self.store) if backbone else None,
+            backbone=mind,
             name=name or "",
             agent_params=agent_params,
             installs={name: install.digest for name, install in made if install is not None},

@@ -37,5 +37,6 @@ def test_it_lists_the_runs_and_starts_nothing(capsys: pytest.CaptureFixture[str]
 def test_it_says_what_thinking_may_cost_at_most(capsys: pytest.CaptureFixture[str]) -> None:
     out = rendered(capsys, "gpt", 5.0, dollars=5.0, tokens=2_000_000)
     assert out.startswith("would run · backbone gpt · docker")
-    assert out.endswith("the backbone costs at most $5.00 (each run at most $5.00, 2,000,000 tokens)\n")
-    assert "the backbone may cost without limit (no run has a limit in dollars or tokens)" in rendered(capsys, "gpt", None)
+    assert "the backbone costs at most $5.00 (each run at most $5.00, 2,000,000 tokens; a run that" in out
+    assert out.endswith("is tried again with a budget of its own)\n")
+    assert "the backbone may cost without limit (no run has a limit in dollars or tokens;" in rendered(capsys, "gpt", None)
