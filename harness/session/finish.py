@@ -109,7 +109,7 @@ def _backbone_use(spec: RunSpec, record: RunRecord) -> BackboneUse | None:
 
 def _integrity(spec: RunSpec, run: RunDir, record: RunRecord) -> dict[str, Any]:
     found: dict[str, Any] = {"survivors": record.survivors, **record.integrity}
-    if spec.agent.config.backbone == "required" and record.ledger.answered == 0 and record.clock_started is not None:
+    if spec.agent.config.backbone == "required" and record.ledger.requests == 0 and record.clock_started is not None:
         found["backbone_never_called"] = True
     if run.shell_log.exists():
         found["person_in_sandbox"] = True
