@@ -32,9 +32,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 RIVALS = Path(__file__).parent / "rivals"
 LITELLM = "litellm[proxy]==1.100.0"
 GAP_S, CHUNKS = 0.1, 50
+# Between the chunks of a stream whose first one is waited for: at once, they would come in one piece, which no model's do.
+FLOW_S = 0.002
+# What an agent's history weighs after a few turns, and after a day.
+HISTORY_KB = (40, 300)
 # A stream is in time where it took at most a tenth longer than its chunks' gaps.
 IN_TIME = 1.1
-BODY = {"model": "bench", "messages": [{"role": "user", "content": "Say fifty words."}], "max_tokens": 100}
+BODY: dict[str, Any] = {"model": "bench", "messages": [{"role": "user", "content": "Say fifty words."}], "max_tokens": 100}
 
 
 @dataclass
@@ -96,7 +100,9 @@ async def measure(rounds: int, streams: int, rival: bool) -> dict[str, Any]:
                 why_not = ""
             except (OSError, subprocess.CalledProcessError, TimeoutError) as exc:
                 why_not = str(exc)
-        whole, first = await in_turn(subjects, rounds, stream=False), await in_turn(subjects, rounds, stream=True)
+        whole = await in_turn(subjects, rounds, stream=False)
+        first = await in_turn(subjects, rounds, stream=True, body={**BODY, "temperature": FLOW_S * 10})
+        large = {size: await in_turn(subjects, max(10, rounds // 4), stream=False, body=history(size)) for size in HISTORY_KB}
         sustained = {subject.name: await at_once(subject, streams) for subject in subjects}
         for subject in subjects:
             await subject.client.aclose()
@@ -104,6 +110,7 @@ async def measure(rounds: int, streams: int, rival: bool) -> dict[str, Any]:
         "rounds": rounds,
         "whole_ms": {name: vars(added) for name, added in against(whole).items()},
         "first_chunk_ms": {name: vars(added) for name, added in against(first).items()},
+        "whole_ms_by_history_kb": {size: {n: vars(a) for n, a in against(times).items()} for size, times in large.items()},
         "streams": streams,
         "streams_in_time": sustained,
         "rival": LITELLM if not why_not else f"not measured: {why_not}",
@@ -120,21 +127,28 @@ def against(times: dict[str, list[float]]) -> dict[str, Added]:
     return found
 
 
-async def in_turn(subjects: list[Subject], rounds: int, stream: bool) -> dict[str, list[float]]:
+def history(size_kb: int) -> dict[str, Any]:
+    """Return a call that carries a history of so many kB, as agents send it again with every call."""
+    turn = "The training went on for another minute and the loss fell. " * 17
+    turns = [{"role": ("user", "assistant")[number % 2], "content": turn} for number in range(size_kb)]
+    return {**BODY, "messages": [*turns, *BODY["messages"]]}
+
+
+async def in_turn(subjects: list[Subject], rounds: int, stream: bool, body: dict[str, Any] = BODY) -> dict[str, list[float]]:
     """Return milliseconds by subject: to the whole answer, or to a stream's first chunk."""
     times: dict[str, list[float]] = {subject.name: [] for subject in subjects}
     for number in range(rounds + 10):
         for subject in subjects:
-            took = await ask(subject.client, stream)
+            took = await ask(subject.client, stream, body)
             if number >= 10:
                 times[subject.name].append(took * 1000)
     return times
 
 
-async def ask(client: httpx.AsyncClient, stream: bool) -> float:
+async def ask(client: httpx.AsyncClient, stream: bool, body: dict[str, Any] = BODY) -> float:
     """Return seconds to the whole answer, or to the first chunk of a stream, which is then read to its end."""
     started = time.perf_counter()
-    async with client.stream("POST", "/chat/completions", json={**BODY, "stream": stream}) as response:
+    async with client.stream("POST", "/chat/completions", json={**body, "stream": stream}) as response:
         if response.status_code != 200:
             raise SystemExit(f"{client.base_url}: {response.status_code} {(await response.aread())[:300]!r}")
         pieces = response.aiter_bytes()
@@ -226,6 +240,9 @@ def show(found: dict[str, Any]) -> None:
         if "litellm" in found[key]:
             ours, theirs = (found[key][name]["added_p50"] for name in ("dojo", "litellm"))
             print(f"  dojo adds {ours / theirs:.3f} of what litellm's proxy adds (median)")
+    for size, ms in found["whole_ms_by_history_kb"].items():
+        added = ", ".join(f"{name} {each['added_p50']:.2f}" for name, each in ms.items() if name != "direct")
+        print(f"a history of {size} kB, whole answer: adds p50 {added}")
     print(f"{found['streams']} streams at once, a chunk every {GAP_S * 1000:.0f} ms each")
     for name, held in found["streams_in_time"].items():
         print(f"  {name:<8} {held['in_time']} in time, the slowest took {held['slowest']:.2f} of what its gaps take")

@@ -53,11 +53,11 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         os.makedirs("handed-in", exist_ok=True)
-        count = 0
+        # in place and never shorter: what is torn while it is read is refused, and would prove nothing here
+        weights, count = os.open("handed-in/weights", os.O_CREAT | os.O_WRONLY), 0
         while True:
             count += 1
-            with open("handed-in/weights", "w") as file:
-                file.write(str(count))
+            os.pwrite(weights, b"%020d" % count, 0)
             time.sleep(0.002)
     os._exit(0)
 time.sleep(600)

@@ -194,7 +194,8 @@ def _patient(app: App) -> App:
             return
 
         async def sent(message: MutableMapping[str, Any]) -> None:
-            await asyncio.wait_for(send(message), _STALLED_S)
+            async with asyncio.timeout(_STALLED_S):
+                await send(message)
 
         await app(scope, receive, sent)
 
