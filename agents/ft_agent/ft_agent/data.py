@@ -21,18 +21,27 @@ from ft_agent.forms import Forms
 from ft_agent.plan import Operation
 
 
+# rows so far, the operation's arguments → rows; raises RecipeError
+Maker = Callable[[list[Row], dict[str, Any]], list[Row]]
+
+
 class RecipeError(ValueError):
     """A data recipe that cannot be run: an unknown operation or argument, or nothing left. Says what to change."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A training or validation example in the task's own form."""
+    """A training or validation example in the task's own form.
+
+    ``gold`` is the bare answer (what a check compares with), ``rejected`` a wrong answer of the model's own, where known.
+    """
 
     id: str
     prompt: str
     answer: str
     slice: str
+    gold: str = ""
+    rejected: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Context:
         subsets: the task's sub-sets, lower case; empty where sources do not use these names.
         slice_scores: last known score by slice, for rebalancing towards weak ones.
         source_errors: source → estimated share of wrong answers (`error_rates` over all rows).
+        makers: operation → what makes or remakes rows and needs more than rows: a backbone (``synthesise``, ``rewrite``), the
+            model (``self_generate``) or a child process (``program``). What a run has not is not here.
     """
 
     forms: Forms
@@ -56,6 +67,7 @@ class Context:
     held_out: frozenset[str] = frozenset()
     slice_scores: Mapping[str, float] = field(default_factory=dict)
     source_errors: Mapping[str, float] = field(default_factory=dict)
+    makers: Mapping[str, Maker] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -286,7 +298,8 @@ def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) ->
 def to_example(row: Row, forms: Forms, style: str = "direct") -> Example:
     """Write a row as the task would: its wording around the question, its form around the answer."""
     rationale = _without_answer(row.rationale) if style == "rationale" else ""
-    return Example(row_id(row), forms.prompts.write(row.prompt), forms.answers.write(row.value, rationale), slice_of(row))
+    answer = forms.answers.write(row.value, rationale)
+    return Example(row_id(row), forms.prompts.write(row.prompt), answer, slice_of(row), gold=row.value)
 
 
 def row_id(row: Row) -> str:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 
 class Journal:
-    """Append records, read them back. One writer at a time."""
+    """Append records, read them back. One process writes; its threads may do so at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._one = threading.Lock()
         self.records: list[dict[str, Any]] = self._recover()
         self._file = path.open("ab")
 
@@ -27,12 +29,13 @@ class Journal:
         Raises:
             ValueError: the data hold NaN or infinity, which are no JSON.
         """
-        record = {"n": len(self.records), "kind": kind, **data}
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=str)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.records.append(record)
+        with self._one:
+            record = {"n": len(self.records), "kind": kind, **data}
+            line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=str)
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self.records.append(record)
         return record
 
     def of(self, kind: str) -> list[dict[str, Any]]:

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Phase = Literal["probe", "exploit", "polish"]
+# sft: on answers; dpo: right against wrong answers; grpo: own answers, rewarded; average: of adapters, without training
+Method = Literal["sft", "dpo", "grpo", "average"]
+METHODS: tuple[Method, ...] = ("sft", "dpo", "grpo", "average")
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,18 @@ class Plan:
         hypothesis: one sentence that the outcome can confirm or refute.
         reason: what in the history speaks for it.
         data: the data recipe, in order.
-        trainer: arguments by the trainer's own names (SFTConfig).
-        lora: arguments by the adapter's own names (LoraConfig).
-        seconds: training time asked for.
+        trainer: arguments by the trainer's own names (of the method's config, as SFTConfig).
+        lora: arguments by the adapter's own names (LoraConfig); empty: full weights.
+        seconds: training time asked for, in seconds of the dimension the run is paced by.
         parent: the iteration whose adapter it continues, or None for a fresh one.
         measure: how to judge it: on the agent's own validation split only, or on the metered dev split as well.
         expected_gain: in score, on 0–1.
         knob: the one thing changed against the parent or champion.
+        method: how it learns.
+        average: the iterations whose adapters are averaged (method ``average``), else empty.
+        author: the planner that proposed it.
+        evidence: the measured effect that speaks for it, as the table of effects names it; empty: a guess, which a probe must
+            confirm before it may cost an exploit.
     """
 
     phase: Phase
@@ -44,6 +52,10 @@ class Plan:
     measure: Literal["own", "dev"] = "own"
     expected_gain: float = 0.0
     knob: str = ""
+    method: Method = "sft"
+    average: tuple[int, ...] = ()
+    author: str = "offline"
+    evidence: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -58,11 +70,14 @@ class Plan:
         """
         try:
             data = tuple(Operation(str(o["name"]), dict(o.get("args") or {})) for o in value["data"])
-            plan = Plan(**{**value, "data": data})
-        except (TypeError, KeyError, AttributeError) as exc:
+            average = tuple(int(n) for n in value.get("average") or ())
+            plan = Plan(**{**value, "data": data, "average": average})
+        except (TypeError, KeyError, AttributeError, ValueError) as exc:
             raise ValueError(f"the plan does not have the asked form: {exc}") from exc
         if plan.phase not in ("probe", "exploit", "polish") or plan.measure not in ("own", "dev"):
             raise ValueError(f"phase {plan.phase!r} or measure {plan.measure!r} is unknown")
+        if plan.method not in METHODS:
+            raise ValueError(f"method {plan.method!r} is unknown; there are {', '.join(METHODS)}")
         if not isinstance(plan.trainer, dict) or not isinstance(plan.lora, dict):
             raise ValueError("trainer and lora must be objects of argument names and values")
         return plan
