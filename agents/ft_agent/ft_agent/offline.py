@@ -50,10 +50,10 @@ class Offline:
 
     name = "offline"
 
-    def propose(self, view: View) -> Plan | None:
-        """Return the next plan, or None when nothing worth its time is left."""
+    def propose(self, view: View) -> tuple[Plan, ...]:
+        """Return the next plan; none when nothing worth its time is left."""
         plan = self._propose(view)
-        return fit_batch(plan, view) if plan is not None else None
+        return (fit_batch(plan, view),) if plan is not None else ()
 
     def _propose(self, view: View) -> Plan | None:
         caught = view.iterations[-1] if view.iterations and view.iterations[-1].status != "trained" else None
@@ -73,6 +73,9 @@ class Offline:
     def diagnose(self, view: View, iteration: Iteration) -> Diagnosis:
         """Read the outcome: did the loss move, is there room, which slices fail, does dev agree with the own split."""
         return read_outcome(view, iteration)
+
+    def meanwhile(self, view: View, plan: Plan) -> None:
+        """Rules need no time to think."""
 
     def _probe(self, view: View) -> Plan | None:
         done = [i for i in view.iterations if i.plan.phase == "probe"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
+
+from reading.pace import BudgetClock
 
 # The end of the budget kept for the final submission.
 RESERVE_SHARE = 0.05
@@ -23,34 +23,33 @@ class DoesNotFit(Exception):
         self.needed, self.left = needed, left
 
 
-@dataclass
 class TimeBook:
-    """Keeps the harness's clock (read through the API now and then) and a running mean of what steps cost.
+    """Keeps the harness's count of the tightest dimension and a running mean of what steps cost.
+
+    All seconds are those of the clock: wall seconds where wall time ends the run first, and where CPU- or GPU-seconds do, what
+    the same would take on a machine of one's own.
 
     Attributes:
-        limit: seconds of the whole budget.
+        clock: counts them.
         costs: step → measured seconds (newest counts half).
-        clock: monotonic seconds; tests give their own.
     """
 
-    limit: float
-    left_at_sync: float
-    clock: Callable[[], float] = time.monotonic
-    costs: dict[str, float] = field(default_factory=dict)
-    synced: float = field(init=False)
+    def __init__(self, budget: Mapping[str, Any], *, cores: float = 1.0, clock: BudgetClock | None = None) -> None:
+        self.clock = clock or BudgetClock(budget, cores=cores)
+        self.costs: dict[str, float] = {}
 
-    def __post_init__(self) -> None:
-        self.synced = self.clock()
+    @property
+    def limit(self) -> float:
+        """Seconds of the whole budget."""
+        return self.clock.limit
 
-    def sync(self, budget: dict[str, Any]) -> None:
-        """Take over the harness's own count of the time left."""
-        wall = budget["wall"]
-        if wall.get("left") is not None:
-            self.left_at_sync, self.synced = float(wall["left"]), self.clock()
+    def sync(self, budget: Mapping[str, Any]) -> None:
+        """Take over the harness's own count of what is left."""
+        self.clock.sync(budget)
 
     def left(self) -> float:
         """Seconds until the budget ends."""
-        return max(0.0, self.left_at_sync - (self.clock() - self.synced))
+        return self.clock.left()
 
     def reserve(self) -> float:
         """Seconds that nothing but the final submission may use."""
@@ -62,7 +61,7 @@ class TimeBook:
 
     def used(self) -> float:
         """Seconds used so far."""
-        return self.limit - self.left()
+        return self.clock.used()
 
     def cost(self, step: str) -> float:
         """What a step has cost, or a guess before it was ever done."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ft_agent.cards import Card
+from ft_agent.effects import Effect, render
 from ft_agent.plan import Iteration, Score
 
 # Fewest characters a token stands for in text like ours, counted with room to spare, so that a rendered view never exceeds its
 # limit.
 CHARS_PER_TOKEN = 2.5
+# What the table of effects and the lessons may take of a view.
+EFFECTS_TOKENS, LESSONS_CHARS = 400, 1500
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class View:
         base_own: the base model on the agent's own validation split, where measured.
         feedback: the last dev evaluation, whole.
         reasons: whether the worked examples reason before they answer.
+        effects: what changing one knob did, measured by code.
+        lessons: what the run, or runs before it, have taught, in words.
+        next_number: the number that the next iteration will have.
     """
 
     task: dict[str, Any]
@@ -56,6 +62,9 @@ class View:
     base_own: Score | None = None
     feedback: dict[str, Any] | None = None
     reasons: bool = False
+    effects: tuple[Effect, ...] = ()
+    lessons: str = ""
+    next_number: int = 1
 
     def trained(self) -> list[Iteration]:
         """Return the iterations that were trained to their end."""
@@ -92,6 +101,10 @@ class View:
         if arguments:
             parts += [f"## Data operations\n{self.operations}", f"## Arguments\n{self.arguments}"]
         parts.append(self._history_text(full, shown))
+        if self.effects:
+            parts.append(f"## Effects (one knob changed, paired on the own split)\n{render(self.effects, EFFECTS_TOKENS)}")
+        if self.lessons:
+            parts.append(f"## Lessons\n{clip(self.lessons, LESSONS_CHARS)}")
         if self.feedback:
             parts.append(self._feedback_text(errors))
         return "\n\n".join(parts)

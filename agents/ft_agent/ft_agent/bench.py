@@ -1,0 +1,85 @@
+"""What a turn works with: the folder, the data, the machine, the training process; met once, at the start of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ft_agent.config import RANGES, ModelFacts, schema_from_json
+from ft_agent.counter import Counter
+from ft_agent.data import OPERATIONS, Context, Maker
+from ft_agent.material import Material
+from ft_agent.plan import Iteration
+from ft_agent.switches import Switches
+from ft_agent.train import Trainer
+from ft_agent.validate import Machine
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a turn needs beside the plan.
+
+    Attributes:
+        task: the agent API's answer to ``task``.
+        folder: of the run, the agent's workspace.
+        seed: of the run.
+        counter: where models are handed in.
+        trainer: the training process, its model loaded.
+        material: rows, cards, own validation split.
+        machine: what plans must fit.
+        facts: the machine as planners see it.
+        arguments: the trainers' and the adapter's arguments with type, default and range, in words.
+        makers: operations that need more than rows (`data.Context.makers`).
+        switches: which parts are at work.
+        say: tells people.
+        proven: configuration → largest batch that has passed validation in this process; extended by turns.
+    """
+
+    task: dict[str, Any]
+    folder: Path
+    seed: int
+    counter: Counter
+    trainer: Trainer
+    material: Material
+    machine: Machine
+    facts: dict[str, Any]
+    arguments: str
+    makers: dict[str, Maker]
+    switches: Switches
+    say: Callable[[str], None]
+    proven: dict[str, int] = field(default_factory=dict)
+
+    def context(self, iterations: tuple[Iteration, ...]) -> Context:
+        """Return what data operations may look at, now."""
+        weak = next((i.own.slices for i in reversed(iterations) if i.own), {})
+        return replace(self.material.context, slice_scores=weak, makers=self.makers)
+
+    def own_seconds(self) -> float:
+        """Seconds that one look at the own split may take."""
+        times = self.counter.timebook
+        return max(5.0, min(0.06 * times.limit, 0.3 * times.usable()))
+
+    def operations(self) -> str:
+        """The data operations of this run, in words: those that need a maker only where it is there."""
+        from ft_agent.data import NEED_MAKERS
+
+        there = {n: o for n, o in OPERATIONS.items() if n not in NEED_MAKERS or n in self.makers}
+        return "\n".join(
+            f"- {n}({', '.join(sorted(args))}): {(op.__doc__ or '').splitlines()[0]}" for n, (op, args) in there.items()
+        )
+
+
+def meet(info: dict[str, Any], task: dict[str, Any]) -> tuple[Machine, dict[str, Any], str]:
+    """Turn what the training process said of itself into what plans must fit, facts for planners, and arguments in words."""
+    limits, model = task["limits"], ModelFacts(**info["model"])
+    memory = float(limits["memory_mb"])
+    machine = Machine(memory, bool(info["cuda"]), model, {k: schema_from_json(v) for k, v in info["schemas"].items()})
+    facts = {"cpus": limits["cpus"], "memory_mb": memory, "gpu": bool(info["cuda"]), **info["model"]}
+    lines = []
+    for group, schema in machine.schemas.items():
+        for name in sorted(set(RANGES) & set(schema)):
+            argument, (low, high) = schema[name], RANGES[name]
+            lines.append(f"- {group}.{name}: {' or '.join(argument.types)}, default {argument.default}, {low:g} … {high:g}")
+    return machine, facts, "\n".join(lines)
