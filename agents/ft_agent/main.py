@@ -9,21 +9,19 @@ from pathlib import Path
 
 import dojo_tool
 from ft_agent.loop import Agent
-from ft_agent.offline import Offline
-from ft_agent.planner import Planner
-
-# name of a planner (`--agent-param planner=…`) → how it is made
-PLANNERS: dict[str, type[Planner]] = {"offline": Offline}
+from ft_agent.minds import makes, thinks
+from ft_agent.switches import Switches
 
 
 def main() -> None:
     """Do one run."""
-    params = json.loads(os.environ.get("DOJO_AGENT_PARAMS") or "{}")
-    name = str(params.get("planner", "offline"))
-    if name not in PLANNERS:
-        raise SystemExit(f"no planner {name!r}; there is {', '.join(PLANNERS)}")
+    try:
+        switches = Switches.read(json.loads(os.environ.get("DOJO_AGENT_PARAMS") or "{}"))
+    except ValueError as exc:
+        raise SystemExit(f"ft_agent: {exc}") from exc
     seed = int(os.environ.get("DOJO_SEED") or 0)
-    Agent(dojo_tool.Client(), PLANNERS[name](), Path.cwd(), seed=seed, say=partial(print, flush=True)).run()
+    say = partial(print, flush=True)
+    Agent(dojo_tool.Client(), thinks, Path.cwd(), makes=makes, switches=switches, seed=seed, say=say).run()
 
 
 if __name__ == "__main__":

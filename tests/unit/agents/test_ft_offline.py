@@ -11,7 +11,7 @@ PLANNER = Offline()
 
 
 def proposed(view: View) -> Plan:
-    plan = PLANNER.propose(view)
+    (plan,) = PLANNER.propose(view)
     assert plan is not None
     return plan
 
@@ -78,14 +78,14 @@ def test_without_evaluations_left_it_never_plans_one() -> None:
 
 
 def test_when_nothing_worth_its_time_is_left_it_stops() -> None:
-    assert PLANNER.propose(a_view(usable=15.0)) is None
+    assert PLANNER.propose(a_view(usable=15.0)) == ()
 
 
 def test_no_plan_ever_asks_for_more_than_is_left() -> None:
     for usable in range(5, 400, 7):
         for history in ((), (an_iteration(1),), (an_iteration(1), an_iteration(2, plan=a_plan(phase="exploit")))):
-            plan = PLANNER.propose(a_view(usable=float(usable), iterations=history, speed=4.0, champion=len(history)))
-            if plan is not None:
+            plans = PLANNER.propose(a_view(usable=float(usable), iterations=history, speed=4.0, champion=len(history)))
+            for plan in plans:
                 overhead = 20.0 if plan.measure == "dev" else 6.0
                 assert plan.seconds + overhead <= usable - 0.5
 
@@ -137,7 +137,7 @@ def test_what_stopped_a_plan_is_mended_in_the_next(rung: str, problem: str, chec
 
 def test_what_cannot_be_mended_is_not_tried_for_ever() -> None:
     bad = [replace(caught("batch", "error: no such kernel"), number=n) for n in (1, 2, 3)]
-    assert PLANNER.propose(a_view(iterations=tuple(bad))) is None
+    assert PLANNER.propose(a_view(iterations=tuple(bad))) == ()
 
 
 def test_a_larger_model_gets_a_smaller_rate() -> None:
@@ -158,20 +158,25 @@ def test_the_diagnosis_names_the_trend_and_the_slices_that_fail() -> None:
 class Broken:
     name = "broken"
 
-    def propose(self, view: View) -> Plan | None:
+    def propose(self, view: View) -> tuple[Plan, ...]:
         raise ValueError("no JSON in the answer")
 
     def diagnose(self, view: View, iteration: Iteration) -> Diagnosis:
         raise TimeoutError("the gateway does not answer")
+
+    def meanwhile(self, view: View, plan: Plan) -> None:
+        raise OSError("no thread")
 
 
 def test_where_a_planner_fails_the_rules_go_on_and_the_reason_is_kept() -> None:
     planner = Fallback(Broken(), PLANNER)
     assert planner.propose(a_view()) == PLANNER.propose(a_view())
     assert planner.diagnose(a_view(), an_iteration(1)) == PLANNER.diagnose(a_view(), an_iteration(1))
+    planner.meanwhile(a_view(), a_plan())
     assert planner.failures == [
         "propose: ValueError: no JSON in the answer",
         "diagnose: TimeoutError: the gateway does not answer",
+        "meanwhile: OSError: no thread",
     ]
 
 

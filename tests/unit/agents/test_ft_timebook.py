@@ -1,5 +1,6 @@
 import pytest
 from ft_agent.timebook import DoesNotFit, TimeBook
+from reading.pace import BudgetClock
 
 
 class Clock:
@@ -12,7 +13,8 @@ class Clock:
 
 def book(limit: float = 300.0) -> tuple[TimeBook, Clock]:
     clock = Clock()
-    return TimeBook(limit, limit, clock=clock), clock
+    budget = {"wall": {"limit": limit, "used": 0.0, "left": limit}}
+    return TimeBook(budget, clock=BudgetClock(budget, cores=1, wall=clock, cpu=lambda: 0.0)), clock
 
 
 def test_five_percent_are_kept_for_the_final_submission() -> None:
@@ -59,3 +61,13 @@ def test_costs_follow_what_is_measured() -> None:
     assert times.cost("evaluate") == 10.0 != guess
     times.record("evaluate", 20.0)
     assert times.cost("evaluate") == 15.0
+
+
+def test_where_cpu_seconds_end_the_run_first_the_book_counts_them_and_waiting_costs_nothing() -> None:
+    wall, cpu = Clock(), Clock()
+    budget = {"wall": {"limit": 2400.0, "used": 0.0, "left": 2400.0}, "cpu": {"limit": 240.0, "used": 0.0, "left": 240.0}}
+    times = TimeBook(budget, clock=BudgetClock(budget, cores=1, wall=wall, cpu=cpu))
+    wall.now += 300.0
+    assert (times.limit, times.left(), times.used()) == (240.0, 240.0, 0.0)
+    cpu.now += 40.0
+    assert (times.left(), times.used()) == (200.0, 40.0)
