@@ -13,7 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import reading
+from reading.rows import AnswerForm
+
 from ft_agent.data import Example
+from ft_agent.pace import Clock
+from ft_agent.plan import Method
 
 # No sign of life for this long is a hang: longer than any step that is worth taking, shorter than an hour lost.
 STALL_S = 120.0
@@ -53,8 +58,8 @@ class Trainer:
         """Start the process; it loads while the caller does other things."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         log = (self.scratch / "worker.log").open("a")
-        package = str(Path(__file__).resolve().parent.parent)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))}
+        packages = (str(Path(f).resolve().parent.parent) for f in (__file__, str(reading.__file__)))
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*packages, os.environ.get("PYTHONPATH", "")]))}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ft_agent.worker", self.model_path],
             stdin=subprocess.PIPE,
@@ -92,6 +97,10 @@ class Trainer:
         lora: dict[str, Any],
         *,
         seconds: float,
+        method: Method = "sft",
+        clock: Clock = "wall",
+        wall_at_most: float | None = None,
+        form: AnswerForm | None = None,
         max_steps: int | None = None,
         seed: int = 0,
         schedule: dict[str, float] | None = None,
@@ -99,18 +108,41 @@ class Trainer:
         out: Path | None = None,
         on_step: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        """Train on the examples for ``seconds`` (or ``max_steps`` steps, whichever is first); save the adapter to ``out``.
+        """Train on the examples for ``seconds`` (or ``max_steps`` steps, whichever is first).
+
+        Args:
+            examples: in training order.
+            trainer: arguments of the method's trainer.
+            lora: arguments of the adapter; empty for full weights.
+            seconds: by ``clock``.
+            method: how to learn; ``dpo`` needs `Example.rejected`, ``grpo`` `Example.gold`.
+            clock: what the run is paced by: the wall clock or the training process's processor time.
+            wall_at_most: seconds of wall time after which it ends in any case; None: no such limit.
+            form: how the task's answers are written, by which ``grpo`` reads and rewards them.
+            max_steps: end after so many steps.
+            seed: of adapter, dropout and sampling.
+            schedule: shares of the highest rate at start and end, and of the run for warming up.
+            init: adapter or full model to go on from.
+            out: where to save the adapter, or with full weights the whole model; None: nowhere.
+            on_step: is told of every step.
 
         Raises:
             TrainingFailed: NaN, divergence, a stall, a crash, an error of the trainer, or no end in sight well after ``seconds``.
         """
+        form = form or AnswerForm("plain")
         done = self._job(
             {
                 "job": "train",
+                "method": method,
                 "examples": [(e.id, e.prompt, e.answer) for e in examples],
+                "golds": [e.gold for e in examples],
+                "rejected": [e.rejected for e in examples],
+                "form": {"kind": form.kind, "key": form.key, "lead": form.lead},
                 "trainer": trainer,
                 "lora": lora,
                 "seconds": seconds,
+                "clock": clock,
+                "wall_at_most": wall_at_most,
                 "max_steps": max_steps,
                 "seed": seed,
                 "schedule": schedule or {"start": 0.05, "warm": 0.05, "end": 0.02},

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ft_agent.lean import decoder_of
-from ft_agent.pace import LossWatch, Pace
+from ft_agent.methods.training import schemas, train
+from ft_agent.methods.weights import wear
 
 
 class Worker:
@@ -25,25 +26,28 @@ class Worker:
 
     def __init__(self, model_path: str, emit: Callable[[dict[str, Any]], None]) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         self.emit, self.model_path = emit, model_path
         self.cuda = torch.cuda.is_available()
         self.dtype = torch.bfloat16 if self.cuda else torch.float32
         self.tokenizer = AutoTokenizer.from_pretrained(model_path)
-        self.model = AutoModelForCausalLM.from_pretrained(model_path, dtype=self.dtype)
-        if self.cuda:
-            self.model.to("cuda")
-        self.model.config.use_cache = False
+        self.model = self._load()
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         self.shared_works = self._shared_layout_works()
 
-    def describe(self) -> dict[str, Any]:
-        """Say what was loaded and which arguments its trainer takes."""
-        from peft import LoraConfig
-        from trl import SFTConfig
+    def _load(self) -> Any:
+        from transformers import AutoModelForCausalLM
 
-        from ft_agent.config import schema_of, schema_to_json
+        model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype)
+        if self.cuda:
+            model.to("cuda")
+        model.config.use_cache = False
+        return model
+
+    def describe(self) -> dict[str, Any]:
+        """Say what was loaded and which arguments its trainers take."""
+        import torch
 
         config = self.model.config
         facts = {
@@ -53,134 +57,12 @@ class Worker:
             "vocabulary": config.vocab_size,
             "bytes": 2 if self.cuda else 4,
         }
-        schemas = {"trainer": schema_to_json(schema_of(SFTConfig)), "lora": schema_to_json(schema_of(LoraConfig))}
-        return {"model": facts, "schemas": schemas, "cuda": self.cuda, "shared_layout": self.shared_works}
+        gpus = torch.cuda.device_count() if self.cuda else 0
+        return {"model": facts, "schemas": schemas(), "cuda": self.cuda, "gpus": gpus, "shared_layout": self.shared_works}
 
     def train(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Train an adapter for ``seconds`` or ``max_steps``; events ``step`` on the way. Says how it ended in ``end``."""
-        from datasets import Dataset
-        from peft import LoraConfig, get_peft_model
-        from torch.optim.lr_scheduler import LambdaLR
-        from transformers import set_seed
-        from transformers.trainer_callback import PrinterCallback
-
-        from ft_agent.lean import lean_trainer
-        from ft_agent.packing import choose_collator, encode
-
-        max_steps = int(job["max_steps"]) if job["max_steps"] else None
-        start, warm, end = (float(job["schedule"][k]) for k in ("start", "warm", "end"))
-        pace = Pace(float(job["seconds"]), max_steps, start, warm, end)
-        set_seed(int(job["seed"]))
-        arguments = dict(job["trainer"])
-        batch = int(arguments.get("per_device_train_batch_size", 8))
-        examples, dropped = encode(self.tokenizer, job["examples"], int(arguments.get("max_length") or 10**9))
-        if not examples:
-            raise ValueError("no training example fits max_length")
-        config = self._config(job, arguments)
-        model = get_peft_model(self.model, LoraConfig(**{"task_type": "CAUSAL_LM", **job["lora"]}))
-        if job.get("init"):
-            self._load_weights(model, Path(job["init"]))
-        collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
-        optimizer = self._optimizer(model, config)
-        ending: dict[str, str] = {}
-        trainer = lean_trainer()(
-            model=model,
-            args=config,
-            train_dataset=Dataset.from_list([{"prompt": list(e.prompt), "answer": list(e.answer)} for e in examples]),
-            processing_class=self.tokenizer,
-            data_collator=collator,
-            optimizers=(optimizer, LambdaLR(optimizer, lambda _: pace.rate())),
-            callbacks=[self._watch(pace, ending)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        begun = time.monotonic()
-        try:
-            trainer.train()
-            training = time.monotonic() - begun
-            if job["out"] and not ending:
-                model.save_pretrained(job["out"])
-        finally:
-            self._reset(model)
-        seen = pace.steps * batch * int(arguments.get("gradient_accumulation_steps", 1))
-        mean_tokens = sum(map(len, examples)) / len(examples)
-        return {
-            "end": ending.get("why", "done"),
-            "steps": pace.steps,
-            "examples": seen,
-            "tokens": round(seen * mean_tokens),
-            "dropped": len(dropped),
-            "setup": begun - pace.begun,
-            "seconds": time.monotonic() - pace.begun,
-            "per_second": seen / max(1e-6, training),
-            "layout": type(collator).__name__,
-            "mean_tokens": mean_tokens,
-        }
-
-    def _config(self, job: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        """Join a plan's arguments with those that the loop decides."""
-        from trl import SFTConfig
-
-        return SFTConfig(
-            **{"gradient_checkpointing": False, "loss_type": "nll", **arguments},
-            output_dir=str(Path(job["scratch"]) / "trainer"),
-            max_steps=int(job["max_steps"] or 10**6),
-            use_cpu=not self.cuda,
-            bf16=self.cuda,
-            save_strategy="no",
-            report_to="none",
-            logging_strategy="steps",
-            logging_steps=1,
-            # the filter would hide the very thing that is watched for
-            logging_nan_inf_filter=False,
-            disable_tqdm=True,
-            seed=int(job["seed"]),
-            remove_unused_columns=False,
-            # rows come in the order the data recipe gave them
-            train_sampling_strategy="sequential",
-            dataset_kwargs={"skip_prepare_dataset": True},
-        )
-
-    def _optimizer(self, model: Any, config: Any) -> Any:
-        import torch
-
-        return torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
-            lr=config.learning_rate,
-            betas=(config.adam_beta1, config.adam_beta2),
-            eps=config.adam_epsilon,
-            weight_decay=config.weight_decay,
-        )
-
-    def _watch(self, pace: Pace, ending: dict[str, str]) -> Any:
-        """Make the callback that reports each step and stops on time, NaN or divergence (the latter two into ``ending``)."""
-        from transformers import TrainerCallback
-
-        emit, losses = self.emit, LossWatch()
-
-        class Watch(TrainerCallback):  # type: ignore[misc]
-            """See `_watch`."""
-
-            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-                """Count the step; stop when the run is done."""
-                pace.steps += 1
-                control.should_training_stop = pace.share() >= 1.0
-                return control
-
-            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> Any:
-                """Report the loss; stop when it is bad."""
-                if "loss" not in (logs or {}):
-                    return control
-                loss, gradient = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
-                rate, at = float(logs.get("learning_rate", 0.0)), time.monotonic() - pace.begun
-                finite = loss if math.isfinite(loss) else None
-                emit({"event": "step", "step": state.global_step, "loss": finite, "rate": rate, "seconds": at})
-                why = losses.see(loss, gradient)
-                if why:
-                    ending["why"] = why
-                    control.should_training_stop = True
-                return control
-
-        return Watch()
+        """Train (`ft_agent.methods.training.train`)."""
+        return train(self, job)
 
     def score(self, job: dict[str, Any]) -> dict[str, Any]:
         """Score an adapter (or the base model) on examples by forced decoding.
@@ -228,7 +110,7 @@ class Worker:
                     said[e.id] = str(self.tokenizer.decode(first[span], skip_special_tokens=True))
         finally:
             if job.get("adapter"):
-                self._reset(model)
+                self.reset(model)
         return {
             "items": items,
             "credit": credit,
@@ -237,31 +119,32 @@ class Worker:
             "seconds": time.monotonic() - begun,
         }
 
-    def _with_adapter(self, adapter: str | None) -> Any:
-        if not adapter:
-            return self.model
-        from peft import PeftModel
+    def _with_adapter(self, folder: str | None) -> Any:
+        """Return the base model as it is, with an adapter, or a full model's folder; `reset` undoes it."""
+        return wear(self.model, Path(folder), self.dtype) if folder else self.model
 
-        return PeftModel.from_pretrained(self.model, adapter)
-
-    def _load_weights(self, model: Any, adapter: Path) -> None:
-        from peft import set_peft_model_state_dict
-        from safetensors.torch import load_file
-
-        set_peft_model_state_dict(model, load_file(str(adapter / "adapter_model.safetensors")))
-
-    def _reset(self, model: Any) -> None:
-        """Take the adapter off, so that the next job meets the untouched base model."""
-        self.model = model.unload()
-        # a trainer may lay its own forward over the model's (TRL does for some losses)
-        self.model.__dict__.pop("forward", None)
-        if hasattr(self.model, "peft_config"):
-            del self.model.peft_config
+    def reset(self, model: Any) -> None:
+        """Take off what a job has put on or changed, so that the next one meets the untouched base model."""
+        if hasattr(model, "unload"):
+            self.model = model.unload()
+            # a trainer may lay its own forward over the model's (TRL does for some losses)
+            self.model.__dict__.pop("forward", None)
+            if hasattr(self.model, "peft_config"):
+                del self.model.peft_config
+        elif model is self.model:
+            # its own weights have been trained: only the disk still has the base model's
+            self.renew()
         self.model.requires_grad_(False)
         if self.cuda:
             import torch
 
             torch.cuda.empty_cache()
+
+    def renew(self) -> None:
+        """Load the base model again."""
+        self.model = None
+        self.model = self._load()
+        self.model.requires_grad_(False)
 
     def _shared_layout_works(self) -> bool:
         """Compare the shared layout with one-by-one on this very model: some architectures do not take such masks."""

@@ -1,0 +1,65 @@
+"""Group relative policy optimisation: the model's own answers, rewarded where they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reading.rows import AnswerForm
+
+from ft_agent.methods.base import Material, Setting
+from ft_agent.methods.reward import reward
+from ft_agent.pace import RewardWatch
+from ft_agent.packing import encode
+
+
+class Grpo:
+    """See the module."""
+
+    def config_class(self) -> Any:
+        """Return TRL's class of arguments."""
+        from trl import GRPOConfig
+
+        return GRPOConfig
+
+    def defaults(self) -> dict[str, Any]:
+        """TRL's own, but for checkpointing."""
+        return {"gradient_checkpointing": False}
+
+    def fixed(self) -> dict[str, Any]:
+        """Rows come in the order the data recipe gave them."""
+        return {"shuffle_dataset": False}
+
+    def read(self, setting: Setting) -> Material:
+        """Take the examples whose answer is known and whose prompt leaves room for one."""
+        job, room = setting.job, setting.longest - int(setting.arguments.get("max_completion_length", 256))
+        known = [(str(i), e[1], e[2], g) for i, (e, g) in enumerate(zip(job["examples"], job["golds"], strict=True)) if g]
+        if not known:
+            raise ValueError("no example has a bare right answer; grpo rewards by it, train with sft")
+        encoded = {e.id: e for e in encode(setting.tokenizer, [k[:3] for k in known], 10**9)[0]}
+        fit = [(k, encoded[k[0]]) for k in known if k[0] in encoded and len(encoded[k[0]].prompt) <= room]
+        if not fit:
+            raise ValueError(f"no prompt leaves room for an answer in {setting.longest} tokens; lower max_completion_length")
+        rows = [{"prompt": [{"role": "user", "content": k[1]}], "gold": k[3]} for k, _ in fit]
+        return Material(rows, len(job["examples"]) - len(fit), sum(len(e) for _, e in fit) / len(fit))
+
+    def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
+        """Make TRL's trainer with the task's own form of answers as its judge."""
+        from datasets import Dataset
+        from trl import GRPOTrainer
+
+        form = AnswerForm(**setting.job["form"])
+
+        def right(completions: list[Any], gold: list[str], **_: Any) -> list[float]:
+            return [reward(c[0]["content"], g, form) for c, g in zip(completions, gold, strict=True)]
+
+        return GRPOTrainer(model=model, reward_funcs=right, train_dataset=Dataset.from_list(material.rows), **common)
+
+    def watch(self) -> Any:
+        """Watch for NaN and for a reward that is lost again."""
+        rewards = RewardWatch()
+
+        def see(loss: float, gradient: float, logs: Mapping[str, Any]) -> str | None:
+            return rewards.see(loss, gradient, float(logs.get("reward", 0.0)))
+
+        return see
