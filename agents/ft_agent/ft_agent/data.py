@@ -20,7 +20,6 @@ from ft_agent.evidence import answer_votes, contradicts_itself
 from ft_agent.forms import Forms
 from ft_agent.plan import Operation
 
-
 # rows so far, the operation's arguments → rows; raises RecipeError
 Maker = Callable[[list[Row], dict[str, Any]], list[Row]]
 
