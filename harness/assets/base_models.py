@@ -74,6 +74,18 @@ def known_base_models() -> list[str]:
     return sorted(_KNOWN)
 
 
+def require_known(name: str) -> None:
+    """Refuse a base model that nobody knows; one that only has to be fetched is fine. Nothing is read or fetched.
+
+    Raises:
+        NotFoundError: no such name, or no model directory.
+    """
+    if _is_path(name):
+        _model_folder(Path(name))
+    elif name not in _KNOWN:
+        raise NotFoundError.named("base model", name, known_base_models())
+
+
 def find_base_model(name: str, cache: Path) -> BaseModel:
     """Return a base model that is ready; fetches nothing.
 
@@ -199,12 +211,17 @@ def _is_path(name: str) -> bool:
 
 
 def _local(path: Path) -> BaseModel:
-    path = path.expanduser().resolve()
-    if not (path / "config.json").is_file():
-        raise NotFoundError(f"{path} is no model directory: it has no config.json", hint="give a Hugging Face directory")
+    path = _model_folder(path)
     if (path / MANIFEST).is_file():
         return read_base_model(path.name, path)
     return BaseModel(path.name, path, _digest(_listed(path)), count_parameters(path))
+
+
+def _model_folder(path: Path) -> Path:
+    path = path.expanduser().resolve()
+    if not (path / "config.json").is_file():
+        raise NotFoundError(f"{path} is no model directory: it has no config.json", hint="give a Hugging Face directory")
+    return path
 
 
 def _listed(path: Path) -> list[dict[str, Any]]:

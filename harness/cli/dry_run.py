@@ -21,6 +21,7 @@ def planned(plan: BatchPlan) -> dict[str, Any]:
         {
             "id": run.id,
             "agent": run.agent.name,
+            "variant": run.variant,
             "task": run.task.id,
             "profile": run.task.profile,
             "seed": run.seed,

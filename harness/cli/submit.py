@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,6 +70,13 @@ UNSAFE = "unsafe-local"
     help="A quick look: only the first N hidden and dev items. Such runs are never compared or ranked.",
 )
 @click.option(
+    "--from-file",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A whole batch in TOML: agents with parameters, tasks, seeds, budgets, base models, backbones.",
+)
+@click.option(
     "--from",
     "again",
     multiple=True,
@@ -98,6 +106,7 @@ def submit(
     name: str | None,
     base_model: str | None,
     limit: int | None,
+    file: Path | None,
     again: tuple[str, ...],
     retry_failed: str | None,
     unsafe_local: bool,
@@ -108,39 +117,31 @@ def submit(
     """Run agents on tasks: one run for each agent, task and seed. Everything that can be checked is checked beforehand.
 
     With --from or --retry-failed runs are repeated as they were; nothing but --name, --parallel, --detach and --dry-run goes
-    with them.
+    with them. With --from-file the flags say only what the file leaves open (docs/matrix-files.md).
     """
     from harness.cli.batch import drive
     from harness.cli.dry_run import planned, render
+    from harness.cli.matrix import asked
     from harness.cli.progress import preparing, rows_of_plan
 
     flags["sandbox"] = _sandbox(unsafe_local, flags["sandbox"])
     settings = invocation.config(**flags).settings
     dojo, output = invocation.dojo(), invocation.output
+    told = {
+        "--agent": agents, "--agent-param": params, "--task": tasks, "--tasks": patterns, "--seeds": seeds, "--seed": seed_list,
+        "--base-model": base_model, "--limit": limit,
+    }  # fmt: skip
     if again or retry_failed:
-        matrix = {"--agent": agents, "--task": tasks, "--tasks": patterns, "--seeds": seeds, "--seed": seed_list}
-        _refuse_beside({**matrix, "--agent-param": params, "--base-model": base_model, "--limit": limit}, flags)
+        _refuse_beside({**told, "--from-file": file}, flags)
         plan = dojo.plan_again(_repeated(dojo, again, retry_failed), name or "", preparing(output))
     else:
-        if not agents:
-            raise click.UsageError("no agent was named: give --agent A, or repeat a run with --from RUN")
-        if not tasks and not patterns:
-            raise click.UsageError("no task was named: give --task T or --tasks all")
-        if seeds is not None and seed_list:
-            raise click.UsageError("--seeds and --seed exclude each other")
-        plan = dojo.plan(
-            agents,
-            [*tasks, *patterns],
-            list(seed_list) or list(range(seeds or 1)),
-            settings.profile,
-            budget=settings.budget,
+        told |= {f"--{flag}": flags[flag] for flag in ("profile", "budget", "backbone")}
+        matrix, read = asked(file, {**told, "--name": name}, settings.model_dump(include={"profile", "budget", "backbone"}))
+        plan = dojo.plan_matrix(
+            matrix,
             sandbox=settings.sandbox,
             executor=settings.executor,
-            base_model=base_model,
-            backbone=settings.backbone,
-            name=name,
-            agent_params=dict(_pair(text) for text in params),
-            limit=limit,
+            where=read.where if read else None,
             progress=preparing(output),
         )
     for warning in [*plan.warnings, *(lost for used in {run.sandbox for run in plan.runs} for lost in _lost(used))]:
@@ -204,13 +205,6 @@ def _lost(sandbox: str) -> list[str]:
     from harness.sandbox.registry import get_backend
 
     return [f"{UNSAFE}: {check.detail}; {check.hint}" for check in get_backend(UNSAFE).check() if check.hint]
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, sep, value = text.partition("=")
-    if not sep or not name:
-        raise click.UsageError(f"--agent-param {text!r} is not of the form name=value")
-    return name, value
 
 
 def _render_detached(data: Any, output: Output) -> None:

@@ -1,30 +1,33 @@
-"""From what was asked to frozen runs: the matrix agents × tasks × seeds, with everything checked that can be checked."""
+"""From what was asked to frozen runs: agents × tasks × base models × budgets × backbones × seeds, checked as far as can be."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from platform import python_version
+from typing import Any, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 import harness
 from harness.assets.agent_dir import Agent, copy_agent, refuse_links
 from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.assets.task_dir import Task
+from harness.executor.variants import Contender, backbone_word, budget_words, model_word, words_of
 from harness.spec.agent import AgentConfig
 from harness.spec.backbone import BackboneRef
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
 from harness.spec.errors import MissingError, UsageError
-from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef
+from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef, Varied
 from harness.spec.task import ProfileName, ProfileSpec
-from harness.spec.toml import describe
 from harness.store.base import Store
 from harness.store.ids import new_id
 from harness.store.run_dir import RunDir
@@ -61,68 +64,74 @@ def profile_of(profiles: Mapping[ProfileName, ProfileSpec], task: str, profile: 
 
 
 def plan_batch(
-    agents: Sequence[tuple[str, Agent]],
+    agents: Sequence[Contender],
     tasks: Sequence[tuple[PreparedTask, str, BaseModel]],
     seeds: Sequence[int],
     *,
     home: Path,
+    sandbox: str,
     executor: str = "local",
     limit: int | None = None,
-    sandbox: str,
-    budget: str | None = None,
-    backbone: BackboneRef | None = None,
+    budgets: Sequence[Mapping[str, Any]] = ({},),
+    backbones: Sequence[BackboneRef | None] = (None,),
     name: str = "",
-    agent_params: Mapping[str, str] | None = None,
     installs: Mapping[str, str] | None = None,
     image: str = "",
 ) -> BatchPlan:
-    """Plan one run for each agent, task and seed; nothing is written.
+    """Plan one run for each agent, task, base model, budget, backbone and seed; nothing is written.
+
+    An agent that thinks with no language model runs once, however many backbones there are.
 
     Args:
-        agents: what each was called, and the agent.
-        tasks: prepared data, name of the base model, the base model.
+        agents: with their parameters; the same agent several times where those differ.
+        tasks: prepared data, name of the base model, the base model; a task once for each of its base models.
         seeds: each seed once.
         home: results directory, from which a task that was named by its directory is found again.
+        sandbox: backend name.
         executor: who drives the batch, now and when it is resumed.
         limit: a quick look at so many items.
-        sandbox: backend name.
-        budget: laid over the tasks' own, as ``wall=2h,evaluations=5``.
-        backbone: the language model agents think with.
+        budgets: each laid over the tasks' own, as ``{"wall": "2h"}``.
+        backbones: the language models agents think with.
         name: of the batch.
-        agent_params: parameters for all agents.
         installs: agent's name → digest of what it has installed.
         image: what tells the sandboxes' image from others, for backends that make them of one.
 
     Raises:
-        UsageError: a budget, parameter or seed out of range, or named twice; a limit in what nothing measures.
+        UsageError: a budget or seed out of range, or named twice; a limit in what nothing measures.
         MissingError: an agent needs a backbone and none was named.
     """
     if not agents or not tasks or not seeds:
         raise UsageError("nothing to run", hint="name at least one --agent and one --task")
-    _refuse_doubles("agent", [agent.name for _, agent in agents])
-    _refuse_doubles("task", [prepared.task.id for prepared, _, _ in tasks])
-    _refuse_doubles("seed", [str(seed) for seed in seeds])
-    configs = [agent.config for _, agent in agents]
-    budgets = {
-        prepared.task.id: budget_of(prepared.task.dojo.profiles, prepared.task.id, prepared.profile, budget)
-        for prepared, _, _ in tasks
-    }
-    check_minds(configs, budgets.values(), backbone)
+    refuse_doubles(agents, seeds, budgets, backbones)
+    alone = len({model for _, model, _ in tasks}) == 1
+    _refuse_doubles("task", [prepared.task.id + ("" if alone else f" with {model}") for prepared, model, _ in tasks])
+    configs = [one.config for one in agents]
+    models = Counter(prepared.task.id for prepared, _, _ in tasks)
+    wanted = {(prepared.task.id, number): budget_of(prepared.task.dojo.profiles, prepared.task.id, prepared.profile, budget)
+              for prepared, _, _ in tasks for number, budget in enumerate(budgets)}  # fmt: skip
+    for backbone in backbones:
+        check_minds(configs, wanted.values(), backbone)
     batch = new_id("b")
+    told = budget_words(budgets)
     runs = []
     for prepared, model_name, base_model in tasks:
         config = prepared.task.dojo
         profile = profile_of(config.profiles, prepared.task.id, prepared.profile)
-        budget_of_run = budgets[prepared.task.id]
-        for _, agent in agents:
-            refuse_links(agent)
-            configured = _with_params(agent.config, agent_params or {})
+        for number, (place, backbone), one in product(range(len(budgets)), enumerate(backbones), agents):
+            thinks = one.config.backbone != "none"
+            if place and not thinks:
+                continue
+            setting: dict[str, Any] = {"base_model": model_word(model_name)} if models[prepared.task.id] > 1 else {}
+            setting |= {"backbone": backbone_word(backbone)} if backbone and thinks and len(backbones) > 1 else {}
+            several = {"base_model": models[prepared.task.id], "budget": len(budgets), "backbone": len(backbones)}
             for seed in seeds:
                 runs.append(
                     RunSpec(
                         id=new_id("r"),
                         batch=batch,
-                        agent=AgentRef(config=configured, digest=agent.digest, install=(installs or {}).get(agent.name, "")),
+                        agent=AgentRef(
+                            config=one.config, digest=one.agent.digest, install=(installs or {}).get(one.agent.name, "")
+                        ),
                         task=TaskRef(
                             id=prepared.task.id,
                             path=os.path.relpath(prepared.task.path, home) if prepared.task.by_path else None,
@@ -132,12 +141,14 @@ def plan_batch(
                         ),
                         base_model=BaseModelRef(name=model_name, digest=base_model.digest),
                         seed=seed,
-                        budget=budget_of_run,
+                        budget=wanted[prepared.task.id, number],
                         limit=limit,
                         limits=profile.limits,
                         generation=profile.generation,
                         sandbox=sandbox,
-                        backbone=backbone if agent.config.backbone != "none" else None,
+                        backbone=backbone if thinks else None,
+                        variant=f"{one.words} {words_of(setting | told[number])}".strip(),
+                        varied=tuple(field for field in get_args(Varied) if several[field] > 1),
                         versions={**versions(), **({"image": image} if image else {})},
                     )
                 )
@@ -145,16 +156,41 @@ def plan_batch(
         batch=batch,
         name=name,
         runs=tuple(runs),
-        agents={agent.name: called for called, agent in agents},
+        agents={one.agent.name: one.called for one in agents},
         warnings=(
-            *_shadows([*(agent for _, agent in agents), *(prepared.task for prepared, _, _ in tasks)]),
+            *_shadows([*(one.agent for one in agents), *(prepared.task for prepared, _, _ in tasks)]),
             *_warnings(runs, len(seeds)),
-            *_backbone_warnings(runs, backbone),
+            *dict.fromkeys(warning for backbone in backbones for warning in _backbone_warnings(runs, backbone)),
         ),
         max_wall_s=sum(run.budget.wall for run in runs),
         max_dollars=worst_cost(runs),
         settings={"executor": executor},
     )
+
+
+def refuse_doubles(
+    agents: Sequence[Contender],
+    seeds: Sequence[int] = (),
+    budgets: Sequence[Mapping[str, Any]] = (),
+    backbones: Sequence[BackboneRef | None] = (),
+) -> None:
+    """Refuse what stands in a matrix twice: its runs could not be told apart.
+
+    Raises:
+        UsageError: names it.
+    """
+    _refuse_doubles("agent", [one.shown for one in agents])
+    folders = {one.agent.name: one.agent.path for one in agents}
+    for one in agents:
+        if one.agent.path != folders[one.agent.name]:
+            raise UsageError(
+                f"{one.agent.path} and {folders[one.agent.name]} both call their agent {one.agent.name}",
+                hint="give one of them another folder and name",
+            )
+        refuse_links(one.agent)
+    _refuse_doubles("seed", [str(seed) for seed in seeds])
+    _refuse_doubles("budget", [", ".join(f"{name}={value}" for name, value in sorted(budget.items())) for budget in budgets])
+    _refuse_doubles("backbone", [backbone.name for backbone in backbones if backbone])
 
 
 def plan_again(specs: Sequence[RunSpec], name: str = "") -> BatchPlan:
@@ -225,17 +261,16 @@ def versions() -> dict[str, str]:
 def _refuse_doubles(kind: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(f"{kind} {twice[0]} is named twice", hint=f"name each {kind} once; --seeds N repeats runs")
+        raise UsageError(f"{kind} {twice[0]} is named twice", hint=f"name each {kind} once; seeds repeat runs")
 
 
-def budget_of(profiles: Mapping[ProfileName, ProfileSpec], task: str, profile: str, override: str | None) -> Budget:
+def budget_of(profiles: Mapping[ProfileName, ProfileSpec], task: str, profile: str, limits: Mapping[str, Any]) -> Budget:
     """Return the budget of a task's runs: the profile's own, with what was asked for laid over it.
 
     Raises:
         UsageError: there is no such profile, or what was asked for is no budget.
     """
-    own = profile_of(profiles, task, profile).budget
-    return own.override(override) if override else own
+    return profile_of(profiles, task, profile).budget.overlay(limits)
 
 
 def check_minds(configs: Sequence[AgentConfig], budgets: Iterable[Budget], backbone: BackboneRef | None) -> None:
@@ -278,14 +313,14 @@ def _require_backbone(config: AgentConfig, backbone: BackboneRef | None) -> None
 def _backbone_warnings(runs: Sequence[RunSpec], backbone: BackboneRef | None) -> list[str]:
     if backbone is None:
         return []
-    thinking = [run for run in runs if run.backbone is not None]
+    thinking = [run for run in runs if run.backbone == backbone]
     if not thinking:
         return [f"no agent here thinks with a backbone: {backbone.name} is not used"]
     if backbone.upstream == "manual":
         return [
             f"{backbone.name} is answered by hand: `dojo backbone answer RUN` while the runs go on, and their clocks with them"
         ]
-    unlimited = all(getattr(thinking[0].budget, name) is None for name in ("dollars", "tokens", "output_tokens"))
+    unlimited = any(all(getattr(run.budget, name) is None for name in ("dollars", "tokens", "output_tokens")) for run in thinking)
     if unlimited and backbone.upstream in ("openai", "anthropic", "google"):
         return [
             f"no limit on what agents spend at {backbone.words}; --budget dollars=5 (or tokens=2000000) sets one for each run"
@@ -308,24 +343,6 @@ def worst_cost(runs: Sequence[RunSpec]) -> float | None:
             return None
         total += min(bounds)
     return total
-
-
-def _with_params(config: AgentConfig, given: Mapping[str, str]) -> AgentConfig:
-    unknown = [name for name in given if name not in config.params]
-    if unknown:
-        known = ", ".join(sorted(config.params)) or "none"
-        raise UsageError(f"agent {config.name} has no parameter {unknown[0]!r}", hint=f"its parameters: {known}")
-    changed: dict[str, object] = {}
-    for name, text in given.items():
-        kind = type(config.params[name])
-        try:
-            changed[name] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
-        except ValueError as exc:
-            raise UsageError(f"parameter {name}={text!r} is no {kind.__name__}", hint=f"default: {config.params[name]}") from exc
-    try:
-        return AgentConfig.model_validate({**config.model_dump(), "params": {**config.params, **changed}})
-    except ValidationError as exc:
-        raise UsageError(describe(exc), hint=f"see the agent.toml of {config.name}") from exc
 
 
 def _shadows(chosen: Sequence[Agent | Task]) -> list[str]:

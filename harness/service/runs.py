@@ -1,4 +1,4 @@
-"""Runs: planning, driving, ending, watching."""
+"""Runs: driving, ending, watching."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 
 from pydantic import Field
 
-from harness.assets.base_models import prepare_base_model
-from harness.assets.installs import prepare_install, require_install
-from harness.assets.prepare import prepare_task
-from harness.executor.base import Executor, Work
-from harness.executor.planner import BatchPlan, budget_of, check_minds, plan_again, plan_batch, profile_of, record_plan
-from harness.executor.registry import get_executor
-from harness.extras import require
+from harness.executor.base import Executor
+from harness.executor.planner import BatchPlan, record_plan
 from harness.sandbox.registry import backend_names, get_backend
-from harness.service.bench import Bench
+from harness.service.plans import Plans
 from harness.session.status import RunStatus, run_status
 from harness.session.watch import follow_events, follow_output
 from harness.spec.base import Spec
@@ -30,7 +25,6 @@ from harness.spec.outcome import RunState
 from harness.spec.result import GradeRecord
 from harness.store.base import Damage, RunFilter, RunInfo
 from harness.store.run_dir import EventListener
-from harness.taskkit.building.package import Progress
 
 
 class BatchStatus(Spec):
@@ -43,83 +37,8 @@ class BatchStatus(Spec):
     driven_elsewhere: tuple[str, ...] = Field((), description="runs that another dojo process drives")
 
 
-class Runs(Bench):
+class Runs(Plans):
     """What is done with runs and batches."""
-
-    def plan(
-        self,
-        agents: Sequence[str],
-        tasks: Sequence[str],
-        seeds: Sequence[int] = (0,),
-        profile: str = "full",
-        *,
-        budget: str | None = None,
-        sandbox: str | None = None,
-        executor: str = "local",
-        base_model: str | None = None,
-        backbone: str | None = None,
-        name: str | None = None,
-        agent_params: Mapping[str, str] | None = None,
-        limit: int | None = None,
-        progress: Progress | None = None,
-    ) -> BatchPlan:
-        """Plan the matrix of a submit and check everything that can be checked beforehand.
-
-        Prepares data and base models where they are not in the cache yet.
-
-        Raises:
-            UsageError: an unknown name, a value out of range.
-            MissingError: data, a model, isolation or a GPU that this machine does not have.
-        """
-        found_agents = [(called, self.agent(called)) for called in agents]
-        found_tasks = self.expand_tasks(tasks)
-        runs_on = self._executor(executor)
-        backend = self._checked_backend(sandbox)
-        if backend != "docker":  # images bring their own
-            require("torch", "transformers", "peft", "lm_eval", "math_verify")
-        mind = self._library.plan_backbone(backbone, self.store) if backbone else None
-        budgets = [budget_of(task.dojo.profiles, task.id, profile, budget) for task in found_tasks]
-        check_minds([agent.config for _, agent in found_agents], budgets, mind)
-        prepared = []
-        gpus = False
-        for task in found_tasks:  # from here on things are fetched
-            wanted = profile_of(task.dojo.profiles, task.id, profile)
-            gpus = gpus or wanted.limits.gpus > 0
-            runs_on.check(wanted.limits)
-            name_of_model = base_model or wanted.base_model
-            data = prepare_task(task, profile, self.cache, progress)
-            prepared.append((data, name_of_model, prepare_base_model(name_of_model, self.cache, progress)))
-        made = [(agent.name, prepare_install(agent, self.cache, progress)) for _, agent in found_agents]
-        return plan_batch(
-            found_agents,
-            prepared,
-            list(seeds),
-            home=self.home,
-            executor=executor,
-            limit=limit,
-            sandbox=backend,
-            budget=budget,
-            backbone=mind,
-            name=name or "",
-            agent_params=agent_params,
-            installs={name: install.digest for name, install in made if install is not None},
-            image=self._image(backend, gpus),
-        )
-
-    def plan_again(self, runs: Sequence[str], name: str = "", progress: Progress | None = None) -> BatchPlan:
-        """Plan finished runs once more as they were: agent, task, data, seed, budget, parameters.
-
-        Raises:
-            UsageError: there are none.
-            MissingError: a task, its data or a base model is not what it was, or the sandbox is not to be had.
-        """
-        plan = plan_again([self.store.files(self.store.resolve(run, "run")).spec() for run in runs], name)
-        for spec in plan.runs:
-            self._checked_backend(spec.sandbox)
-            assets = self._library.assets(spec, progress)
-            if assets.install is not None:
-                require_install(assets.install, spec.agent.name)
-        return plan
 
     def submit(
         self,
@@ -246,28 +165,10 @@ class Runs(Bench):
         rows = self.store.runs(RunFilter(batch=found)) or self.store.runs(RunFilter(runs=(found,)))
         return list(rows)
 
-    def _checked_backend(self, name: str | None) -> str:
-        backend = get_backend(name or self._sandbox)
-        bad = next((check for check in backend.check() if not check.ok), None)
-        if bad:
-            raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
-        return backend.name
-
-    def _image(self, backend: str, gpus: bool) -> str:
-        """Return what tells the image of the task sandboxes from others; "" for backends that show this host's system."""
-        if backend != "docker":
-            return ""
-        from harness.sandbox.images.state import identity
-
-        return identity("task", "cuda" if gpus else "cpu")
-
     def _executor_of(self, batch: str) -> str:
         """Return the executor that the batch was submitted to."""
         found = next(iter(self.store.batches(RunFilter(batch=batch))), None)
         return str(found.settings.get("executor", "local")) if found else "local"
-
-    def _executor(self, name: str, parallel: int | None = None, listener: EventListener | None = None) -> Executor:
-        return get_executor(name, Work(self._runner(), parallel, listener))
 
     def _detach(self, batch: str, parallel: int | None) -> None:
         log = self.home / "batches" / batch / "detached.log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -59,23 +60,24 @@ class Budget(Spec):
         Raises:
             UsageError: an unknown or doubled dimension, or a value out of range; names both.
         """
-        changes: dict[str, Any] = {}
-        for part in filter(None, (p.strip() for p in text.split(","))):
-            name, sep, value = part.partition("=")
-            name = name.strip().replace("-", "_")
-            if not sep:
-                raise UsageError(
-                    f"budget {part!r} is not of the form dimension=value",
-                    hint=f"dimensions: {', '.join(Budget.model_fields)}; for example wall=2h,evaluations=5",
-                )
-            if name not in Budget.model_fields:
-                near = did_you_mean(name, Budget.model_fields)
-                raise UsageError(
-                    f"budget {part!r}: there is no dimension {name!r}", hint=f"{near} for example wall=2h,evaluations=5"
-                )
-            if name in changes:
-                raise UsageError(f"budget {text!r} names {name} twice", hint="give each dimension once")
-            changes[name] = None if value.strip().lower() == "none" and name != "wall" else value.strip()
+        return self.overlay(limits_in(text))
+
+    def overlay(self, limits: Mapping[str, Any]) -> Budget:
+        """Return this budget with ``{"wall": "2h", "evaluations": 5}`` applied; ``none`` takes a limit away.
+
+        Raises:
+            UsageError: an unknown dimension, or a value out of range; names both.
+        """
+        unknown = [name for name in limits if name not in Budget.model_fields]
+        if unknown:
+            near = did_you_mean(unknown[0], Budget.model_fields)
+            raise UsageError(
+                f"budget {unknown[0]}={limits[unknown[0]]}: there is no dimension {unknown[0]!r}",
+                hint=f"{near} for example wall=2h,evaluations=5",
+            )
+        changes = {
+            name: None if str(value).strip().lower() == "none" and name != "wall" else value for name, value in limits.items()
+        }
         try:
             return Budget.model_validate({**self.model_dump(), **changes})
         except ValueError as exc:
@@ -85,6 +87,27 @@ class Budget(Spec):
                 f"budget {name}={changes.get(name)!r}: {str(first['msg']).removeprefix('Value error, ')}",
                 hint="give a positive value, for example wall=2h,evaluations=5",
             ) from exc
+
+
+def limits_in(text: str) -> dict[str, str]:
+    """Read ``wall=2h,evaluations=5`` as dimension → what was written.
+
+    Raises:
+        UsageError: it is not of that form, or names a dimension twice.
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, sep, value = part.partition("=")
+        name = name.strip().replace("-", "_")
+        if not sep:
+            raise UsageError(
+                f"budget {part!r} is not of the form dimension=value",
+                hint=f"dimensions: {', '.join(Budget.model_fields)}; for example wall=2h,evaluations=5",
+            )
+        if name in found:
+            raise UsageError(f"budget {text!r} names {name} twice", hint="give each dimension once")
+        found[name] = value.strip()
+    return found
 
 
 class Usage(Spec):

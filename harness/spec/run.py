@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -11,6 +12,9 @@ from harness.spec.backbone import BackboneRef
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
 from harness.spec.task import Generation, Limits
+
+Varied = Literal["base_model", "budget", "backbone"]
+"""Parts of a run's setting in which the variants of one batch may differ."""
 
 
 class AgentRef(Spec):
@@ -60,5 +64,12 @@ class RunSpec(Spec):
     limit: int | None = Field(
         None, gt=0, description="a quick look: only the first N hidden and dev items; such a run is never compared or ranked"
     )
+    variant: str = Field("", description="what tells its agent apart from that agent as it comes, as `feedback=false`")
+    varied: tuple[Varied, ...] = Field((), description="parts of its setting that the variant names, as its batch has several")
     versions: dict[str, str] = Field(default_factory=dict, description="dojo, python, torch, transformers, lm_eval …")
     created: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def shown(self) -> str:
+        """The agent's name with what tells the variant apart: ``ft_agent feedback=false``."""
+        return f"{self.agent.name} {self.variant}".strip()

@@ -10,6 +10,7 @@ from harness.spec.agent import AgentConfig
 from harness.spec.budget import Budget
 from harness.spec.event import event_schema
 from harness.spec.feedback import Feedback
+from harness.spec.matrix import Matrix
 from harness.spec.outcome import Outcome
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
@@ -20,6 +21,7 @@ from harness.spec.verdict import Verdict
 _MODELS: dict[str, type[BaseModel]] = {
     "task": TaskConfig,
     "agent": AgentConfig,
+    "matrix": Matrix,
     "budget": Budget,
     "run": RunSpec,
     "outcome": Outcome,

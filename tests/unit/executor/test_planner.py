@@ -6,9 +6,10 @@ import pytest
 
 from harness.assets.agent_dir import Agent
 from harness.executor.planner import plan_again, plan_batch, record_plan
+from harness.executor.variants import contender
 from harness.spec.agent import AgentConfig
 from harness.spec.backbone import BackboneRef, Prices
-from harness.spec.budget import Budget
+from harness.spec.budget import Budget, limits_in
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.task import ProfileSpec
 from harness.store.database import SqlStore
@@ -32,7 +33,11 @@ def task(name: str = "math/sums", **budget: Any) -> tuple[Any, str, Any]:
 def plan(folder: Path, agents: list[str], tasks: list[Any] | None = None, seeds: tuple[int, ...] = (0,), **more: Any) -> Any:
     """Plan agents by name; ``name:required`` and ``name:optional`` say that they think with a backbone."""
     parted = [name.partition(":") for name in agents]
-    named = [agent(bare, folder, backbone or "none") for bare, _, backbone in parted]
+    named = [contender(*agent(bare, folder, backbone or "none")) for bare, _, backbone in parted]
+    if "budget" in more:
+        more["budgets"] = [limits_in(more.pop("budget") or "")]
+    if "backbone" in more:
+        more["backbones"] = [more.pop("backbone")]
     return plan_batch(named, tasks or [task()], seeds, home=folder, sandbox="scripted", **more)
 
 

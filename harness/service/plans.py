@@ -1,0 +1,263 @@
+"""Planning: from names, or a matrix file, to a batch of frozen runs, with everything checked before anything is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from harness.assets.base_models import prepare_base_model, require_known
+from harness.assets.installs import prepare_install, require_install
+from harness.assets.prepare import prepare_task
+from harness.assets.task_dir import Task
+from harness.executor.base import Executor, Work
+from harness.executor.planner import (
+    BatchPlan,
+    budget_of,
+    check_minds,
+    plan_again,
+    plan_batch,
+    profile_of,
+    refuse_doubles,
+)
+from harness.executor.registry import get_executor
+from harness.executor.variants import Contender, contender
+from harness.extras import require
+from harness.sandbox.registry import get_backend
+from harness.service.bench import Bench
+from harness.spec.backbone import BackboneRef
+from harness.spec.budget import limits_in
+from harness.spec.errors import DojoError, MissingError, UsageError
+from harness.spec.matrix import AgentEntry, Matrix
+from harness.store.run_dir import EventListener
+from harness.taskkit.building.package import Progress
+
+Where = Callable[..., str]
+"""Says where in a file a place of a matrix stands: ``where("agents", 1, "params") == "no-feedback.toml:12"``; "": nowhere."""
+
+# So many faults of a matrix are told at once; the others are counted.
+_TOLD = 3
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A matrix whose names all stand for something, and whose values all fit; nothing was fetched for it."""
+
+    agents: list[Contender]
+    tasks: list[Task]
+    backbones: list[BackboneRef | None]
+    budgets: list[Mapping[str, object]]
+    profile: str
+
+
+class Plans(Bench):
+    """What is done before a run starts."""
+
+    def plan(
+        self,
+        agents: Sequence[str],
+        tasks: Sequence[str],
+        seeds: Sequence[int] = (0,),
+        profile: str = "full",
+        *,
+        budget: str | None = None,
+        sandbox: str | None = None,
+        executor: str = "local",
+        base_model: str | None = None,
+        backbone: str | None = None,
+        name: str | None = None,
+        agent_params: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> BatchPlan:
+        """Plan the matrix of a submit: every agent on every task with every seed; see `plan_matrix`."""
+        matrix = Matrix.model_construct(
+            name=name or "",
+            profile=cast(Any, profile),  # an unknown one is named with the task
+            seeds=tuple(seeds),
+            limit=limit,
+            tasks=tuple(tasks),
+            agents=tuple(AgentEntry.model_construct(name=agent, params=dict(agent_params or {})) for agent in agents),
+            budgets=(limits_in(budget),) if budget else (),
+            base_models=(base_model,) if base_model else (),
+            backbones=(backbone,) if backbone else (),
+        )
+        return self.plan_matrix(matrix, sandbox=sandbox, executor=executor, progress=progress)
+
+    def plan_matrix(
+        self,
+        matrix: Matrix,
+        *,
+        sandbox: str | None = None,
+        executor: str = "local",
+        where: Where | None = None,
+        progress: Progress | None = None,
+    ) -> BatchPlan:
+        """Plan a matrix as one batch, and check everything that can be checked beforehand.
+
+        Prepares data and base models where they are not in the cache yet, once nothing is wrong with the matrix.
+
+        Args:
+            matrix: what to run; without a profile it is ``mini``, as without any setting.
+            sandbox: backend; default the one that was set.
+            executor: who drives the batch.
+            where: says where in its file a place of the matrix stands, for what is wrong with it.
+            progress: told what takes long.
+
+        Raises:
+            UsageError: an unknown name, a value out of range.
+            MissingError: data, a model, isolation or a GPU that this machine does not have.
+        """
+        found = self._check(matrix, where)
+        runs_on = self._executor(executor)
+        backend = self._checked_backend(sandbox)
+        if backend != "docker":  # images bring their own
+            require("torch", "transformers", "peft", "lm_eval", "math_verify")
+        prepared = []
+        gpus = False
+        for task in found.tasks:  # from here on things are fetched
+            wanted = profile_of(task.dojo.profiles, task.id, found.profile)
+            gpus = gpus or wanted.limits.gpus > 0
+            runs_on.check(wanted.limits)
+            models = matrix.base_models or (wanted.base_model,)
+            ready = [(model, prepare_base_model(model, self.cache, progress)) for model in models]
+            data = prepare_task(task, found.profile, self.cache, progress)
+            prepared += [(data, model, made) for model, made in ready]
+        made = {one.agent.name: prepare_install(one.agent, self.cache, progress) for one in found.agents}
+        return plan_batch(
+            found.agents,
+            prepared,
+            matrix.seeds,
+            home=self.home,
+            executor=executor,
+            limit=matrix.limit,
+            sandbox=backend,
+            budgets=found.budgets,
+            backbones=found.backbones,
+            name=matrix.name,
+            installs={agent: install.digest for agent, install in made.items() if install is not None},
+            image=self._image(backend, gpus),
+        )
+
+    def plan_again(self, runs: Sequence[str], name: str = "", progress: Progress | None = None) -> BatchPlan:
+        """Plan finished runs once more as they were: agent, task, data, seed, budget, parameters.
+
+        Raises:
+            UsageError: there are none.
+            MissingError: a task, its data or a base model is not what it was, or the sandbox is not to be had.
+        """
+        plan = plan_again([self.store.files(self.store.resolve(run, "run")).spec() for run in runs], name)
+        for spec in plan.runs:
+            self._checked_backend(spec.sandbox)
+            assets = self._library.assets(spec, progress)
+            if assets.install is not None:
+                require_install(assets.install, spec.agent.name)
+        return plan
+
+    def _check(self, matrix: Matrix, where: Where | None) -> _Checked:
+        """Look every name of a matrix up and try every value; fetch nothing.
+
+        Raises:
+            UsageError: something is unknown or does not fit; of several faults the first ones are told.
+            MissingError: everything is known and something is not to be had here.
+        """
+        faults = _Faults(where)
+        agents: list[Contender] = []
+        for number, entry in enumerate(matrix.agents):
+            with faults.at("agents", number, "name"):
+                agent = self.agent(entry.name)
+                for name in entry.params:
+                    with faults.at("agents", number, "params", name):
+                        contender(entry.name, agent, {name: entry.params[name]})
+                if not faults.in_entry("agents", number):
+                    agents.append(contender(entry.name, agent, entry.params, entry.label))
+        tasks: dict[str, Task] = {}
+        for number, pattern in enumerate(matrix.tasks):
+            with faults.at("tasks", number):
+                tasks |= {task.id: task for task in self.expand_tasks([pattern])}
+        minds: list[BackboneRef | None] = []
+        for number, backbone in enumerate(matrix.backbones):
+            with faults.at("backbones", number):
+                minds.append(self._library.plan_backbone(backbone, self.store))
+        for number, model in enumerate(matrix.base_models):
+            with faults.at("base_models", number):
+                require_known(model)
+        faults.tell()
+        profile = matrix.profile or "mini"
+        budgets: list[Mapping[str, object]] = [*matrix.budgets] or [{}]
+        for number, limits in enumerate(budgets):
+            with faults.at("budgets", number):
+                for task in tasks.values():
+                    budget_of(task.dojo.profiles, task.id, profile, limits)
+        faults.tell()
+        for mind in minds or [None]:
+            wanted = [budget_of(task.dojo.profiles, task.id, profile, limits) for task in tasks.values() for limits in budgets]
+            check_minds([one.config for one in agents], wanted, mind)
+        with faults.at("agents"):
+            refuse_doubles(agents)
+        with faults.at("seeds"):
+            refuse_doubles([], matrix.seeds)
+        with faults.at("budgets"):
+            refuse_doubles([], budgets=budgets)
+        with faults.at("backbones"):
+            refuse_doubles([], backbones=minds)
+        faults.tell()
+        return _Checked(agents, list(tasks.values()), minds or [None], budgets, profile)
+
+    def _checked_backend(self, name: str | None) -> str:
+        backend = get_backend(name or self._sandbox)
+        bad = next((check for check in backend.check() if not check.ok), None)
+        if bad:
+            raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
+        return backend.name
+
+    def _image(self, backend: str, gpus: bool) -> str:
+        """Return what tells the image of the task sandboxes from others; "" for backends that show this host's system."""
+        if backend != "docker":
+            return ""
+        from harness.sandbox.images.state import identity
+
+        return identity("task", "cuda" if gpus else "cpu")
+
+    def _executor(self, name: str, parallel: int | None = None, listener: EventListener | None = None) -> Executor:
+        return get_executor(name, Work(self._runner(), parallel, listener))
+
+
+class _Faults:
+    """What is wrong with a matrix: gathered, so that a file is mended in one go."""
+
+    def __init__(self, where: Where | None) -> None:
+        self._where = where
+        self._found: list[tuple[tuple[int | str, ...], DojoError]] = []
+
+    @contextmanager
+    def at(self, *place: int | str) -> Iterator[None]:
+        """Keep the error that the block raises, as one of ``place``."""
+        try:
+            yield
+        except DojoError as exc:
+            self._found.append((place, exc))
+
+    def in_entry(self, *place: int | str) -> bool:
+        """Whether something is wrong at ``place`` or in it."""
+        return any(found[: len(place)] == place for found, _ in self._found)
+
+    def tell(self) -> None:
+        """Raise what was found, if anything was.
+
+        Raises:
+            DojoError: of the first fault's kind where all are of one, else a UsageError where one is.
+        """
+        if not self._found:
+            return
+        errors = [error for _, error in self._found]
+        first = next((error for error in errors if isinstance(error, UsageError)), errors[0])
+        told = [self._words(place, error) for place, error in self._found[:_TOLD]]
+        more = len(self._found) - _TOLD
+        message = "; ".join(told) + (f" (and {more} more)" if more > 0 else "")
+        raise type(first)(message, hint=first.hint, code=first.code) from first
+
+    def _words(self, place: tuple[int | str, ...], error: DojoError) -> str:
+        line = self._where(*place) if self._where else ""
+        return f"{line}: {error.message}" if line else error.message

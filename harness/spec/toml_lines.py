@@ -1,0 +1,80 @@
+"""On which line of a TOML file something stands: the parser does not say, and a reader wants to go there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+# A string (all four kinds) or a comment: nothing in it is a key, a header or a bracket.
+_OPAQUE = re.compile(
+    r'"""(?:\\.|.)*?"""' r"|'''.*?'''" r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'" r"|#[^\n]*",
+    re.DOTALL,
+)
+
+
+def line_of(text: str, place: Sequence[int | str]) -> int:
+    """Return the line, from 1, on which ``place`` stands, as pydantic names places: ``("agents", 1, "params", "feedback")``.
+
+    Where the last parts of the place are not there (a missing key), the line of what would hold them.
+    """
+    plain = _OPAQUE.sub(_blank, text)
+    start, end, found = 0, len(plain), 0
+    parts = list(place)
+    while parts:
+        name = str(parts.pop(0))
+        number = int(parts.pop(0)) if parts and isinstance(parts[0], int) else 0
+        inside = _tables(plain, name, start, end, number) or _values(plain, name, start, end, number)
+        if inside is None:
+            break
+        found, start, end = inside
+    return text.count("\n", 0, found) + 1
+
+
+def _blank(match: re.Match[str]) -> str:
+    """Keep what a string is as a key or value apart: quoted keys stay readable, everything else is blanked."""
+    said = match.group()
+    if re.fullmatch(r"[\"'][\w-]+[\"']", said):
+        return f" {said[1:-1]} "
+    return re.sub(r"[^\n]", " ", said)
+
+
+def _tables(plain: str, name: str, start: int, end: int, number: int) -> tuple[int, int, int] | None:
+    """Find the ``number``-th ``[[name]]``, or ``[name]`` or ``[above.name]``: where its header stands, and what it holds."""
+    headers = re.compile(rf"^[ \t]*\[\[?[ \t]*(?:[\w-]+[ \t]*\.[ \t]*)*{re.escape(name)}[ \t]*\]", re.MULTILINE)
+    found = [match for match in headers.finditer(plain, start, end)]
+    if number >= len(found):
+        return None
+    own = found[number]
+    ending = found[number + 1].start() if number + 1 < len(found) else end
+    return own.start() + own.group().index("["), own.end(), ending
+
+
+def _values(plain: str, name: str, start: int, end: int, number: int) -> tuple[int, int, int] | None:
+    """Find ``name = …``, and in a value that is a list its ``number``-th entry."""
+    key = re.compile(rf"(?<![\w.-]){re.escape(name)}(?=\s*(?:=|\.[\w-]))").search(plain, start, end)
+    if key is None:
+        return None
+    opening = plain.find("=", key.end(), end)
+    if opening < 0:
+        return key.start(), key.end(), end
+    depth, entry, first = 0, 0, opening + 1
+    for place in range(opening + 1, end):
+        sign = plain[place]
+        if sign in "[{":
+            depth += 1
+            first = place + 1 if depth == 1 and sign == "[" else first
+        elif sign in "]}":
+            depth -= 1
+        elif sign == "," and depth == 1:
+            if entry == number:
+                return _entry(plain, key.start(), first, place, number)
+            entry, first = entry + 1, place + 1
+        if depth == 0 and (sign in "]}\n" and plain[opening + 1 : place].strip()):
+            return _entry(plain, key.start(), first, place, number)
+    return _entry(plain, key.start(), first, end, number)
+
+
+def _entry(plain: str, key: int, first: int, end: int, number: int) -> tuple[int, int, int]:
+    """Say where an entry of a list starts; a value that is no list, and the first entry, stand at their key."""
+    lead = len(plain[first:end]) - len(plain[first:end].lstrip())
+    return (first + lead if number else key), first, end
