@@ -28,7 +28,10 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Row:
-    """A source row, read but not yet judged. ``value`` is the bare answer, empty where the row has none."""
+    """A source row, read but not yet judged. ``value`` is the bare answer, empty where the row has none.
+
+    ``made`` names what made or changed the row where a source did not; ``rejected`` is a wrong answer of the model's own.
+    """
 
     prompt: str
     value: str
@@ -36,6 +39,8 @@ class Row:
     slice: str
     source: str
     index: int
+    made: str = ""
+    rejected: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,6 @@ from ft_agent.forms import Forms
 from ft_agent.plan import Operation
 
 
-# rows so far, the operation's arguments → rows; raises RecipeError
-Maker = Callable[[list[Row], dict[str, Any]], list[Row]]
-
-
 class RecipeError(ValueError):
     """A data recipe that cannot be run: an unknown operation or argument, or nothing left. Says what to change."""
 
@@ -67,7 +63,7 @@ class Context:
     held_out: frozenset[str] = frozenset()
     slice_scores: Mapping[str, float] = field(default_factory=dict)
     source_errors: Mapping[str, float] = field(default_factory=dict)
-    makers: Mapping[str, Maker] = field(default_factory=dict)
+    makers: Mapping[str, Op] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,10 @@ class Dataset:
     log: tuple[dict[str, Any], ...]
 
 
+# rows so far, the operation's arguments, what it may look at → rows
 Op = Callable[[list[Row], dict[str, Any], Context], list[Row]]
+# an operation that a run brings along (`Context.makers`); raises RecipeError
+Maker = Op
 
 
 def select(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
@@ -244,6 +243,33 @@ def cap(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
     return rows[: max(0, min(int(args.get("rows", context.cap)), context.cap))]
 
 
+def program(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Run the data program ``name`` (written by a language model, in a process of its own)."""
+    return _brought(context, "program")(rows, args, context)
+
+
+def synthesise(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Add ``rows`` new rows from the language model, for ``slices`` (default: all), ``like`` what is described."""
+    return _brought(context, "synthesise")(rows, args, context)
+
+
+def rewrite(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Have the language model rewrite ``rows`` rows, ``how``: clean (the question) or reason (write the solution out)."""
+    return _brought(context, "rewrite")(rows, args, context)
+
+
+def self_generate(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Let the model answer ``rows`` questions ``samples`` times at ``temperature``; right solutions and a wrong answer stay."""
+    return _brought(context, "self_generate")(rows, args, context)
+
+
+def _brought(context: Context, name: str) -> Op:
+    if name not in context.makers:
+        there = ", ".join(context.makers) or "none"
+        raise RecipeError(f"this run has nothing for {name} (it has: {there}); leave {name} out of the recipe")
+    return context.makers[name]
+
+
 # name → (operation, argument names)
 OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "select": (select, frozenset({"sources"})),
@@ -260,6 +286,10 @@ OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "curriculum": (curriculum, frozenset({"order"})),
     "cap": (cap, frozenset({"rows"})),
     "template": (template, frozenset({"style"})),
+    "program": (program, frozenset({"name"})),
+    "synthesise": (synthesise, frozenset({"rows", "slices", "like"})),
+    "rewrite": (rewrite, frozenset({"rows", "how"})),
+    "self_generate": (self_generate, frozenset({"rows", "samples", "temperature", "only"})),
 }
 
 
@@ -282,6 +312,8 @@ def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) ->
         before = len(current)
         try:
             current = operation(current, step.args, context)
+        except RecipeError:
+            raise
         except (TypeError, ValueError, OverflowError) as exc:
             raise RecipeError(f"{step.name} with {step.args}: {exc}") from exc
         if step.name == "template":
@@ -299,7 +331,7 @@ def to_example(row: Row, forms: Forms, style: str = "direct") -> Example:
     """Write a row as the task would: its wording around the question, its form around the answer."""
     rationale = _without_answer(row.rationale) if style == "rationale" else ""
     answer = forms.answers.write(row.value, rationale)
-    return Example(row_id(row), forms.prompts.write(row.prompt), answer, slice_of(row), gold=row.value)
+    return Example(row_id(row), forms.prompts.write(row.prompt), answer, slice_of(row), gold=row.value, rejected=row.rejected)
 
 
 def row_id(row: Row) -> str:
