@@ -1,7 +1,7 @@
-"""Several plans proposed at once: short probes of each, the best one goes on. A single guess is probed before it is exploited.
+"""Several plans proposed at once compete in rounds of short trainings; a single guess is probed before it is exploited.
 
-A heat is a fold over the history: its plans are in the journal (record ``heat``), its probes are the iterations since. So a run that
-was cut off in the middle of a heat goes on with it.
+A heat is a fold over the history: its plans and rounds are in the journal (record ``heat``), its trainings are the iterations since.
+So a run that was cut off in the middle of a heat goes on with it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ft_agent.choose import compare
-from ft_agent.halving import order
+from ft_agent.effects import repeat_noise
+from ft_agent.halving import Result, Rung, next_entry, order, rungs
 from ft_agent.history import History
 from ft_agent.offline import fit_batch, probe_seconds, sized
-from ft_agent.plan import Iteration, Plan
+from ft_agent.plan import Heat, Iteration, Plan
 from ft_agent.view import View
 
 
-def needs_heat(plans: Sequence[Plan], view: View) -> bool:
-    """Whether plans must be probed first: several compete, or the only one is a guess that asks for a full training."""
-    if len(plans) > 1:
-        return room_for(plans, view) >= 2
-    return len(plans) == 1 and is_guess(plans[0]) and room_for(plans, view) >= 1
+
+def open_heat(plans: Sequence[Plan], view: View) -> Heat | None:
+    """Return the heat that plans must go through; None: the first of them may be trained at once.
+
+    Plans compete where there are several and time for their rounds. A plan of a language model that asks for a full training
+    with nothing measured that speaks for it is a guess, and goes through a heat of its own.
+    """
+    if not plans or (len(plans) == 1 and not is_guess(plans[0])):
+        return None
+    ranked = order(plans, view.costs["overhead_own"])
+    least = probe_seconds(view)
+    usable = min(view.usable - view.costs["overhead_dev"], _asked(ranked) + len(ranked) * (least + view.costs["overhead_own"]))
+    rounds = rungs(ranked, usable, view.costs["overhead_own"], repeat_noise(view.iterations), least=least)
+    if len(ranked) == 1 and usable >= 2 * (least + view.costs["overhead_own"]):
+        rounds = (Rung(1, least), Rung(1, usable - least - 2 * view.costs["overhead_own"]))
+    if len(rounds) < 2:
+        return None
+    return Heat(tuple(ranked[: rounds[0].entrants]), tuple((r.entrants, r.seconds) for r in rounds), view.next_number)
 
 
 def is_guess(plan: Plan) -> bool:
@@ -29,62 +43,52 @@ def is_guess(plan: Plan) -> bool:
     return plan.author != "offline" and plan.phase != "probe" and plan.method != "average" and not plan.evidence
 
 
-def room_for(plans: Sequence[Plan], view: View) -> int:
-    """How many of the plans can be probed with as much time again left for the winner."""
-    each = probe_seconds(view) + view.costs["overhead_own"]
-    return min(len(plans), int(0.5 * (view.usable - view.costs["overhead_dev"]) / each))
-
-
-def entered(plans: Sequence[Plan], view: View) -> tuple[Plan, ...]:
-    """Return the plans that take part, the most gain a second first."""
-    ranked = order(plans, view.costs["overhead_own"])
-    return tuple(ranked[: max(1, room_for(plans, view))])
-
-
 def next_in_heat(history: History, view: View) -> Plan | None:
-    """Return what the open heat asks for now: the next probe, the winner's training, or None: it is over."""
-    plans = history.heat
-    done = [i for i in history.iterations if i.number >= history.heat_from]
-    if not plans or len(done) > len(plans):
+    """Return what the open heat asks for now: the next short training, the winner's full one, or None: it is over."""
+    heat = history.heat
+    if heat is None:
         return None
-    if len(done) < len(plans):
-        return fit_batch(as_probe(plans[len(done)], probe_seconds(view)), view)
-    best = winner(done, history)
-    if best is None:
+    done = [i for i in history.iterations if i.number >= heat.first]
+    results: list[Result] = []
+    schedule = [Rung(entrants, seconds) for entrants, seconds in heat.rounds]
+    noise = repeat_noise(history.iterations) or 0.0
+    for iteration in done:
+        entry = next_entry(schedule, results, noise)
+        if entry is None:
+            return None
+        results.append(Result(entry.entrant, iteration.number, iteration.own.credit if iteration.own else {}))
+    entry = next_entry(schedule, results, noise)
+    if entry is None:
         return None
-    asked = plans[done.index(best)]
-    if asked.phase == "probe":
+    plan = heat.plans[entry.entrant]
+    if not entry.last:
+        return fit_batch(as_probe(plan, entry.seconds, entry.parent), view)
+    if plan.phase == "probe" or _beaten(history, entry.parent, heat.first):
         return None
     final = replace(
-        asked,
-        parent=best.number,
-        evidence=asked.evidence or f"probe {best.number} was the best of {len(plans)}",
-        reason=f"{asked.reason}; probe {best.number} led its heat",
+        plan,
+        parent=entry.parent,
+        evidence=plan.evidence or f"iteration {entry.parent} led its heat",
+        reason=f"{plan.reason}; iteration {entry.parent} led a heat of {len(heat.plans)}",
     )
-    given = sized(final, view, min(view.usable, max(asked.seconds, probe_seconds(view))))
+    given = sized(final, view, min(view.usable, max(plan.seconds, entry.seconds)))
     return fit_batch(given, view) if given else None
 
 
-def as_probe(plan: Plan, seconds: float) -> Plan:
-    """Return the plan as a short training of its own, measured on the own split only."""
-    if plan.phase == "probe":
-        return replace(plan, seconds=seconds, measure="own")
-    return replace(plan, phase="probe", seconds=seconds, parent=None, measure="own", knob=f"probe of {plan.knob}")
+def as_probe(plan: Plan, seconds: float, parent: int | None) -> Plan:
+    """Return the plan as a short training, measured on the own split only."""
+    knob = plan.knob if plan.phase == "probe" else f"probe of {plan.knob}"
+    return replace(plan, phase="probe", seconds=seconds, parent=parent, measure="own", knob=knob)
 
 
-def winner(done: Sequence[Iteration], history: History) -> Iteration | None:
-    """Return the best probe of the heat, unless an earlier probe is better than it beyond the noise."""
-    scored = [i for i in done if i.own and i.own.credit]
-    if not scored:
-        return None
-    best = max(scored, key=lambda i: (_credit(i), -i.number))
-    earlier = [i for i in history.iterations if i.number < done[0].number and i.plan.phase == "probe" and i.own]
-    for other in earlier:
-        if other.own and best.own and compare(other.own.credit, best.own.credit).replaces:
-            return None
-    return best
+def _asked(plans: Sequence[Plan]) -> float:
+    return max((p.seconds for p in plans), default=0.0)
 
 
-def _credit(iteration: Iteration) -> float:
-    assert iteration.own is not None
-    return sum(iteration.own.credit.values()) / len(iteration.own.credit)
+def _beaten(history: History, number: int | None, first: int) -> bool:
+    """Whether a probe from before the heat is better than the heat's winner beyond the noise."""
+    best = history.iteration(number)
+    if best is None or best.own is None:
+        return True
+    earlier: list[Iteration] = [i for i in history.iterations if i.number < first and i.plan.phase == "probe"]
+    return any(i.own is not None and compare(i.own.credit, best.own.credit).replaces for i in earlier)

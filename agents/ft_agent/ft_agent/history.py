@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ft_agent.journal import Journal
-from ft_agent.plan import Iteration, Plan, Score
+from ft_agent.plan import Heat, Iteration, Plan, Score
 from ft_agent.thinking import Thought
 
 
@@ -27,8 +27,7 @@ class History:
         at: number of an iteration → seconds of the budget that were used when it ended.
         first_submission: the same when the first submission was accepted.
         open: a plan with its number whose outcome is not known: it is at work, or was cut off.
-        heat: plans that compete, where several were proposed at once and none has won yet; else empty.
-        heat_from: number of the first iteration of that heat.
+        heat: the newest heat, over or not; None: there was none.
         thoughts: every call for thinking, with its cost.
         counterfactuals: number of an iteration → what the rules would have planned in its place.
         lessons: what the run has taught, as the planner wrote it last.
@@ -44,8 +43,7 @@ class History:
     at: dict[int, float] = field(default_factory=dict)
     first_submission: float | None = None
     open: tuple[int, Plan] | None = None
-    heat: tuple[Plan, ...] = ()
-    heat_from: int = 0
+    heat: Heat | None = None
     thoughts: tuple[Thought, ...] = ()
     counterfactuals: dict[int, Plan] = field(default_factory=dict)
     lessons: str = ""
@@ -76,8 +74,7 @@ class History:
         if kind == "feedback":
             return replace(self, feedback=dict(record["feedback"]))
         if kind == "heat":
-            plans = tuple(Plan.from_json(p) for p in record["plans"])
-            return replace(self, heat=plans, heat_from=self.next_number)
+            return replace(self, heat=Heat.from_json(record["heat"]))
         if kind == "thought":
             thought = Thought(**{k: v for k, v in record.items() if k not in ("n", "kind")})
             return replace(self, thoughts=(*self.thoughts, thought))

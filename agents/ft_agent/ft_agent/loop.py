@@ -13,8 +13,8 @@ from ft_agent.counter import Counter
 from ft_agent.data import Maker
 from ft_agent.effects import table
 from ft_agent.evaluate import own_score
-from ft_agent.heats import entered, needs_heat, next_in_heat
-from ft_agent.history import Chronicle
+from ft_agent.heats import next_in_heat, open_heat
+from ft_agent.history import Chronicle, History
 from ft_agent.journal import Journal
 from ft_agent.material import Material, read_material
 from ft_agent.plan import Iteration, Plan
@@ -23,7 +23,7 @@ from ft_agent.refusals import Client, Harness
 from ft_agent.report import write_report
 from ft_agent.switches import Switches
 from ft_agent.train import Trainer, TrainingFailed
-from ft_agent.turn import Turn
+from ft_agent.turn import Turn, replaced
 from ft_agent.view import View
 
 # Iterations whose planner proposes nothing that passes validation, before the loop gives up on it.
@@ -137,8 +137,9 @@ class Agent:
         if plan is not None:
             return plan
         plans = planner.propose(view)
-        if needs_heat(plans, view):
-            self.chronicle.append("heat", plans=[p.to_json() for p in entered(plans, view)])
+        heat = open_heat(plans, view)
+        if heat is not None:
+            self.chronicle.append("heat", heat=heat.to_json())
             return next_in_heat(self.chronicle.history, view)
         return plans[0] if plans else None
 
@@ -172,7 +173,7 @@ class Agent:
             base_own=history.base_own,
             feedback=history.feedback,
             reasons=bench.material.context.forms.answers.reasons,
-            effects=table(iterations, history.base_own),
+            effects=table(iterations, history.base_own, {e.id: e.slice for e in bench.material.own}),
             lessons=history.lessons if self.switches.memory else "",
             next_number=history.next_number,
         )
@@ -212,7 +213,7 @@ class Agent:
 
     def _remember(self, iteration: Iteration) -> None:
         before = self.chronicle.history.champion
-        champion = iteration.number if iteration.decision.startswith("replaces ") else before
+        champion = iteration.number if replaced(iteration) else before
         self.chronicle.append(
             "iteration",
             at=round(self.counter.used(), 1),
@@ -229,7 +230,7 @@ class Agent:
         """Remove adapters that nothing will go on from."""
         history = self.chronicle.history
         keep = {history.champion, *(i.number for i in history.iterations[-KEPT_ADAPTERS:])}
-        keep |= {i.number for i in history.iterations if history.heat and i.number >= history.heat_from}
+        keep |= {i.number for i in history.iterations if history.heat and i.number >= history.heat.first}
         scored = [i for i in history.iterations if i.own and i.adapter]
         best = sorted(scored, key=lambda i: -sum(i.own.credit.values()) if i.own else 0.0)
         keep |= {i.number for i in best[:KEPT_ADAPTERS]}
@@ -248,9 +249,25 @@ class Agent:
 
     def _report(self, reason: str) -> None:
         """Write the report: after every iteration, so that a run cut off leaves one too."""
-        write_report(self.folder, self.task, self.chronicle.history, self.times.used(), reason)
+        history = self.chronicle.history
+        events = {f"iteration {n}": at for n, at in history.at.items()} | {"end": round(self.times.used(), 1)}
+        if history.first_submission is not None:
+            events["first_submission"] = history.first_submission
+        write_report(
+            self.folder, self.task, history.iterations, history.champion, history.base_own, events, _next_step(history, reason)
+        )
 
 
 def _capped(task: dict[str, Any], cap: int) -> dict[str, Any]:
     allowed = int(task["max_train_samples"])
     return {**task, "max_train_samples": min(cap, allowed)} if cap else task
+
+
+def _next_step(history: History, reason: str) -> str:
+    last = history.iterations[-1] if history.iterations else None
+    signals = last.diagnosis.signals if last and last.diagnosis else {}
+    falling = bool(signals.get("still_falling"))
+    first = "More training time: the loss was still falling." if falling else "Other data: the loss had levelled off."
+    weak = signals.get("weak_slices") or {}
+    second = f"More rows for {', '.join(repr(k) for k in weak)}." if weak else "No slice stands out."
+    return f"{first} {second} ({reason})"

@@ -84,6 +84,25 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """Plans that compete: who, in which rounds of (entrants, seconds each), from which iteration on."""
+
+    plans: tuple[Plan, ...]
+    rounds: tuple[tuple[int, float], ...]
+    first: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Heat:
+        """Read what `to_json` wrote."""
+        rounds = tuple((int(entrants), float(seconds)) for entrants, seconds in value["rounds"])
+        return Heat(tuple(Plan.from_json(p) for p in value["plans"]), rounds, int(value["first"]))
+
+
+@dataclass(frozen=True)
 class Score:
     """Item scores of one model on one split.
 

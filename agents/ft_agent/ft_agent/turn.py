@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ft_agent.averaging import NotAveraged, average
+from ft_agent.averaging import CannotAverage, average
 from ft_agent.bench import Bench
 from ft_agent.choose import compare
 from ft_agent.data import Dataset, RecipeError, build
@@ -94,10 +94,11 @@ class Turn:
             examples[: steps * batch],
             plan.trainer,
             plan.lora,
-            seconds=limit,
+            **self.times.clock.stint(limit),
+            method=plan.method,
+            form=self.bench.material.context.forms.answers,
             max_steps=steps,
             seed=self.bench.seed,
-            method=plan.method,
         )
 
     def _train(self, iteration: Iteration, dataset: Dataset, folder: Path, view: View) -> Iteration:
@@ -130,14 +131,14 @@ class Turn:
                 dataset.examples,
                 plan.trainer,
                 plan.lora,
-                seconds=seconds,
+                **self.times.clock.stint(seconds),
+                method=plan.method,
+                form=self.bench.material.context.forms.answers,
                 seed=self.bench.seed + iteration.number,
                 schedule=SCHEDULES[plan.phase],
                 init=init if init and init.exists() else None,
                 out=out,
                 on_step=on_step,
-                method=plan.method,
-                stint=self.times.clock.stint(seconds),
             )
         except TrainingFailed as exc:
             spent = self.bench.counter.used() - begun
@@ -163,8 +164,8 @@ class Turn:
         members = [self.chronicle.history.iteration(n) for n in iteration.plan.average]
         folders = [self.bench.folder / i.adapter for i in members if i and i.adapter]
         try:
-            average(folders, [1.0 / len(folders)] * len(folders), out)
-        except NotAveraged as exc:
+            average(folders, None, out)
+        except CannotAverage as exc:
             return replace(iteration, caught=(asdict(Catch("static", str(exc), 0.0)),))
         return replace(iteration, status="trained", adapter=str(out.relative_to(self.bench.folder)))
 

@@ -6,6 +6,7 @@ from typing import Any
 from ft_agent.cards import Card
 from ft_agent.offline import default_recipe
 from ft_agent.plan import Diagnosis, Iteration, Operation, Plan, Score
+from ft_agent.timebook import TimeBook
 from ft_agent.view import View
 
 TASK: dict[str, Any] = {
@@ -31,6 +32,11 @@ MACHINE = {
     "vocabulary": 49152,
     "bytes": 4,
 }
+
+
+def a_timebook(limit: float = 300.0) -> TimeBook:
+    """A book of so many seconds of wall time, none of them gone."""
+    return TimeBook({"wall": {"limit": limit, "used": 0.0, "left": limit}})
 
 
 def a_view(**changes: Any) -> View:

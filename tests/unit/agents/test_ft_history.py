@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ft_agent.history import Chronicle, History, fold
 from ft_agent.journal import Journal
+from ft_agent.plan import Heat
 from ft_agent.thinking import Thought
 from ft_cases import a_plan, a_score, an_iteration
 
@@ -15,6 +16,7 @@ def of_an_iteration(number: int, champion: int) -> dict[str, Any]:
     return {"at": 40.0, "champion": champion, "costs": {"submit": 1.0}, "iteration": an_iteration(number).to_json()}
 
 
+HEAT = Heat((a_plan(knob="a"), a_plan(knob="b")), ((2, 15.0), (1, 60.0)), 2)
 RECORDS: list[tuple[str, dict[str, Any]]] = [
     ("submitted", {"number": 0, "at": 0.4, "note": "base"}),
     ("base", {"score": asdict(a_score(0.1)), "speed": 1.5}),
@@ -23,7 +25,7 @@ RECORDS: list[tuple[str, dict[str, Any]]] = [
     ("iteration", of_an_iteration(1, 1)),
     ("thought", asdict(Thought("propose", "repaired", "no JSON", 2.0, 900, 80, 2))),
     ("counterfactual", {"number": 2, "plan": a_plan(knob="rate 0.0025").to_json()}),
-    ("heat", {"plans": [a_plan(knob="a").to_json(), a_plan(knob="b").to_json()]}),
+    ("heat", {"heat": HEAT.to_json()}),
     ("feedback", {"number": 1, "feedback": {"scores": {}}}),
     ("lessons", {"text": "short rows teach the form"}),
     ("submitted", {"number": 1, "at": 41.0, "note": "iteration 1"}),
@@ -41,7 +43,7 @@ def test_what_is_appended_is_history_at_once_and_the_same_after_a_restart(tmp_pa
     assert (live.speed, live.costs, live.at) == (4.0, {"submit": 1.0}, {1: 40.0})
     assert live.base_own == a_score(0.1)
     assert live.open == (2, a_plan(knob="a"))
-    assert ([p.knob for p in live.heat], live.heat_from) == (["a", "b"], 2)
+    assert live.heat == HEAT
     assert live.thoughts == (Thought("propose", "repaired", "no JSON", 2.0, 900, 80, 2),)
     assert live.counterfactuals[2].knob == "rate 0.0025"
     assert live.lessons == "short rows teach the form"

@@ -6,10 +6,9 @@ from ft_agent.config import ModelFacts, Schema, schema_of
 from ft_agent.data import Context, Dataset, Example, RecipeError
 from ft_agent.forms import Forms
 from ft_agent.plan import Plan
-from ft_agent.timebook import TimeBook
 from ft_agent.train import TrainingFailed
 from ft_agent.validate import Catch, Machine, climb, data_problems, step_problems
-from ft_cases import a_plan
+from ft_cases import a_plan, a_timebook
 from reading.rows import AnswerForm, PromptForm, normal
 
 FORMS = Forms(PromptForm(), AnswerForm("boxed"), frozenset({"integer"}))
@@ -54,7 +53,7 @@ def climbed(
 
     trial = trial or Trial()
     _, found, measured = climb(
-        plan, make, CONTEXT, machine, TimeBook(300.0, 300.0), trial, proven={} if proven is None else proven
+        plan, make, CONTEXT, machine, a_timebook(), trial, proven={} if proven is None else proven
     )
     return found, trial, measured
 
