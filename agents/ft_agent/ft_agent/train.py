@@ -173,6 +173,38 @@ class Trainer:
         }
         return self._job(job, limit_s=seconds * 1.5 + 60.0, on_step=None)
 
+    def generate(
+        self,
+        examples: Sequence[Example],
+        *,
+        adapter: Path | None = None,
+        samples: int = 1,
+        temperature: float = 0.0,
+        max_new_tokens: int = 64,
+        seconds: float = 3600.0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """Let the base model, or an adapter, answer each prompt ``samples`` times (once and greedily at temperature 0).
+
+        Returns:
+            The texts by example, in the order given; none where the time was up first.
+
+        Raises:
+            TrainingFailed: the worker crashed or hung.
+        """
+        job = {
+            "job": "generate",
+            "examples": [(str(i), e.prompt) for i, e in enumerate(examples)],
+            "adapter": str(adapter) if adapter else None,
+            "samples": samples,
+            "temperature": temperature,
+            "max_new_tokens": max_new_tokens,
+            "seconds": seconds,
+            "seed": seed,
+        }
+        said = self._job(job, limit_s=seconds * 1.5 + 60.0, on_step=None)["said"]
+        return [list(said[str(i)]) for i in range(len(examples))]
+
     def _job(self, job: dict[str, Any], limit_s: float, on_step: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
         self.ready()
         assert self._process is not None and self._process.stdin is not None

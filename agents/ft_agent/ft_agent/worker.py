@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ft_agent.generating import generate
 from ft_agent.lean import decoder_of
 from ft_agent.methods.training import schemas, train
 from ft_agent.methods.weights import wear
@@ -119,6 +120,15 @@ class Worker:
             "seconds": time.monotonic() - begun,
         }
 
+    def generate(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Let an adapter (or the base model) answer prompts (`ft_agent.generating.generate`)."""
+        model = self._with_adapter(job.get("adapter"))
+        try:
+            return generate(model, self.tokenizer, job, pad=self.pad, emit=self.emit)
+        finally:
+            if job.get("adapter"):
+                self.reset(model)
+
     def _with_adapter(self, folder: str | None) -> Any:
         """Return the base model as it is, with an adapter, or a full model's folder; `reset` undoes it."""
         return wear(self.model, Path(folder), self.dtype) if folder else self.model
@@ -192,7 +202,7 @@ def main() -> int:
     except Exception as exc:
         emit({"event": "failed", "message": f"{type(exc).__name__}: {exc}", "trace": traceback.format_exc()})
         return 1
-    jobs = {"train": worker.train, "score": worker.score}
+    jobs = {"train": worker.train, "score": worker.score, "generate": worker.generate}
     for line in sys.stdin:
         job = json.loads(line)
         try:
