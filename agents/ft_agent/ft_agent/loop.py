@@ -13,6 +13,7 @@ from ft_agent.counter import Counter
 from ft_agent.data import Maker
 from ft_agent.effects import table
 from ft_agent.evaluate import own_score
+from ft_agent.figures import facts_of
 from ft_agent.heats import entered, needs_heat, next_in_heat
 from ft_agent.history import Chronicle
 from ft_agent.journal import Journal
@@ -69,6 +70,8 @@ class Agent:
     ) -> None:
         self.folder, self.seed, self.say, self.switches = folder, seed, say, switches or Switches()
         self._thinks, self._makes = thinks, makes
+        # item of the own split → its slice, once the data are read
+        self._slices: dict[str, str] = {}
         harness = Harness(client)
         self.task = _capped(harness.task(), self.switches.data_cap)
         self.chronicle = Chronicle(Journal(folder / "journal.jsonl"))
@@ -86,6 +89,7 @@ class Agent:
             self.counter.hand_in_base()
         with Trainer(self.task["base_model"]["path"], self.folder / "scratch") as trainer:
             material = read_material(self.task, self.seed, self.times.limit, self.say)
+            self._slices = {e.id: e.slice for e in material.own}
             self._introduce(material)
             try:
                 info = trainer.ready(self.times.usable())
@@ -172,7 +176,7 @@ class Agent:
             base_own=history.base_own,
             feedback=history.feedback,
             reasons=bench.material.context.forms.answers.reasons,
-            effects=table(iterations, history.base_own),
+            effects=table(iterations, history.base_own, self._slices),
             lessons=history.lessons if self.switches.memory else "",
             next_number=history.next_number,
         )
@@ -248,7 +252,8 @@ class Agent:
 
     def _report(self, reason: str) -> None:
         """Write the report: after every iteration, so that a run cut off leaves one too."""
-        write_report(self.folder, self.task, self.chronicle.history, self.times.used(), reason)
+        facts = facts_of(self.chronicle.history, self.times.used(), self.counter.budget, self._slices)
+        write_report(self.folder, self.task, facts, reason)
 
 
 def _capped(task: dict[str, Any], cap: int) -> dict[str, Any]:
