@@ -319,11 +319,14 @@ def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) ->
         if step.name == "template":
             style = str(step.args.get("style", "direct"))
         log.append({"operation": step.name, "args": _short(step.args), "rows_in": before, "rows_out": len(current)})
+        if any(r.made for r in current):
+            log[-1]["made"] = _made(current)
         if not current:
             raise RecipeError(f"after {step.name} no row is left of {before}")
     if len(current) > context.cap:
         log.append({"operation": "cap", "args": {"by": "the task"}, "rows_in": len(current), "rows_out": context.cap})
         current = current[: context.cap]
+        log[-1]["made"] = _made(current)
     return Dataset(tuple(to_example(r, context.forms, style) for r in current), tuple(log))
 
 
@@ -349,6 +352,11 @@ def _without_answer(rationale: str) -> str:
         r"\s*(?:so |thus |therefore,? )?the (?:final )?answer is:?.*$", "", rationale.strip(), flags=re.IGNORECASE | re.DOTALL
     )
     return re.sub(r"\s*\$?\\boxed\{[^{}]*\}\$?\.?\s*$", "", text).strip()
+
+
+def _made(rows: Sequence[Row]) -> dict[str, int]:
+    """How many rows are not as a source has them, by what made or changed them."""
+    return dict(Counter(r.made for r in rows if r.made))
 
 
 def _short(args: dict[str, Any]) -> dict[str, Any]:

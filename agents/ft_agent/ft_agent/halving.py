@@ -1,7 +1,7 @@
 """Successive halving over plans: who is tried first, for how long, and who goes on. Pure functions; the loop does the training.
 
 All plans get a short training, the better half of them go on from what they have, and so on; the last one gets what time is
-left (Karnin, Koren and Somekh, 2013). How short a training may be follows from the measured noise: it must tell plans apart.
+left (Karnin, Koren and Somekh, 2013). How many compete follows from the measured noise: a round must be able to tell them apart.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from ft_agent.plan import Plan
 LEAST_S = 12.0
 # Who is behind the leader by more than this many errors does not go on, even where there is room.
 BEATEN_ERRORS = 2.0
+# Whoever was expected to bring more stays ahead within this many errors. In simulated heats of three plans half an error lost
+# nothing where the expectations knew nothing, and gained where they knew a little; a whole one lost.
+PREFERRED_ERRORS = 0.5
+# What finding the best plan may cost where plans ask for all the time there is: more, and the winner ends behind a plan taken
+# blindly that had all of it (simulated).
+EARLY_SHARE = 0.25
 # A rung must be able to show the expected gain beyond this many errors of a difference.
 TOLD_ERRORS = 1.0
 # Expected gains are guesses; below this a guess asks for more certainty than any own split gives.
@@ -69,8 +75,9 @@ def rungs(
 ) -> tuple[Rung, ...]:
     """Work out the rounds in which the first of the plans compete; with too little time or too much noise only one runs.
 
-    Without a measured noise every round costs the same. With it a round is only as long as it takes to show the expected gain
-    (a share f of the time shows about the share f of it), and the last one gets what this saves.
+    The winner gets the seconds it asks for where they are there; what is left beside them, but at least `EARLY_SHARE` of all, is
+    what finding it may cost, in equal parts by round. A share f of the time a plan asks for is taken to show a share f of what it
+    promises: where the noise would hide even that, fewer plans compete, each for longer.
 
     Args:
         plans: in `order`.
@@ -83,41 +90,35 @@ def rungs(
         The rounds, each with half the entrants of the one before; empty: not even one plan fits.
     """
     gain = max([LEAST_GAIN, *(p.expected_gain for p in plans)])
+    asked = min(usable - overhead, max([least, *(p.seconds for p in plans)]))
+    needed = max(least, TOLD_ERRORS * (noise or 0.0) / gain * asked)
     for entrants in range(len(plans), 1, -1):
         sizes = [math.ceil(entrants / 2**n) for n in range(math.ceil(math.log2(entrants)) + 1)]
-        equal = [usable / len(sizes) / size - overhead for size in sizes]
-        needed = least if noise is None else max(least, TOLD_ERRORS * noise / gain * (usable - overhead))
-        if equal[0] < needed:
-            continue
-        early = equal[:-1] if noise is None else [min(e, max(needed, _doubled(needed, n))) for n, e in enumerate(equal[:-1])]
-        spent = sum(size * (seconds + overhead) for size, seconds in zip(sizes, early, strict=False))
-        return (*(Rung(n, round(s, 1)) for n, s in zip(sizes, early, strict=False)), Rung(1, round(usable - spent - overhead, 1)))
-    alone = usable - overhead
-    return (Rung(1, round(alone, 1)),) if plans and alone >= least else ()
+        early = min(max(usable - asked - overhead, EARLY_SHARE * usable), usable * (1 - 1 / len(sizes)))
+        each = [early / (len(sizes) - 1) / size - overhead for size in sizes[:-1]]
+        if each[0] >= needed:
+            rounds = [Rung(size, round(seconds, 1)) for size, seconds in zip(sizes, each, strict=False)]
+            return (*rounds, Rung(1, round(usable - early - overhead, 1)))
+    return (Rung(1, round(usable - overhead, 1)),) if plans and usable - overhead >= least else ()
 
 
 def survivors(results: Sequence[Result], noise: float, keep: int) -> tuple[int, ...]:
     """Return the entrants that go on, best first: at most ``keep``, none that the leader beats beyond the noise.
 
-    Compared on the items that all of them answered.
+    An entrant passes one that was expected to bring more only with a lead beyond `PREFERRED_ERRORS`.
 
     Args:
         results: of one round.
         noise: how much a training varies by itself (`effects.repeat_noise`; 0 where unknown), beside the error over items.
         keep: entrants of the next round.
     """
-    measured = [r for r in results if r.credit]
-    if not measured:
-        return ()
-    shared = sorted(set.intersection(*(set(r.credit) for r in measured)))
-    ranked = sorted(measured, key=lambda r: -sum(r.credit[i] for i in shared))
-    leader, kept = ranked[0], [ranked[0].entrant]
-    for result in ranked[1:keep]:
-        pair = compare(leader.credit, result.credit)
-        error = math.sqrt(pair.standard_error**2 + 2 * noise**2)
-        if not pair.difference > BEATEN_ERRORS * error:
-            kept.append(result.entrant)
-    return tuple(kept)
+    ranked: list[Result] = []
+    for result in sorted((r for r in results if r.credit), key=lambda r: r.entrant):
+        place = len(ranked)
+        while place and _lead(result, ranked[place - 1], noise) > PREFERRED_ERRORS:
+            place -= 1
+        ranked.insert(place, result)
+    return tuple(r.entrant for r in ranked[:keep] if _lead(ranked[0], r, noise) <= BEATEN_ERRORS)
 
 
 def next_entry(schedule: Sequence[Rung], results: Sequence[Result], noise: float = 0.0) -> Entry | None:
@@ -150,6 +151,8 @@ def next_entry(schedule: Sequence[Rung], results: Sequence[Result], noise: float
     return None
 
 
-def _doubled(seconds: float, rung: int) -> float:
-    """Later rungs tell closer plans apart: each trains as long as all before it together."""
-    return seconds * 2.0 ** max(0, rung - 1)
+def _lead(one: Result, other: Result, noise: float) -> float:
+    """How far one is ahead of the other on the items both answered, in errors."""
+    pair = compare(one.credit, other.credit)
+    error = math.sqrt(pair.standard_error**2 + 2 * noise**2)
+    return pair.difference / error if error > 0 else math.copysign(math.inf, pair.difference) if pair.difference else 0.0

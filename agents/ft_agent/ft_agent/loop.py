@@ -13,8 +13,9 @@ from ft_agent.counter import Counter
 from ft_agent.data import Maker
 from ft_agent.effects import table
 from ft_agent.evaluate import own_score
+from ft_agent.figures import facts_of
 from ft_agent.heats import next_in_heat, open_heat
-from ft_agent.history import Chronicle, History
+from ft_agent.history import Chronicle
 from ft_agent.journal import Journal
 from ft_agent.material import Material, read_material
 from ft_agent.plan import Iteration, Plan
@@ -69,6 +70,8 @@ class Agent:
     ) -> None:
         self.folder, self.seed, self.say, self.switches = folder, seed, say, switches or Switches()
         self._thinks, self._makes = thinks, makes
+        # item of the own split → its slice, once the data are read
+        self._slices: dict[str, str] = {}
         harness = Harness(client)
         self.task = _capped(harness.task(), self.switches.data_cap)
         self.chronicle = Chronicle(Journal(folder / "journal.jsonl"))
@@ -86,6 +89,7 @@ class Agent:
             self.counter.hand_in_base()
         with Trainer(self.task["base_model"]["path"], self.folder / "scratch") as trainer:
             material = read_material(self.task, self.seed, self.times.limit, self.say)
+            self._slices = {e.id: e.slice for e in material.own}
             self._introduce(material)
             try:
                 info = trainer.ready(self.times.usable())
@@ -173,7 +177,7 @@ class Agent:
             base_own=history.base_own,
             feedback=history.feedback,
             reasons=bench.material.context.forms.answers.reasons,
-            effects=table(iterations, history.base_own, {e.id: e.slice for e in bench.material.own}),
+            effects=table(iterations, history.base_own, self._slices),
             lessons=history.lessons if self.switches.memory else "",
             next_number=history.next_number,
         )
@@ -249,25 +253,10 @@ class Agent:
 
     def _report(self, reason: str) -> None:
         """Write the report: after every iteration, so that a run cut off leaves one too."""
-        history = self.chronicle.history
-        events = {f"iteration {n}": at for n, at in history.at.items()} | {"end": round(self.times.used(), 1)}
-        if history.first_submission is not None:
-            events["first_submission"] = history.first_submission
-        write_report(
-            self.folder, self.task, history.iterations, history.champion, history.base_own, events, _next_step(history, reason)
-        )
+        facts = facts_of(self.chronicle.history, self.times.used(), self.counter.budget, self._slices)
+        write_report(self.folder, self.task, facts, reason)
 
 
 def _capped(task: dict[str, Any], cap: int) -> dict[str, Any]:
     allowed = int(task["max_train_samples"])
     return {**task, "max_train_samples": min(cap, allowed)} if cap else task
-
-
-def _next_step(history: History, reason: str) -> str:
-    last = history.iterations[-1] if history.iterations else None
-    signals = last.diagnosis.signals if last and last.diagnosis else {}
-    falling = bool(signals.get("still_falling"))
-    first = "More training time: the loss was still falling." if falling else "Other data: the loss had levelled off."
-    weak = signals.get("weak_slices") or {}
-    second = f"More rows for {', '.join(repr(k) for k in weak)}." if weak else "No slice stands out."
-    return f"{first} {second} ({reason})"

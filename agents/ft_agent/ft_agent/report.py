@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ft_agent.data import Dataset
+from ft_agent.effects import Effect
+from ft_agent.figures import ReportFacts, choices_apart, effect_of, figures, improved, verdict
+from ft_agent.picture import score_plot
 from ft_agent.plan import Iteration, Score
-from ft_agent.view import curve_text
+from ft_agent.view import clip, curve_text
+
+# Words of a planner in a table's cell.
+CELL = 160
 
 
 def write_iteration(folder: Path, iteration: Iteration, dataset: Dataset | None, feedback: Mapping[str, Any] | None) -> None:
@@ -67,100 +74,166 @@ def score_table(score: Score) -> str:
     return f"{score.value:.3f} over {len(score.items)} items{extra}\n\n| slice | score |\n|---|---|\n" + "\n".join(lines)
 
 
-def figures(iterations: Sequence[Iteration], events: Mapping[str, float]) -> dict[str, Any]:
-    """Work out the figures the agent reports about itself.
-
-    ``events`` holds seconds since the start: ``first_submission``, ``end`` and, for each iteration n, ``iteration n``.
-    """
-    effective = [i for i in iterations if i.status == "trained" and (i.own or i.dev)]
-    best, improving, best_at = -1.0, 0, None
-    for i in effective:
-        value = i.own.value if i.own else (i.dev.value if i.dev else 0.0)
-        if value > best:
-            best, best_at = value, events.get(f"iteration {i.number}")
-            improving += 1
-    lost = sum(i.train_seconds for i in iterations if i.status == "failed")
-    return {
-        "iterations": len(iterations),
-        "effective": len(effective),
-        "improving_share": round(improving / len(effective), 3) if effective else 0.0,
-        "caught_by_rung": _count([str(c["rung"]) for i in iterations for c in i.caught]),
-        "seconds_lost_to_what_no_rung_caught": round(lost, 1),
-        "seconds_to_first_submission": events.get("first_submission"),
-        "seconds_to_best": best_at,
-        "seconds": events.get("end"),
-        "tokens_spent_on_thinking": 0,
-    }
+def write_report(folder: Path, task: Mapping[str, Any], facts: ReportFacts, reason: str) -> None:
+    """Write ``report.md``, ``figures.json`` and ``scores.svg``; ``reason`` says why the run ended, or that it goes on."""
+    numbers = figures(facts)
+    (folder / "report.md").write_text(report_text(task, facts, numbers, reason), encoding="utf-8")
+    (folder / "figures.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    (folder / "scores.svg").write_text(score_plot(facts), encoding="utf-8")
 
 
-def write_report(
-    folder: Path,
-    task: Mapping[str, Any],
-    iterations: Sequence[Iteration],
-    champion: int,
-    base: Score | None,
-    events: Mapping[str, float],
-    next_step: str,
-) -> None:
-    """Write ``report.md`` and ``scores.svg``."""
-    numbers = figures(iterations, events)
-    rows = [
-        f"| {i.number} | {i.plan.phase} | {i.plan.knob} | {i.status} | {_value(i.own)} | {_value(i.dev)} "
-        f"| {i.train_seconds:.0f} | {i.decision} |"
-        for i in iterations
-    ]
-    helped = [i for i in iterations if i.number and "replaces" in i.decision]
-    best = next((i for i in iterations if i.number == champion), None)
+def report_text(task: Mapping[str, Any], facts: ReportFacts, numbers: Mapping[str, Any], reason: str) -> str:
+    """Tell the run in Markdown: what was tried, what single knobs did, what thinking was worth, what comes next, the figures."""
+    best = next((i for i in facts.iterations if i.number == facts.champion), None)
     parts = [
         f"# Report: {task['id']} ({task['profile']})",
-        f"Handed in: {f'iteration {champion}' if champion else 'the base model'}"
+        f"Handed in: {f'iteration {facts.champion}' if facts.champion else 'the base model'}"
         + (f", own split {_value(best.own)}, dev {_value(best.dev)}" if best else "")
-        + f"; base model on the own split {_value(base)}.",
+        + f"; base model on the own split {_value(facts.base)}. {reason}",
         "![scores over time](scores.svg)",
-        "## What was tried\n\n| n | phase | knob | outcome | own | dev | training s | decision |\n"
-        + "|---|---|---|---|---|---|---|---|\n"
-        + "\n".join(rows),
-        "## What helped\n\n"
-        + ("\n".join(f"- {i.plan.knob}: {i.decision}" for i in helped) or "Nothing beat the base model beyond the margin."),
-        "## What it would try next\n\n" + next_step,
-        "## Figures\n\n" + "\n".join(f"- {k.replace('_', ' ')}: {v}" for k, v in numbers.items()),
+        "## What was tried\n\n" + _tried(facts),
+        "## What single knobs did\n\n" + _effects(facts),
+        "## What helped\n\n" + _helped(facts),
+        *([f"## Thinking\n\n{_thinking(numbers)}"] if facts.thoughts else []),
+        *([f"## What the rules would have done\n\n{_beside(facts)}"] if facts.counterfactuals else []),
+        "## What it would try next\n\n" + next_step(facts),
+        "## Figures\n\n" + "\n".join(_flat(numbers)),
     ]
-    (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    (folder / "figures.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
-    (folder / "scores.svg").write_text(score_plot(iterations, events), encoding="utf-8")
+    return "\n\n".join(parts) + "\n"
 
 
-def score_plot(iterations: Sequence[Iteration], events: Mapping[str, float]) -> str:
-    """Draw own (hollow) and dev (filled) scores over time as an SVG."""
-    width, height, left, bottom = 640, 300, 50, 40
-    end = max([events.get("end", 1.0), 1.0, *events.values()])
-    points = []
-    for i in iterations:
-        at = events.get(f"iteration {i.number}")
-        for score, fill in ((i.own, "none"), (i.dev, "#1b6ca8")):
-            if at is not None and score:
-                x = left + at / end * (width - left - 20)
-                y = height - bottom - score.value * (height - bottom - 20)
-                title = f"iteration {i.number}, {score.split} {score.value:.3f}"
-                points.append(
-                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="#1b6ca8"><title>{title}</title></circle>'
-                )
-                points.append(f'<text x="{x + 7:.1f}" y="{y - 5:.1f}" font-size="10">{i.number}</text>')
-    grid = []
-    for tick in range(0, 11, 2):
-        y = height - bottom - tick / 10 * (height - bottom - 20)
-        grid.append(f'<line x1="{left}" y1="{y:.1f}" x2="{width - 20}" y2="{y:.1f}" stroke="#ddd"/>')
-        grid.append(f'<text x="{left - 30}" y="{y + 4:.1f}" font-size="11">{tick / 10:.1f}</text>')
+def next_step(facts: ReportFacts) -> str:
+    """Say what the run's outcome asks for next: time or data, weak slices, and the effect most worth a second look."""
+    last = next((i for i in reversed(facts.iterations) if i.diagnosis), None)
+    signals = last.diagnosis.signals if last and last.diagnosis else {}
+    said = []
+    if "still_falling" in signals:
+        said.append(
+            "More training time: the loss was still falling."
+            if signals["still_falling"]
+            else "Other data: the loss had levelled off."
+        )
+    weak = signals.get("weak_slices") or {}
+    said.append(f"More rows for {', '.join(repr(k) for k in weak)}." if weak else "No slice stands out.")
+    maybe = [e for e in facts.effects if e.confirmed is None and e.effect > e.error]
+    if maybe:
+        first = max(maybe, key=lambda e: e.certainty)
+        said.append(f"A repeat of iteration {first.with_}: {first.knob} {_measured(first)} is not beyond the noise yet.")
+    return " ".join(said)
+
+
+def _tried(facts: ReportFacts) -> str:
+    rows = []
+    for i in facts.iterations:
+        effect = effect_of(i.number, facts.effects)
+        rows.append(
+            (
+                i.number,
+                i.plan.phase,
+                i.plan.author,
+                i.plan.knob,
+                i.status,
+                _value(i.own),
+                _value(i.dev),
+                f"{i.train_seconds:.0f}",
+                verdict(effect) if effect else "–",
+                i.decision,
+            )
+        )
+    heading = ("n", "phase", "planner", "knob", "outcome", "own", "dev", "training s", "hypothesis", "decision")
+    return _table(heading, rows) if rows else "Nothing."
+
+
+def _effects(facts: ReportFacts) -> str:
+    if not facts.effects:
+        return "Nothing: no two measured iterations differ in one knob alone."
+    rows = [
+        (
+            e.name,
+            e.knob,
+            f"{e.before} → {e.after}",
+            _measured(e),
+            e.items,
+            {True: "helps", False: "harms", None: "within noise"}[e.confirmed],
+            ", ".join(f"{name!r} {value:+.3f} ± {error:.3f}" for name, (value, error) in e.slices.items()) or "–",
+        )
+        for e in facts.effects
+    ]
+    error = (
+        f"± holds items and trainings: a repeated training varies by {facts.noise:.3f}."
+        if facts.noise is not None
+        else "± holds items only: no plan was repeated, so how much a training varies by itself is not in it."
+    )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">'
-        f"{''.join(grid)}{''.join(points)}"
-        f'<text x="{width / 2 - 90}" y="{height - 8}" font-size="11">'
-        f"seconds (0 to {end:.0f}); filled: dev, hollow: own split</text></svg>\n"
+        "Paired on the own split, in probability of the whole answer; 3v1 is iteration 3 against iteration 1, 0 the base model. "
+        + error
+        + "\n\n"
+        + _table(("", "knob", "change", "effect", "items", "verdict", "by slice"), rows)
     )
 
 
-def _count(names: Sequence[str]) -> dict[str, int]:
-    return {n: names.count(n) for n in sorted(set(names))}
+def _helped(facts: ReportFacts) -> str:
+    lines = [f"- {_cell(i.plan.knob)}: {_cell(i.decision)}" for i in facts.iterations if improved(i)]
+    lines += [
+        f"- {_cell(e.knob)} {_cell(e.before)} → {_cell(e.after)}: {_measured(e)}"
+        for e in facts.effects
+        if e.confirmed and e.against
+    ]
+    return "\n".join(lines) or "Nothing beat the base model beyond the margin."
+
+
+def _thinking(numbers: Mapping[str, Any]) -> str:
+    spent = numbers["thinking"]
+    rows = [(name, *line.values()) for name, line in spent["calls"].items()]
+    heading = ("call", "calls", "repaired", "fell back", "tokens in", "tokens out", "seconds")
+    dollars = "" if spent["dollars"] is None else f", {spent['dollars']:.4f} dollars ({spent['dollars_per_iteration']:.4f})"
+    worth = numbers["hypotheses"].get("llm")
+    said = (
+        ""
+        if worth is None
+        else f"Of the language model's {worth['planned']} hypotheses {worth['trained']} were trained; measured by a single knob: "
+        f"{worth['confirmed']} confirmed, {worth['refuted']} refuted, {worth['open']} open. "
+        f"{worth['evidence']} named a measured effect, the others were guesses.\n\n"
+    )
+    total = spent["input_tokens"] + spent["output_tokens"]
+    return f"{said}{total} tokens, {spent['tokens_per_iteration']} an iteration{dollars}.\n\n{_table(heading, rows)}"
+
+
+def _beside(facts: ReportFacts) -> str:
+    rows = []
+    for i in facts.iterations:
+        other = facts.counterfactuals.get(i.number)
+        if other is not None:
+            apart = choices_apart(i.plan, other)
+            rows.append(
+                (i.number, i.plan.knob, i.decision, other.knob, ", ".join(apart) if apart else "nothing: the same choice")
+            )
+    return _table(("n", "chosen", "what came of it", "the rules' choice", "differs in"), rows)
+
+
+def _measured(effect: Effect) -> str:
+    return f"{effect.effect:+.3f} ± {effect.error:.3f}"
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
+    return "\n".join([*lines, *("| " + " | ".join(_cell(c) for c in row) + " |" for row in rows)])
+
+
+def _cell(value: object) -> str:
+    """A planner's words must not break out of their cell, nor out of text."""
+    return clip(re.sub(r"\s+", " ", str(value)).replace("|", "¦").replace("<", "‹"), CELL) or "–"
+
+
+def _flat(numbers: Mapping[str, Any], above: str = "") -> list[str]:
+    lines: list[str] = []
+    for name, value in numbers.items():
+        told = f"{above}{name.replace('_', ' ')}"
+        if isinstance(value, Mapping) and value:
+            lines += _flat(value, f"{told}, ")
+        else:
+            lines.append(f"- {told}: {'none' if value is None or value == {} else value}")
+    return lines
 
 
 def _value(score: Score | None) -> str:
