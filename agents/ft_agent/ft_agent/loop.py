@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ft_agent.choose import compare
-from ft_agent.config import RANGES, ModelFacts, schema_from_json
+from ft_agent.config import ModelFacts, describe, schema_from_json
 from ft_agent.data import OPERATIONS, Context, Dataset, build
 from ft_agent.evaluate import Api, dev_score, own_score
 from ft_agent.journal import Journal
@@ -332,14 +332,10 @@ class Agent:
         info = self.trainer.info
         limits, facts = self.task["limits"], ModelFacts(**info["model"])
         memory = float(limits["memory_mb"])
-        self.machine = Machine(memory, bool(info["cuda"]), facts, {k: schema_from_json(v) for k, v in info["schemas"].items()})
+        fits = memory if info["gpu_memory_mb"] is None else float(info["gpu_memory_mb"])
+        self.machine = Machine(fits, bool(info["cuda"]), facts, {k: schema_from_json(v) for k, v in info["schemas"].items()})
         self.machine_facts = {"cpus": limits["cpus"], "memory_mb": memory, "gpu": bool(info["cuda"]), **info["model"]}
-        lines = []
-        for group, schema in self.machine.schemas.items():
-            for name in sorted(set(RANGES) & set(schema)):
-                argument, (low, high) = schema[name], RANGES[name]
-                lines.append(f"- {group}.{name}: {' or '.join(argument.types)}, default {argument.default}, {low:g} … {high:g}")
-        self.arguments = "\n".join(lines)
+        self.arguments = describe(self.machine.schemas)
         self.say(
             f"[{self.timebook.used():.0f} s] model loaded; shared batch layout "
             + ("works" if info["shared_layout"] else "does not work here")
