@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ft_agent.config import RANGES, ModelFacts, schema_from_json
+from ft_agent.config import ModelFacts, describe, schema_from_json
 from ft_agent.counter import Counter
 from ft_agent.data import OPERATIONS, Context, Maker
 from ft_agent.material import Material
@@ -76,11 +76,7 @@ def meet(info: dict[str, Any], task: dict[str, Any]) -> tuple[Machine, dict[str,
     """Turn what the training process said of itself into what plans must fit, facts for planners, and arguments in words."""
     limits, model = task["limits"], ModelFacts(**info["model"])
     memory = float(limits["memory_mb"])
-    machine = Machine(memory, bool(info["cuda"]), model, {k: schema_from_json(v) for k, v in info["schemas"].items()})
+    fits = memory if info["gpu_memory_mb"] is None else float(info["gpu_memory_mb"])
+    machine = Machine(fits, bool(info["cuda"]), model, {k: schema_from_json(v) for k, v in info["schemas"].items()})
     facts = {"cpus": limits["cpus"], "memory_mb": memory, "gpu": bool(info["cuda"]), **info["model"]}
-    lines = []
-    for group, schema in machine.schemas.items():
-        for name in sorted(set(RANGES) & set(schema)):
-            argument, (low, high) = schema[name], RANGES[name]
-            lines.append(f"- {group}.{name}: {' or '.join(argument.types)}, default {argument.default}, {low:g} … {high:g}")
-    return machine, facts, "\n".join(lines)
+    return machine, facts, describe(machine.schemas)

@@ -23,7 +23,8 @@ OWNED = frozenset(
         "logging_strategy", "logging_steps", "logging_nan_inf_filter", "save_strategy", "eval_strategy", "resume_from_checkpoint",
         "remove_unused_columns", "dataset_kwargs", "disable_tqdm", "lr_scheduler_type", "warmup_steps", "packing", "padding_free",
         "completion_only_loss", "assistant_only_loss", "deepspeed", "fsdp", "hub_token", "local_rank", "model_init_kwargs",
-        "optim", "train_sampling_strategy",
+        "optim", "train_sampling_strategy", "ddp_backend", "auto_find_batch_size", "model_init_kwargs", "shuffle_dataset",
+        "precompute_ref_log_probs", "sync_ref_model", "use_vllm", "use_transformers_continuous_batching", "log_completions",
     }
 )  # fmt: skip
 # argument → lowest, highest sensible value. Outside, training is known to do nothing, to diverge or to fail.
@@ -39,6 +40,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_length": (16, 131072),
     "neftune_noise_alpha": (0.0, 50.0),
     "label_smoothing_factor": (0.0, 0.5),
+    "beta": (0.0, 10.0),
+    "num_generations": (2, 64),
+    "max_completion_length": (1, 32768),
+    "temperature": (0.05, 5.0),
+    "top_p": (0.05, 1.0),
+    "epsilon": (0.01, 1.0),
+    "num_iterations": (1, 16),
     "r": (1, 512),
     "lora_alpha": (1, 2048),
     "lora_dropout": (0.0, 0.6),
@@ -82,22 +90,69 @@ def schema_from_json(value: Mapping[str, Any]) -> Schema:
     return {n: Argument(tuple(a["types"]), a["default"], tuple(a["choices"])) for n, a in value.items()}
 
 
-def check(trainer: Mapping[str, Any], lora: Mapping[str, Any], schemas: Mapping[str, Schema], *, cuda: bool) -> list[str]:
-    """Return what is wrong with a plan's configuration, each with the value and what to do; empty when all is well."""
+def check(
+    trainer: Mapping[str, Any],
+    lora: Mapping[str, Any],
+    schemas: Mapping[str, Schema],
+    *,
+    cuda: bool,
+    method: str = "sft",
+) -> list[str]:
+    """Return what is wrong with a plan's configuration, each with the value and what to do; empty when all is well.
+
+    Args:
+        trainer: arguments of the method's trainer.
+        lora: arguments of the adapter; empty for full weights.
+        schemas: one for each method, and ``lora``.
+        cuda: whether there is a GPU.
+        method: how the plan learns.
+    """
+    if method not in schemas or method == "lora":
+        return [f"method {method!r} has no trainer here; there are {', '.join(sorted(set(schemas) - {'lora'}))}"]
     problems = []
-    for group, values in (("trainer", trainer), ("lora", lora)):
-        schema = schemas[group]
+    for group, schema, values in (("trainer", schemas[method], trainer), ("lora", schemas["lora"], lora)):
         for name, value in values.items():
             if name in OWNED:
                 problems.append(f"{group}.{name} is decided by the loop; leave it out")
             elif name not in schema:
-                close = difflib.get_close_matches(name, schema, n=1)
-                problems.append(
-                    f"{group}.{name} is no argument of the trainer" + (f"; did you mean {close[0]}?" if close else "")
-                )
+                problems.append(f"{group}.{name} is no argument of the trainer" + _instead(name, group, method, schemas))
             else:
                 problems += [f"{group}.{name} = {value!r}: {p}" for p in _value_problems(name, value, schema[name])]
-    return problems + _dependencies(trainer, lora, cuda)
+    return problems or _dependencies(trainer, lora, cuda) + _of_method(trainer, schemas[method], method)
+
+
+def describe(schemas: Mapping[str, Schema]) -> str:
+    """List the arguments with a known range, in words: those every method takes, those only some take, and the adapter's."""
+    methods = [m for m in schemas if m != "lora"]
+    lines = []
+    for name, (low, high) in sorted(RANGES.items()):
+        takers = [m for m in methods if name in schemas[m]]
+        for group, of, schema in (("trainer", takers, schemas[takers[0]] if takers else {}), ("lora", [], schemas["lora"])):
+            if name in schema:
+                argument, only = schema[name], f" ({', '.join(of)} only)" if of and len(of) < len(methods) else ""
+                lines.append(
+                    f"- {group}.{name}{only}: {' or '.join(argument.types)}, default {argument.default}, {low:g} … {high:g}"
+                )
+    return "\n".join(lines)
+
+
+def _instead(name: str, group: str, method: str, schemas: Mapping[str, Schema]) -> str:
+    others = [m for m in schemas if m not in ("lora", method) and name in schemas[m]]
+    if group == "trainer" and others:
+        return f" for {method}; only {' and '.join(others)} takes it"
+    close = difflib.get_close_matches(name, schemas[method if group == "trainer" else "lora"], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _of_method(trainer: Mapping[str, Any], schema: Schema, method: str) -> list[str]:
+    if method == "dpo" and trainer.get("beta") == 0:
+        return ["trainer.beta = 0: answers are not told apart without it; take 0.1"]
+    if method == "grpo":
+        batch = int(trainer.get("per_device_train_batch_size", 8)) * int(trainer.get("gradient_accumulation_steps", 1))
+        group = int(trainer.get("num_generations") or schema["num_generations"].default)
+        if batch % group:
+            return [f"trainer.num_generations = {group}: a step has {batch} answers, which are no whole groups; take a divisor"]
+    return []
 
 
 def _dependencies(trainer: Mapping[str, Any], lora: Mapping[str, Any], cuda: bool) -> list[str]:
@@ -173,16 +228,16 @@ class ModelFacts:
 
 
 def estimate_memory_mb(
-    model: ModelFacts, lora_parameters: int, tokens_per_step: int, answer_tokens: int, checkpointing: bool
+    model: ModelFacts, trained_parameters: int, tokens_per_step: int, answer_tokens: int, checkpointing: bool
 ) -> float:
     """Estimate peak training memory in MB.
 
     Weights, four values for each trained parameter (weight, gradient, two moments, fp32), about 34 values of the hidden size a
     token and layer for activations (Korthikanti et al. 2022, section 4.1; one layer's worth and the layers' inputs under
-    checkpointing), and three copies of the answer tokens' logits in fp32.
+    checkpointing), and three copies of the answer tokens' logits in fp32. Where all weights are trained they are counted once.
     """
-    weights = model.parameters * model.bytes
-    trained = lora_parameters * 16
+    weights = model.parameters * model.bytes if trained_parameters < model.parameters else 0
+    trained = trained_parameters * 16
     per_layer = 34 * model.hidden * max(2, model.bytes) / 2
     activations = tokens_per_step * (
         per_layer + 2 * model.layers * model.hidden * model.bytes if checkpointing else per_layer * model.layers

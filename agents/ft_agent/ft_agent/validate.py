@@ -13,8 +13,9 @@ from typing import Any
 
 from reading.rows import bare_value, normal
 
-from ft_agent.config import ModelFacts, Schema, check, estimate_memory_mb, lora_parameters
+from ft_agent.config import ModelFacts, Schema, check
 from ft_agent.data import Context, Dataset, Example, RecipeError
+from ft_agent.memory import CHARS_PER_TOKEN, needed_mb
 from ft_agent.plan import Plan
 from ft_agent.timebook import DoesNotFit, TimeBook
 from ft_agent.train import TrainingFailed
@@ -27,13 +28,13 @@ TRIAL_STEPS = 2
 WARM_FACTOR = 3.0
 # Share of the time left that the last rung may cost.
 TRIAL_SHARE = 0.06
-# Characters a token stands for, at least: real text has 3 to 4, numbers and SMILES down to 1.5.
-CHARS_PER_TOKEN = 2.0
+# Share of the trial's examples that may be too long; beyond it a plan would train on other data than it asked for.
+TOO_LONG_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Catch:
-    """What a rung found: the problem, and what would mend it."""
+    """What a rung found: the problem with what would mend it, and the seconds that all rungs up to it have cost."""
 
     rung: str
     problem: str
@@ -63,6 +64,7 @@ def climb(
     trial: Trial,
     *,
     proven: dict[str, int],
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Dataset | None, list[Catch], dict[str, Any]]:
     """Take a plan up the ladder until a rung catches something.
 
@@ -74,45 +76,47 @@ def climb(
         timebook: the time left.
         trial: trains a few steps without keeping anything.
         proven: configuration (`structure`) → largest batch that has passed the last two rungs in this run; what is as small is
-            not
-            tried again. Extended here.
+            not tried again. Extended here.
+        clock: seconds; tests give their own.
 
     Returns:
         The data set, what was caught (empty: fit to train), and what the trial measured (empty if it was not needed).
     """
-    begun = time.monotonic()
+    begun = clock()
 
     def catch(rung: str, problems: Sequence[str]) -> list[Catch]:
-        return [Catch(rung, p, round(time.monotonic() - begun, 3)) for p in problems]
+        return [Catch(rung, p, round(clock() - begun, 3)) for p in problems]
 
     found = catch("time", time_problems(plan, timebook)) or catch("static", static_problems(plan, machine))
     if found:
         return None, found, {}
+    if plan.method == "average":
+        return None, [], {}
     try:
         dataset = make()
     except RecipeError as exc:
         return None, catch("data", [str(exc)]), {}
-    found = catch("data", data_problems(dataset, context)) or catch("static", memory_problems(plan, dataset, machine))
+    found = catch("data", data_problems(dataset, context) + method_problems(plan, dataset))
+    found = found or catch("static", memory_problems(plan, dataset, machine))
     if found:
         return dataset, found, {}
     key, batch = structure(plan), int(plan.trainer.get("per_device_train_batch_size", 8))
     if proven.get(key, 0) >= batch:
         return dataset, [], {}
-    longest = sorted(dataset.examples, key=lambda e: -len(e.prompt) - len(e.answer))
     try:
-        # the longest examples first: what they do not exhaust, nothing will
-        measured = trial(small_batch(plan), longest[:2], 1)
+        measured = trial(small_batch(plan), hardest(plan, dataset.examples), 1)
     except TrainingFailed as exc:
         return dataset, catch("batch", [f"{exc.kind}: {exc}"]), {}
     measured = {**measured, "per_second": WARM_FACTOR * float(measured["per_second"])}
     if TRIAL_STEPS * batch / measured["per_second"] > TRIAL_SHARE * timebook.usable():
         # on a machine this slow the trial would cost more than it could save; one batch has told the speed, roughly
         return dataset, catch("steps", step_problems(plan, measured)), measured
+    part = dataset.examples[: TRIAL_STEPS * batch * int(plan.trainer.get("gradient_accumulation_steps", 1))]
     try:
-        measured = trial(plan, dataset.examples, TRIAL_STEPS)
+        measured = trial(plan, part, TRIAL_STEPS)
     except TrainingFailed as exc:
         return dataset, catch("steps", [f"{exc.kind}: {exc}"]), {}
-    found = catch("steps", step_problems(plan, measured))
+    found = catch("steps", step_problems(plan, measured) + length_problems(plan, len(part), measured))
     if not found:
         proven[key] = batch
     return dataset, found, measured
@@ -131,22 +135,31 @@ def time_problems(plan: Plan, timebook: TimeBook) -> list[str]:
 
 def static_problems(plan: Plan, machine: Machine) -> list[str]:
     """Whether every argument exists, has the right type and a sensible value."""
-    return check(plan.trainer, plan.lora, machine.schemas, cuda=machine.cuda)
+    if plan.method == "average":
+        wrong = len(set(plan.average)) < 2 or bool(plan.data)
+        named = f"average = {list(plan.average)}"
+        return [f"{named}: name two iterations or more and no data; their adapters are averaged as they are"] if wrong else []
+    return check(plan.trainer, plan.lora, machine.schemas, cuda=machine.cuda, method=plan.method)
 
 
 def memory_problems(plan: Plan, dataset: Dataset, machine: Machine) -> list[str]:
     """Whether the estimate of peak memory fits the machine."""
-    batch = int(plan.trainer.get("per_device_train_batch_size", 8))
-    lengths = sorted(((len(e.prompt) + len(e.answer)) / CHARS_PER_TOKEN for e in dataset.examples), reverse=True)[:batch]
-    limit = plan.trainer.get("max_length") or math.inf
-    tokens = sum(min(n, limit) for n in lengths)
-    answers = sum(sorted((len(e.answer) / CHARS_PER_TOKEN for e in dataset.examples), reverse=True)[:batch])
-    checkpointing = bool(plan.trainer.get("gradient_checkpointing", False))
-    trained = lora_parameters(plan.lora, machine.model)
-    needed = estimate_memory_mb(machine.model, trained, int(tokens), int(answers), checkpointing)
-    if needed > machine.memory_mb:
-        return [f"about {needed:.0f} MB are needed, {machine.memory_mb:.0f} MB are there; halve per_device_train_batch_size"]
-    return []
+    needed = needed_mb(plan, dataset.examples, machine.model)
+    if needed <= machine.memory_mb:
+        return []
+    remedy = "halve per_device_train_batch_size"
+    if not plan.lora and needed_mb(replace(plan, lora={"r": 16}), dataset.examples, machine.model) <= machine.memory_mb:
+        remedy = "train an adapter instead of full weights"
+    return [f"about {needed:.0f} MB are needed, {machine.memory_mb:.0f} MB are there; {remedy}"]
+
+
+def method_problems(plan: Plan, dataset: Dataset) -> list[str]:
+    """Whether the examples hold what the method learns from."""
+    wanted = {"dpo": "rejected", "grpo": "gold"}.get(plan.method)
+    if wanted is None or any(getattr(e, wanted) for e in dataset.examples):
+        return []
+    lacking = "wrong answers beside the right ones" if plan.method == "dpo" else "bare right answers"
+    return [f"{plan.method} learns from {lacking}, and none of {len(dataset.examples)} examples has one; take method sft"]
 
 
 def data_problems(dataset: Dataset, context: Context) -> list[str]:
@@ -181,17 +194,39 @@ def step_problems(plan: Plan, measured: dict[str, Any]) -> list[str]:
     return []
 
 
+def length_problems(plan: Plan, given: int, measured: dict[str, Any]) -> list[str]:
+    """Whether most examples were short enough to be trained on."""
+    dropped = int(measured.get("dropped", 0))
+    if dropped <= TOO_LONG_SHARE * given:
+        return []
+    return [f"{dropped} of {given} examples did not fit max_length = {plan.trainer.get('max_length')}; raise it or shorten rows"]
+
+
+def hardest(plan: Plan, examples: Sequence[Example]) -> list[Example]:
+    """Return the two longest examples that ``max_length`` leaves in, and the shortest for when it leaves in neither.
+
+    What the longest do not exhaust, nothing will; what is left out by length must not speak for the rest.
+    """
+    limit = float(plan.trainer.get("max_length") or math.inf) * CHARS_PER_TOKEN
+    ordered = sorted(examples, key=lambda e: -len(e.prompt) - len(e.answer))
+    fitting = [e for e in ordered if len(e.prompt) + len(e.answer) <= limit]
+    return [*fitting[:2], ordered[-1]]
+
+
 def structure(plan: Plan) -> str:
     """Name what decides whether a configuration runs at all, apart from rates, amounts and batch size."""
     free = ("learning_rate", "weight_decay", "max_grad_norm", "per_device_train_batch_size")
     trainer = {k: v for k, v in plan.trainer.items() if k not in free}
-    return repr((sorted(trainer.items()), sorted(plan.lora.items(), key=str)))
+    return repr((plan.method, sorted(trainer.items()), sorted(plan.lora.items(), key=str)))
 
 
 def small_batch(plan: Plan) -> Plan:
-    """Return the plan with at most two examples a batch."""
+    """Return the plan with at most two examples a batch (two answers a group where it learns from its own)."""
     batch = min(2, int(plan.trainer.get("per_device_train_batch_size", 8)))
-    return replace(plan, trainer={**plan.trainer, "per_device_train_batch_size": batch, "gradient_accumulation_steps": 1})
+    less: dict[str, Any] = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": 1}
+    if plan.method == "grpo":
+        less |= {"per_device_train_batch_size": 2, "num_generations": 2}
+    return replace(plan, trainer={**plan.trainer, **less})
 
 
 def _reads_back(example: Example, kind: str, key: str) -> bool:

@@ -59,7 +59,9 @@ class Worker:
             "bytes": 2 if self.cuda else 4,
         }
         gpus = torch.cuda.device_count() if self.cuda else 0
-        return {"model": facts, "schemas": schemas(), "cuda": self.cuda, "gpus": gpus, "shared_layout": self.shared_works}
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e6 if self.cuda else None
+        device = {"cuda": self.cuda, "gpus": gpus, "gpu_memory_mb": memory}
+        return {"model": facts, "schemas": schemas(), "shared_layout": self.shared_works, **device}
 
     def train(self, job: dict[str, Any]) -> dict[str, Any]:
         """Train (`ft_agent.methods.training.train`)."""

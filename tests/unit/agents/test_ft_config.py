@@ -20,7 +20,7 @@ def schemas() -> dict[str, Schema]:
     from peft import LoraConfig
     from trl import SFTConfig
 
-    return {"trainer": schema_of(SFTConfig), "lora": schema_of(LoraConfig)}
+    return {"sft": schema_of(SFTConfig), "lora": schema_of(LoraConfig)}
 
 
 def problems(schemas: dict[str, Schema], cuda: bool = False, lora: dict[str, Any] | None = None, **trainer: Any) -> str:
@@ -78,7 +78,7 @@ def test_the_trainer_itself_refuses_what_the_check_refuses_for_that_dependency()
 
 
 def test_a_schema_survives_the_way_between_processes(schemas: dict[str, Schema]) -> None:
-    assert schema_from_json(schema_to_json(schemas["trainer"])) == schemas["trainer"]
+    assert schema_from_json(schema_to_json(schemas["sft"])) == schemas["sft"]
 
 
 def test_lora_parameters_are_counted_about_right() -> None:

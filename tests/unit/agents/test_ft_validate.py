@@ -20,7 +20,7 @@ def machine() -> Machine:
     from peft import LoraConfig
     from trl import SFTConfig
 
-    schemas: dict[str, Schema] = {"trainer": schema_of(SFTConfig), "lora": schema_of(LoraConfig)}
+    schemas: dict[str, Schema] = {"sft": schema_of(SFTConfig), "lora": schema_of(LoraConfig)}
     return Machine(6000.0, False, ModelFacts(135_000_000, 30, 576, 49152, 4), schemas)
 
 

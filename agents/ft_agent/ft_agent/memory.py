@@ -1,0 +1,50 @@
+"""How much memory a plan will need at its peak, by its method, before anything is allocated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ft_agent.config import ModelFacts, estimate_memory_mb, lora_parameters
+from ft_agent.data import Example
+from ft_agent.plan import Plan
+
+# Characters a token stands for, at least: real text has 3 to 4, numbers and SMILES down to 1.5.
+CHARS_PER_TOKEN = 2.0
+# TRL's own lengths where a plan names none.
+COMPLETION_TOKENS = 256
+
+
+def needed_mb(plan: Plan, examples: Sequence[Example], model: ModelFacts) -> float:
+    """Estimate the peak of training a plan on these examples, in MB.
+
+    SFT makes logits for answers only. DPO runs right and wrong answer side by side and makes logits everywhere, once more for the
+    reference. GRPO writes its answers itself, up to their greatest length, with keys and values kept for every layer. Under full
+    weights the reference of either is a whole second model.
+    """
+    batch = int(plan.trainer.get("per_device_train_batch_size", 8))
+    limit = plan.trainer.get("max_length") or math.inf
+    checkpointing = bool(plan.trainer.get("gradient_checkpointing", False))
+    trained = lora_parameters(plan.lora, model) if plan.lora else model.parameters
+    reference = model.parameters * 4 / 1e6 if not plan.lora and _has_reference(plan) else 0.0
+    prompts = [len(e.prompt) / CHARS_PER_TOKEN for e in examples]
+    answers = [len(e.answer) / CHARS_PER_TOKEN for e in examples]
+    if plan.method == "grpo":
+        written = int(plan.trainer.get("max_completion_length") or COMPLETION_TOKENS)
+        tokens = batch * (max(prompts, default=0.0) + written)
+        cache = tokens * 2 * model.layers * model.hidden * model.bytes / 1e6
+        return estimate_memory_mb(model, trained, int(tokens), batch * written, checkpointing) + reference + cache
+    if plan.method == "dpo":
+        wrong = [len(e.rejected) / CHARS_PER_TOKEN for e in examples]
+        tokens = _most([min(limit, p + a) + min(limit, p + r) for p, a, r in zip(prompts, answers, wrong, strict=True)], batch)
+        return estimate_memory_mb(model, trained, int(tokens), int(tokens * 4 / 3), checkpointing) + reference
+    tokens = _most([min(limit, p + a) for p, a in zip(prompts, answers, strict=True)], batch)
+    return estimate_memory_mb(model, trained, int(tokens), int(_most(answers, batch)), checkpointing)
+
+
+def _has_reference(plan: Plan) -> bool:
+    return plan.method == "dpo" or (plan.method == "grpo" and float(plan.trainer.get("beta") or 0.0) > 0)
+
+
+def _most(lengths: Sequence[float], batch: int) -> float:
+    return sum(sorted(lengths, reverse=True)[:batch])
