@@ -163,8 +163,11 @@ def _find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: b
     pairs: list[_Pair] = []
     by_task = on_each_task(measured.measurements)
     for name in tasks_of(measured.measurements, task):
-        group = _choose_group(groups_on(name, told_apart(by_task[name]), mix), a, b, warnings)
-        group = group or _as_named(groups_on(name, by_task[name]), a, b, warnings)
+        why_not: list[str] = []
+        group = _choose_group(groups_on(name, told_apart(by_task[name]), mix), a, b, why_not)
+        if group is None and (group := _as_named(groups_on(name, by_task[name]), a, b)):
+            why_not = [f"{name}: {a} and {b} differ in {', '.join(_named(group, a, b))}, as their names say"]
+        warnings += why_not
         if group is not None:
             pairs.append(_pair(group, a, b, mix, warnings))
     warnings += _unlike_minds(pairs, a, b)
@@ -236,15 +239,15 @@ def _known_agent(name: str, measurements: Sequence[Measurement]) -> str:
     raise NotFoundError.named("agent with runs that count", name, known)
 
 
-def _as_named(groups: Sequence[Group], a: str, b: str, warnings: list[str]) -> Group | None:
+def _as_named(groups: Sequence[Group], a: str, b: str) -> Group | None:
     """Take the newest group in which both ran in settings that differ only in what their names say."""
-    fitting = next((g for g in groups if _versions(g, a) and _versions(g, b)), None)
-    if fitting is None:
-        return None
-    settings = [m.setting for shown in (*_versions(fitting, a), *_versions(fitting, b)) for m in fitting.agents[shown]]
-    fields = [field for field in fitting.setting.varied if len({getattr(setting, field) for setting in settings} - {None}) > 1]
-    warnings.append(f"{fitting.task}: {a} and {b} differ in {', '.join(fields)}, as their names say")
-    return fitting
+    return next((g for g in groups if _versions(g, a) and _versions(g, b)), None)
+
+
+def _named(group: Group, a: str, b: str) -> list[str]:
+    """Return in what the settings of both differ, of what their names say."""
+    settings = [m.setting for shown in (*_versions(group, a), *_versions(group, b)) for m in group.agents[shown]]
+    return [field for field in group.setting.varied if len({getattr(setting, field) for setting in settings} - {None}) > 1]
 
 
 def _choose_group(groups: Sequence[Group], a: str, b: str, warnings: list[str]) -> Group | None:
