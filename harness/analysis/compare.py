@@ -11,7 +11,7 @@ from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.counted import counted_measurements
-from harness.analysis.groups import Group, groups_on, on_each_task, repeated_seeds, tasks_of
+from harness.analysis.groups import Group, groups_on, on_each_task, repeated_seeds, tasks_of, told_apart
 from harness.analysis.headings import measured_by
 from harness.analysis.measurement import LeftOut, Measurement, Measurements, require_same_items
 from harness.analysis.plan import Components, components_of, runs_needed
@@ -163,7 +163,11 @@ def _find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: b
     pairs: list[_Pair] = []
     by_task = on_each_task(measured.measurements)
     for name in tasks_of(measured.measurements, task):
-        group = _choose_group(groups_on(name, by_task[name], mix), a, b, warnings)
+        why_not: list[str] = []
+        group = _choose_group(groups_on(name, told_apart(by_task[name]), mix), a, b, why_not)
+        if group is None and (group := _as_named(groups_on(name, by_task[name]), a, b)):
+            why_not = [f"{name}: {a} and {b} differ in {', '.join(_named(group, a, b))}, as their names say"]
+        warnings += why_not
         if group is not None:
             pairs.append(_pair(group, a, b, mix, warnings))
     warnings += _unlike_minds(pairs, a, b)
@@ -212,18 +216,38 @@ def _judge_together(found: Sequence[_Found], measured: Measurements) -> list[Com
 
 
 def _bare(shown: str) -> str:
-    """Return an agent's name without the version and backbone that tell it apart."""
+    """Return an agent's name (a variant's with what tells it apart) without version and backbone."""
     return shown.partition("@")[0].partition(" [")[0]
 
 
 def _known_agent(name: str, measurements: Sequence[Measurement]) -> str:
-    """Return the name as it is written here: `-` and `_` are alike."""
+    """Return the name as it is written here: `-` and `_` are alike, and so is the order in which a variant's parameters stand.
+
+    An agent's bare name stands for its only variant, where it did not run as it comes.
+    """
     known = sorted({m.agent for m in measurements})
     bare = _bare(name)
-    for agent in known:
-        if agent.replace("-", "_") == bare.replace("-", "_"):
-            return agent + name[len(bare) :]
+    wanted, *words = bare.split() or [""]
+    variants = [agent for agent in known if agent.split()[0].replace("-", "_") == wanted.replace("-", "_")]
+    alike = [agent for agent in variants if sorted(agent.split()[1:]) == sorted(words)]
+    if not alike and not words:
+        alike = variants
+    if len(alike) > 1:
+        raise UsageError(f"{wanted} ran in several variants: {', '.join(alike)}", hint=f'name one, as "{alike[0]}"')
+    if alike:
+        return alike[0] + name[len(bare) :]
     raise NotFoundError.named("agent with runs that count", name, known)
+
+
+def _as_named(groups: Sequence[Group], a: str, b: str) -> Group | None:
+    """Take the newest group in which both ran in settings that differ only in what their names say."""
+    return next((g for g in groups if _versions(g, a) and _versions(g, b)), None)
+
+
+def _named(group: Group, a: str, b: str) -> list[str]:
+    """Return in what the settings of both differ, of what their names say."""
+    settings = [m.setting for shown in (*_versions(group, a), *_versions(group, b)) for m in group.agents[shown]]
+    return [field for field in group.setting.varied if len({getattr(setting, field) for setting in settings} - {None}) > 1]
 
 
 def _choose_group(groups: Sequence[Group], a: str, b: str, warnings: list[str]) -> Group | None:

@@ -18,7 +18,7 @@ class Group:
 
     Attributes:
         task: the task's id.
-        setting: what all runs of the group share.
+        setting: what all runs of the group share, but for what `Setting.varied` names; of the newest run.
         agents: shown name → the agent's runs, by seed. An agent of which there are several versions (directory, parameters) or
             backbones in the group appears once for each, told apart in its shown name.
         differs: in which fields the group differs from the newest one on the task; empty for the newest.
@@ -59,8 +59,9 @@ def on_each_task(measurements: Iterable[Measurement]) -> dict[str, list[Measurem
 def groups_on(task: str, measurements: Sequence[Measurement], mix: bool = False) -> list[Group]:
     """Split the measurements on a task into groups that may be compared, the newest first.
 
-    Agents that think with no language model (backbone None) stand in every group of an otherwise equal setting. With ``mix`` all
-    runs make one group, and all versions of an agent are one agent.
+    Agents that think with no language model (backbone None) stand in every group of an otherwise equal setting. Variants that
+    name in what their settings differ stand in one group. With ``mix`` all runs make one group, and all versions of an agent are
+    one agent.
     """
     runs = sorted((m for m in measurements if m.task == task), key=attrgetter("created"), reverse=True)
     if mix and runs:
@@ -74,18 +75,43 @@ def groups_on(task: str, measurements: Sequence[Measurement], mix: bool = False)
         alike.setdefault((m.agent, m.agent_digest, id(m.setting)), []).append(m)
     bare: dict[Setting, list[list[Measurement]]] = {}
     for kind in alike.values():
-        bare.setdefault(kind[0].setting.model_copy(update={"backbone": None}), []).append(kind)
+        bare.setdefault(_shared(kind[0].setting), []).append(kind)
     groups: list[Group] = []
     newest: dict[int, str] = {}
-    for setting, kinds in bare.items():
-        backbones: list[str | None] = list(dict.fromkeys(k[0].setting.backbone for k in kinds if k[0].setting.backbone))
+    for kinds in bare.values():
+        backbones: list[str | None] = list(dict.fromkeys(mind for k in kinds if (mind := _mind(k[0].setting))))
         for backbone in backbones or [None]:
-            fitting = [k for k in kinds if k[0].setting.backbone in (None, backbone)]
-            group = Group(task, setting.model_copy(update={"backbone": backbone}), _in_order(_shown(fitting)))
+            fitting = [k for k in kinds if _mind(k[0].setting) in (None, backbone)]
+            thinking = next((k[0].setting.backbone for k in fitting if k[0].setting.backbone), None)
+            setting = fitting[0][0].setting.model_copy(update={"backbone": thinking})
+            group = Group(task, setting, _in_order(_shown(fitting)))
             newest[id(group)] = max(k[0].created for k in fitting)
             groups.append(group)
     groups.sort(key=lambda g: newest[id(g)], reverse=True)
     return [Group(g.task, g.setting, g.agents, tuple(groups[0].setting.differing(g.setting))) for g in groups]
+
+
+def told_apart(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Return the same with every difference of settings standing, also those that the agents' shown names say."""
+    known: dict[int, Setting] = {}
+    found = []
+    for m in measurements:
+        if m.setting.varied:
+            plain = known.setdefault(id(m.setting), m.setting.model_copy(update={"varied": ()}))
+            m = m._replace(setting=plain)
+        found.append(m)
+    return found
+
+
+def _shared(setting: Setting) -> Setting:
+    """Return what the runs of a group share, backbones aside."""
+    varied = tuple(field for field in setting.varied if field != "backbone")
+    return setting.model_copy(update={"backbone": None, "varied": varied, **dict.fromkeys(varied, "")})
+
+
+def _mind(setting: Setting) -> str | None:
+    """Return the backbone that a group is made for; the same for all where the agents' shown names say which."""
+    return "named" if setting.backbone and "backbone" in setting.varied else setting.backbone
 
 
 def _in_order(agents: Mapping[str, list[Measurement]]) -> dict[str, list[Measurement]]:

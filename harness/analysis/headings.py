@@ -77,6 +77,9 @@ def differs_from(setting: Setting, newest: Setting) -> str:
 
 
 def _differing(name: str, own: Setting, newest: Setting) -> str:
+    if name in (*own.varied, *newest.varied):
+        here, there = ("as each name says" if name in setting.varied else "the same for all" for setting in (own, newest))
+        return f"{name.replace('_', ' ')} {here} instead of {there}"
     here, there = getattr(own, name), getattr(newest, name)
     if name in ("limits", "generation", "versions"):
         return _entries(name, json.loads(here), json.loads(there))

@@ -13,7 +13,7 @@ from pydantic import Field
 from harness.analysis import stats
 from harness.analysis.counted import counted_measurements
 from harness.analysis.groups import Group, groups_on, on_each_task, repeated_seeds, tasks_of
-from harness.analysis.headings import Heading, differs_from, measured_by, measured_in
+from harness.analysis.headings import Heading, differs_from, measured_by
 from harness.analysis.measurement import LeftOut, Measurement, Measurements
 from harness.analysis.references import normalised_score
 from harness.analysis.tables import score_of
@@ -220,18 +220,21 @@ def _setting(group: Group) -> str:
 
 
 def _reference_lines(group: Group, newest_group: Group) -> list[ReferenceLine]:
-    """Take the yardsticks of the group's newest run: they belong to the data and the base model, not to a run."""
-    newest = max(group.runs, key=lambda m: m.created)
-    what, differs = measured_in(group.setting, newest.metric).model_dump(), differs_from(group.setting, newest_group.setting)
+    """Take the yardsticks of the newest run with each base model: they belong to it and the data, not to a run."""
+    newest: dict[str, Measurement] = {}
+    for m in sorted(group.runs, key=lambda m: m.created):
+        newest[m.setting.base_model] = m
+    what, differs = measured_by(group.runs).model_dump(), differs_from(group.setting, newest_group.setting)
     return [
         ReferenceLine(
             **what,
-            name=r.name,
+            name=r.name if len(newest) == 1 else f"{r.name} of {base_model.partition(' ')[0]}",
             score=r.scores.primary.value,
             ci_low=r.ci_low,
             ci_high=r.ci_high,
             setting=_setting(group),
             differs=differs,
         )
-        for r in newest.references
+        for base_model, m in sorted(newest.items())
+        for r in m.references
     ]

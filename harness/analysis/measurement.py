@@ -53,6 +53,7 @@ class Measurement(NamedTuple):
     """One run that counts, as the statistics see it. There may be a hundred thousand, so what runs share they share.
 
     Attributes:
+        agent: its name, with what tells the variant apart where it is one: ``ft_agent feedback=false``.
         agent_digest: of the agent's directory and parameters: another digest is another agent.
         items: what it was scored on; row ``row`` of its table holds the item scores or jackknife pseudo-values.
         flagged: agent_integrity: stands at the base model's score.

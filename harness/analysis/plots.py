@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -59,7 +60,7 @@ def write_plots(
         if any(histories.values()):
             files += _save(plot_dev_scores(results, histories, excluded), folder / "dev-scores")
     for comparison in compare_all(results, excluded=excluded)[0]:
-        files += _save(plot_comparison(comparison), folder / f"compare-{comparison.a}-{comparison.b}")
+        files += _save(plot_comparison(comparison), folder / re.sub(r"[^\w.=-]+", "-", f"compare-{comparison.a}-{comparison.b}"))
     return files
 
 
@@ -103,14 +104,14 @@ def plot_dev_scores(
     panels: dict[Heading, list[RunResult]] = {}
     for r in sorted((r for r in results if histories[r.spec.id]), key=lambda r: r.spec.task.id):
         panels.setdefault(headings[r.spec.id], []).append(r)
-    agents = sorted({r.spec.agent.name for r in results if histories[r.spec.id]})
+    agents = sorted({r.spec.shown for r in results if histories[r.spec.id]})
     style = {agent: _SERIES[number % len(_SERIES)] for number, agent in enumerate(agents)}
     figure, axes = _panels([8] * len(panels))
     for axis, (heading, shown) in zip(axes, panels.items(), strict=True):
         named: set[str] = set()
         for result in shown:
             points = histories[result.spec.id]
-            agent = result.spec.agent.name
+            agent = result.spec.shown
             colour, marker = style[agent]
             minutes, scores = zip(*points, strict=True)
             label = None if agent in named else agent

@@ -52,7 +52,7 @@ def markdown_report(
 
 
 def _summary(results: Sequence[RunResult], board: Leaderboard) -> str:
-    agents = sorted({r.spec.agent.name for r in results})
+    agents = sorted({r.spec.shown for r in results})
     tasks = sorted({r.spec.task.id for r in results})
     text = f"{len(results)} runs of {_text(', '.join(agents))} on {_text(', '.join(tasks))}"
     text += f" ({_text(measured_together(measured(r.spec) for r in results).heading())})" if results else ""
@@ -117,7 +117,7 @@ def _runs(results: Sequence[RunResult], folders: Mapping[str, str], excluded: Ma
         outcome = r.outcome.cause.value + (f": {r.outcome.message}" if r.outcome.message else "")
         figures = (hidden, dev, r.evaluations, r.submissions, _minutes(r.usage.wall))
         link = _Link(folder) if folder else ""
-        row = (r.spec.id, r.spec.agent.name, r.spec.task.id, r.spec.seed, outcome, *figures, link)
+        row = (r.spec.id, r.spec.shown, r.spec.task.id, r.spec.seed, outcome, *figures, link)
         tables.setdefault(headings[r.spec.id], []).append(row)
     columns = (
         "run",

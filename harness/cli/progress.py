@@ -78,7 +78,7 @@ def advance(row: Row, event: Event) -> Row:
 
 def rows_of_plan(plan: BatchPlan) -> list[Row]:
     """Return the rows of a batch that has not started."""
-    return [Row(run.id, f"{run.agent.name} {run.task.id} seed {run.seed}", run.budget.wall) for run in plan.runs]
+    return [Row(run.id, f"{run.shown} {run.task.id} seed {run.seed}", run.budget.wall) for run in plan.runs]
 
 
 def rows_of_status(status: BatchStatus) -> list[Row]:
@@ -87,7 +87,7 @@ def rows_of_status(status: BatchStatus) -> list[Row]:
     return [
         Row(
             run.id,
-            f"{run.agent} {run.task} seed {run.seed}",
+            f"{run.shown} {run.task} seed {run.seed}",
             (run.budget["wall"].limit or 0.0) if "wall" in run.budget else 0.0,
             state=run.state.value,
             started=now - timedelta(seconds=run.elapsed_s) if run.state is RunState.RUNNING and run.elapsed_s else None,

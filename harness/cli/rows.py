@@ -16,6 +16,11 @@ _NOT_THE_AGENTS = {"sandbox", "scheduling", "evicted", "harness", "model_provide
 _MOVING = {"preparing", "running", "collecting", "sealed", "grading"}
 
 
+def shown(row: dict[str, Any]) -> str:
+    """Return the agent's name with what tells the variant apart."""
+    return f"{row['agent']} {row['variant']}".strip()
+
+
 def cause(row: dict[str, Any]) -> str:
     """Return the outcome's cause, or an empty string while the run has none."""
     outcome = row.get("outcome")
@@ -74,7 +79,7 @@ def _cells(row: dict[str, Any]) -> list[object]:
     if row["ci_low"] is not None:
         scored += f" ({interval(row['ci_low'], row['ci_high'])})"
     dev = f"{score(row['dev_score'])} in {row['evaluations']}" if row["evaluations"] else "–"
-    return [row["id"], row["agent"], row["seed"], state, scored, dev, spent(row)]
+    return [row["id"], shown(row), row["seed"], state, scored, dev, spent(row)]
 
 
 def spent(row: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from harness.cli.filters import filters, where
 from harness.cli.headings import tables
 from harness.cli.humanise import age, interval, score, size
 from harness.cli.output import Output, plain
+from harness.cli.rows import shown
 from harness.cli.sanitise import one_line
 
 
@@ -67,7 +68,7 @@ def _run_cells(row: dict[str, Any], sized: bool) -> list[object]:
     if row["ci_low"] is not None and not sized:  # who looks at sizes wants to tidy; both do not fit 80 columns
         scored += f" ({interval(row['ci_low'], row['ci_high'])})"
     weight = [size(row["bytes"])] if sized else []
-    return [row["id"], row["agent"], row["seed"], state, scored, age(row["created"]), *weight, _marks(row)]
+    return [row["id"], shown(row), row["seed"], state, scored, age(row["created"]), *weight, _marks(row)]
 
 
 def _marks(row: dict[str, Any]) -> str:

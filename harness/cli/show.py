@@ -36,6 +36,7 @@ def _render(excluded: str, data: Any, output: Output) -> None:
             ("run", spec["id"]),
             ("batch", spec["batch"]),
             ("agent", f"{spec['agent']['config']['name']} {spec['agent']['config']['version']} ({spec['agent']['digest'][:12]})"),
+            *([("variant", spec["variant"])] if spec["variant"] else []),
             ("task", f"{spec['task']['id']} {spec['task']['profile']} (data {spec['task']['data_digest'][:12]})"),
             ("base model", f"{spec['base_model']['name']} ({spec['base_model']['digest'][:12]})"),
             ("budget", budget_words(Budget.model_validate(spec["budget"]))),

@@ -122,7 +122,7 @@ def read_items(store: Store, run: str, where: AnswerFilter, limit: int | None) -
     return Answers(
         **measured(spec, store.run(run).metric).model_dump(),
         run=run,
-        agent=spec.agent.name,
+        agent=spec.shown,
         task=spec.task.id,
         limit=spec.limit,
         grade=grade,

@@ -19,6 +19,7 @@ class ListedRun(RunInfo):
     """A run as the index knows it, with what was measured and what its folder holds on disk."""
 
     name: str = Field("", description="its batch's name")
+    variant: str = Field("", description="what tells its agent apart from that agent as it comes, as `feedback=false`")
     budget: str = Field("", description="the limits, as `5m, 8 evaluations`; empty where run.json cannot be read")
     sandbox: str = ""
     backbone: str = ""
@@ -132,8 +133,10 @@ def _facts(store: Store, info: RunInfo) -> tuple[dict[str, str], Damage | None]:
     """Return what only the run's folder knows; and what is wrong with it."""
     run = store.files(info.id)
     try:
-        found = measured(run.spec())
+        spec = run.spec()
+        found = measured(spec)
         facts = {name: getattr(found, name) for name in ("budget", "sandbox", "backbone", "dojo_version")}
+        facts["variant"] = spec.variant
     except DojoError as exc:
         return {}, Damage(run=info.id, path=str(run.path), message=exc.message, hint=exc.hint)
     try:

@@ -251,11 +251,11 @@ class _Faults:
         """
         if not self._found:
             return
-        errors = [error for _, error in self._found]
-        first = next((error for error in errors if isinstance(error, UsageError)), errors[0])
-        told = [self._words(place, error) for place, error in self._found[:_TOLD]]
-        more = len(self._found) - _TOLD
-        message = "; ".join(told) + (f" (and {more} more)" if more > 0 else "")
+        found = sorted(self._found, key=lambda fault: not isinstance(fault[1], UsageError))
+        (place, first), *others = found[:_TOLD]
+        message = self._words(place, first)
+        message += "".join(f"; {self._words(place, error)} ({error.hint})" for place, error in others)
+        message += f" (and {len(found) - _TOLD} more)" if len(found) > _TOLD else ""
         raise type(first)(message, hint=first.hint, code=first.code) from first
 
     def _words(self, place: tuple[int | str, ...], error: DojoError) -> str:

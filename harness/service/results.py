@@ -109,7 +109,7 @@ class Results(Runs):
         base = (page.parent if page else self.home).resolve()
         folders = {run.id: os.path.relpath(self.home / run.folder, base) for run in status.runs}
         broken = {found.run: found for found in (*status.damaged, *self.damaged(status.batch))}
-        waiting = [f"{run.id} ({run.agent}, {run.task}): {run.phase}. {run.why}" for run in status.runs if not run.state.final]
+        waiting = [f"{run.id} ({run.shown}, {run.task}): {run.phase}. {run.why}" for run in status.runs if not run.state.final]
         links = [os.path.relpath(plot.resolve(), base) for plot in plots]
         title = f"Batch {status.batch}" + (f": {status.name}" if status.name else "")
         return markdown_report(title, self.results(batch=status.batch), folders, links, waiting, self._excluded(status.batch),

@@ -39,6 +39,7 @@ class RunStatus(Spec):
     id: str
     batch: str
     agent: str
+    variant: str = Field("", description="what tells its agent apart from that agent as it comes, as `feedback=false`")
     task: str
     profile: str
     base_model: str = ""
@@ -68,6 +69,11 @@ class RunStatus(Spec):
     why: str = Field("", description="why it waits or failed")
     folder: str = Field("", description="relative to DOJO_HOME")
 
+    @property
+    def shown(self) -> str:
+        """The agent's name with what tells the variant apart."""
+        return f"{self.agent} {self.variant}".strip()
+
 
 def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> RunStatus:
     """Read a run's events and say where it stands.
@@ -91,6 +97,7 @@ def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> R
         id=spec.id,
         batch=spec.batch,
         agent=spec.agent.name,
+        variant=spec.variant,
         task=spec.task.id,
         profile=what.profile,
         base_model=what.base_model,

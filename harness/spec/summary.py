@@ -24,7 +24,8 @@ _ROUNDING = 1e-6
 class Setting(Spec):
     """What must be equal for two runs on a task to be compared without being asked to.
 
-    ``backbone`` is None for agents that think with no language model: such runs fit beside any backbone.
+    ``backbone`` is None for agents that think with no language model: such runs fit beside any backbone. What ``varied`` names
+    may differ: it stands in the name that the run's agent is shown by.
     """
 
     profile: str
@@ -37,6 +38,7 @@ class Setting(Spec):
     sandbox: str
     versions: str
     backbone: str | None
+    varied: tuple[str, ...] = ()
 
     def fits(self, other: Setting) -> bool:
         """Whether runs of both settings may stand side by side."""
@@ -44,9 +46,16 @@ class Setting(Spec):
 
     def differing(self, other: Setting) -> list[str]:
         """Return the names of the fields in which the settings differ."""
-        names = [n for n in Setting.model_fields if n != "backbone" and getattr(self, n) != getattr(other, n)]
-        clash = self.backbone != other.backbone and None not in (self.backbone, other.backbone)
+        fields = [n for n in Setting.model_fields if n not in ("backbone", "varied")]
+        names = [n for n in fields if self._unnamed(n) != other._unnamed(n)]
+        backbones = (self._unnamed("backbone"), other._unnamed("backbone"))
+        clash = len(set(backbones)) > 1 and None not in backbones
         return [*names, "backbone"] if clash else names
+
+    def _unnamed(self, field: str) -> str | None:
+        """Return a field's value where the agent's shown name does not say it."""
+        value: str | None = getattr(self, field)
+        return "" if field in self.varied and value is not None else value
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class RunSummary(NamedTuple):
     """One run in the row form in which the index keeps it; settings, item sets and references are named by key.
 
     Attributes:
+        agent: its name, with what tells the variant apart where it is one: ``ft_agent feedback=false``.
         agent_digest: of the agent's directory and parameters: another digest is another agent.
         created: ISO 8601, UTC.
         setting: key in `Summaries.settings`.
@@ -168,7 +178,7 @@ def summarise(result: RunResult) -> Summary:
     row = RunSummary(
         run=spec.id,
         batch=spec.batch,
-        agent=spec.agent.name,
+        agent=spec.shown,
         agent_digest=digest(spec.agent.digest, json.dumps(spec.agent.config.params, sort_keys=True)),
         task=spec.task.id,
         seed=spec.seed,
@@ -243,6 +253,7 @@ def setting_of(spec: RunSpec) -> Setting:
         sandbox=spec.sandbox,
         versions=json.dumps(spec.versions, sort_keys=True),
         backbone=f"{spec.backbone.words} {spec.backbone.identity[:12]}" if spec.backbone else None,
+        varied=spec.varied,
     )
 
 

@@ -76,13 +76,17 @@ def result() -> Callable[..., RunResult]:
             batch="b1",
             agent=AgentRef(config=AgentConfig(name=agent, command=("run",)), digest=version),
             task=TaskRef(id=task, profile="mini", digest="task-1", data_digest=data),
-            base_model=BaseModelRef(name="smol", digest="m"),
             seed=seed,
             budget=budget,
             limits=Limits(),
             generation=Generation(),
             created=START + timedelta(minutes=made),
-            **{"sandbox": "namespace", "versions": {"dojo": "0.1.0"}, **spec},
+            **{
+                "base_model": BaseModelRef(name="smol", digest="m"),
+                "sandbox": "namespace",
+                "versions": {"dojo": "0.1.0"},
+                **spec,
+            },
         )
         grade = GradeRecord(
             number=1,

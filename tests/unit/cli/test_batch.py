@@ -38,7 +38,7 @@ def evaluated(number: int, value: float) -> Event:
 
 def row(state: str, cause: str | None, number: int = 0) -> dict[str, Any]:
     return {
-        "id": f"r{number}", "agent": "a", "task": "t/x", "seed": 0, "state": state, "phase": state,
+        "id": f"r{number}", "agent": "a", "variant": "", "task": "t/x", "seed": 0, "state": state, "phase": state,
         "outcome": cause and {"cause": cause, "phase": "agent", "message": ""}, "score": None, "ci_low": None, "ci_high": None,
         "elapsed_s": 1.0, "budget": {"wall": {"limit": 60.0, "used": 1.0, "left": 59.0}}, "last_event": "", "dev_score": None,
         "evaluations": 0, "why": f"why {state}", "profile": "mini", "base_model": "smol", "metric": "accuracy",

@@ -13,12 +13,13 @@ ROW = {"task": "t/x", "runs": 3, "smallest_difference": 0.1, "smallest_differenc
 
 
 def rendered(capsys: pytest.CaptureFixture[str], backbone: str = "", most: float | None = 0.0, **limits: Any) -> str:
-    run: dict[str, Any] = {"agent": "base", "task": "t/x", "profile": "mini", "seed": 0, "base_model": "smol"}
+    run: dict[str, Any] = {"agent": "base", "variant": "", "task": "t/x", "profile": "mini", "seed": 0, "base_model": "smol"}
     run |= {"sandbox": "docker", "backbone": backbone, "dojo_version": "0.1.0", "limit": None}
     budget = dict.fromkeys(("tokens", "output_tokens", "requests", "dollars"))
     run["budget"] = {"wall": 300.0, "evaluations": 8, **budget, **limits}
     power = {"rows": [ROW], "overall": None}
-    render({"runs": [run], "max_wall_s": 300.0, "max_dollars": most, "power": power}, Output())
+    total = {"wall": 300.0, "cpu": None, "evaluations": 8}
+    render({"runs": [run], "max_wall_s": 300.0, "max_dollars": most, "total": total, "power": power}, Output())
     return capsys.readouterr().out
 
 
@@ -31,7 +32,7 @@ def test_it_lists_the_runs_and_starts_nothing(capsys: pytest.CaptureFixture[str]
     out = rendered(capsys)
     assert out.startswith("would run · docker · dojo 0.1.0\n")
     assert "5m 00s" in out and "t/x: 3 runs per agent" in out
-    assert out.endswith("1 run, at most 5m 00s of agent time one after the other; nothing was started\n")
+    assert out.endswith("1 run, at most 5m 00s of agent time one after the other, 8 evaluations; nothing was started\n")
 
 
 def test_it_says_what_thinking_may_cost_at_most(capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,7 +107,7 @@ def test_a_batch_goes_on_with_the_executor_that_it_was_submitted_to(tmp_path, mo
         asked.append(name)
         return OneByOne(Work(stage.runner))
 
-    monkeypatch.setattr("harness.service.runs.get_executor", get)
+    monkeypatch.setattr("harness.service.plans.get_executor", get)
     dojo = Dojo(home=tmp_path / "home", cache=tmp_path / "cache")
     stage.open(run)
     dojo.resume(batch)
