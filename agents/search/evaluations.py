@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ class Evaluations:
 
     Attributes:
         run: whose API is asked.
+        wait: for an event, so many seconds; tests give their own.
         seconds: what the last one cost, in seconds of the run's clock; a guess before there was one. Where CPU-seconds end the
             run first that is next to nothing: this process waits.
         trouble: why the last one has no score.
     """
 
     run: Run
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait
     seconds: float = 0.0
     trouble: str = ""
     _late: _Asked | None = None
@@ -55,7 +58,7 @@ class Evaluations:
         asked, begun = _Asked(), self.run.clock.used()
         # a daemon, so that a grader that never answers does not keep the agent from ending
         threading.Thread(target=self._ask, args=(asked, folder, note), daemon=True).start()
-        if not asked.done.wait(at_most_s):
+        if not self.wait(asked.done, at_most_s):
             self._late, self.trouble = asked, f"no score within {at_most_s:.0f} s"
             return None
         self.seconds = self.run.clock.used() - begun

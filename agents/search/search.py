@@ -18,6 +18,10 @@ from reading.training import load_model, train_adapter
 
 # The first trial is the recipe's own settings on all data: what a search must beat before it may claim anything.
 FIRST = {"learning_rate": 1e-3, "rank": 16, "batch_size": 8}
+# Fewer rows than this teach a trial nothing.
+LEAST_ROWS = 8
+# The share of the slack in wall time that waiting for one score may take; the last has nothing after it.
+PATIENCE_SHARE, LAST_PATIENCE_SHARE = 0.25, 0.5
 # So many trials that break in a row say that no other will do better.
 MOST_BROKEN = 3
 
@@ -66,6 +70,9 @@ class Search:
                 "rank": asked.suggest_categorical("rank", [8, 16, 32]),
                 "batch_size": asked.suggest_categorical("batch_size", [4, 8, 16]),
             }
+            if len(self.material.drawn(self.run.seed, settings["shares"])) < LEAST_ROWS:
+                study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+                continue
             begun = self.run.clock.used()
             trial = self.tried(asked.number, settings, seconds)
             self.trial_s = max(seconds, self.run.clock.used() - begun)
@@ -102,7 +109,7 @@ class Search:
             return Trial(number, settings, None, f"{type(exc).__name__}: {exc}")
         if number == 0:
             self.submit(folder, "trial 0, the recipe's settings, not scored yet")
-        at_most = self.run.clock.stint(self.room() + self.evaluations.seconds)["wall_at_most"]
+        at_most = max(0.0, self.room() + self.evaluations.seconds) + PATIENCE_SHARE * self.run.clock.slack()
         value = self.evaluations.score(folder, f"trial {number}: {json.dumps(settings)}", at_most)
         return Trial(number, settings, value, "" if value is not None else self.evaluations.trouble)
 
@@ -136,7 +143,7 @@ class Search:
         self.train(settings, seconds, folder)
         if not self.submit(folder, f"the final training with the settings of trial {self.best.number if self.best else 0}"):
             return
-        at_most = self.run.clock.stint(self.run.usable())["wall_at_most"]
+        at_most = self.run.usable() + LAST_PATIENCE_SHARE * self.run.clock.slack()
         value = self.evaluations.score(folder, "the final training", at_most) if scored else None
         self.run.say("final: no score" if value is None else f"final: {value:.3f}")
         if self.best and self.best.value is not None and value is not None and value < self.best.value:
@@ -150,8 +157,6 @@ class Search:
             self.load()
         stint = self.run.clock.stint(min(seconds, self.run.usable()))
         pairs = self.material.pairs(self.material.drawn(self.run.seed, settings.get("shares")))
-        if len(pairs) < int(settings["batch_size"]):
-            raise ValueError(f"{len(pairs)} rows are fewer than a batch of {settings['batch_size']}")
         arguments = {**settings, "max_length": int(self.run.params["max_length"])}
         self.model = train_adapter(self.model, self.tokenizer, pairs, arguments, stint=stint, seed=self.run.seed, out=folder)
 
@@ -180,7 +185,7 @@ def main() -> None:
     material = read_material(run.task)
     run.say(f"{material.read} rows read, {len(material.rows)} kept; answers are {material.form}")
     search = Search(run, material, Evaluations(run))
-    if material.rows:
+    if len(material.rows) >= LEAST_ROWS:
         search.search()
         search.finish()
     scores = [t.value for t in search.trials if t.value is not None]
