@@ -94,6 +94,10 @@ class BudgetClock:
         """Seconds until the run ends at full speed, not below 0; on a loaded machine they may last longer."""
         return max(0.0, min(self._lefts().values()))
 
+    def slack(self) -> float:
+        """Return the wall seconds beyond what is `left`: so long may be waited without costing work."""
+        return max(0.0, self._lefts().get("wall", math.inf) - self.left())
+
     def used(self) -> float:
         """Seconds of `limit` that are gone."""
         return max(0.0, self.limit - self.left())

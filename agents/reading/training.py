@@ -1,11 +1,12 @@
-"""One LoRA adapter for so many seconds with TRL, on a model that may stay loaded for the next."""
+"""One LoRA adapter for a stint with TRL, on a model that may stay loaded for the next."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from reading.pace import Progress, Stint
 
 # The rate rises over this share of the time and falls to this share of itself by the end.
 WARM_SHARE, LAST_SHARE = 0.05, 0.02
@@ -26,20 +27,20 @@ def train_adapter(
     pairs: Sequence[tuple[str, str]],
     settings: dict[str, Any],
     *,
-    seconds: float,
+    stint: Stint,
     seed: int,
     out: Path,
 ) -> Any:
     """Train an adapter on (prompt, answer) pairs, loss on answers only, save it in ``out`` and return the bare model.
 
-    The learning rate follows the clock, so it has decayed when the time is up, however fast the machine is.
+    The learning rate follows the stint, so it has decayed when that is over, however fast the machine is.
 
     Args:
         model: the base model; the one returned takes its place.
         tokenizer: its tokenizer.
         pairs: what to train on.
         settings: ``batch_size``, ``learning_rate``, ``max_length`` and ``rank``.
-        seconds: how long.
+        stint: how long, on which clock; making the data ready counts, loading the model does not.
         seed: of the order and the adapter's first weights.
         out: the adapter's folder; the trainer's own lies beside it.
     """
@@ -51,19 +52,16 @@ def train_adapter(
     from trl import SFTConfig, SFTTrainer
 
     cuda = torch.cuda.is_available()
-    begun = time.monotonic()
-
-    def spent() -> float:
-        return min(1.0, (time.monotonic() - begun) / seconds)
+    progress = Progress(stint)
 
     class Clock(TrainerCallback):  # type: ignore[misc]
-        """Says when training begins, and stops it when the time is used up."""
+        """Says when training begins, and stops it when the stint is over."""
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            print(f"training begins, {seconds - (time.monotonic() - begun):.0f} s left", flush=True)
+            print(f"training begins, {progress.left():.0f} {stint['clock']} seconds left", flush=True)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-            control.should_training_stop = spent() >= 1.0
+            control.should_training_stop = progress.share() >= 1.0
             return control
 
     config = SFTConfig(
@@ -96,9 +94,12 @@ def train_adapter(
     )
     optimizer = torch.optim.AdamW((p for p in trainer.model.parameters() if p.requires_grad), lr=config.learning_rate)
     trainer.optimizer = optimizer
-    trainer.lr_scheduler = LambdaLR(
-        optimizer, lambda _: min(1.0, (spent() + 0.01) / WARM_SHARE) * (1.0 - (1.0 - LAST_SHARE) * spent())
-    )
+
+    def rate(_: int) -> float:
+        done = progress.share()
+        return min(1.0, (done + 0.01) / WARM_SHARE) * (1.0 - (1.0 - LAST_SHARE) * done)
+
+    trainer.lr_scheduler = LambdaLR(optimizer, rate)
     trainer.train()
     trainer.model.save_pretrained(str(out))
     bare = trainer.model.unload()

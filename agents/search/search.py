@@ -1,151 +1,195 @@
-"""Black-box search: Optuna proposes data mix and hyper-parameters; the adapter that scores best on dev is handed in."""
+"""Black-box search: short trials find data mix and hyper-parameters, one long training uses the best of them."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import random
 import shutil
-import time
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dojo_tool
-import optuna
-from reading.rows import (
-    AnswerForm,
-    PromptForm,
-    Row,
-    is_number,
-    layout_of,
-    learn_answer_form,
-    learn_prompt_form,
-    normal,
-    parse_source,
-    read_jsonl,
-)
+from evaluations import Evaluations
+from reading.dataset import Material, read_material
+from reading.run import WORTH_S, Run
 from reading.training import load_model, train_adapter
 
-WORK = Path.cwd()  # /workspace
-# Kept back for checking and handing in the best trial.
-RESERVE_SHARE, RESERVE_S = 0.05, 8.0
+# The first trial is the recipe's own settings on all data: what a search must beat before it may claim anything.
+FIRST = {"learning_rate": 1e-3, "rank": 16, "batch_size": 8}
+# Fewer rows than this teach a trial nothing.
+LEAST_ROWS = 8
+# The share of the slack in wall time that waiting for one score may take; the last has nothing after it.
+PATIENCE_SHARE, LAST_PATIENCE_SHARE = 0.25, 0.5
+# So many trials that break in a row say that no other will do better.
+MOST_BROKEN = 3
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What one trial came to; ``value`` is None where it has no score."""
+
+    number: int
+    settings: Mapping[str, Any]
+    value: float | None
+    why: str = ""
+
+
+@dataclass
 class Search:
-    """One search: sources once, then trials until the time or the evaluations are used up."""
+    """Trials while the final training keeps its share of the time, then the final training."""
 
-    def __init__(self, api: Any, params: dict[str, Any], seed: int) -> None:
-        self.api, self.params, self.seed = api, params, seed
-        self.task = api.task()
-        few = read_jsonl(Path(self.task["data"]["path"]) / "few_shot.jsonl") or list(self.task["examples"])
-        self.form: AnswerForm = learn_answer_form(few, self.task["answer_format"])
-        self.prompts: PromptForm = learn_prompt_form(few)
-        golds = [str(e["gold"]) for e in few if "gold" in e]
-        self.numeric = bool(golds) and all(is_number(g) for g in golds)
-        self.leaks = {normal(str(e["prompt"])) for e in few}
-        names = [s["name"] for s in self.task["subsets"]]
-        paths = [Path(s["path"]) for s in self.task["data"]["sources"]]
-        layout = layout_of(few, self.form)
-        self.sources = {p.stem: parse_source(p, key=self.form.key, subsets=names, layout=layout) for p in paths}
-        self.evaluate_s = 25.0  # until one was measured
+    run: Run
+    material: Material
+    evaluations: Evaluations
+    trials: list[Trial] = field(default_factory=list)
+    best: Trial | None = None  # by its score; it is handed in
+    handed_in: Path | None = None  # beside the base model
+    trial_s: float = 0.0  # seconds of the clock that a whole trial takes, measured
+    model: Any = None
+    tokenizer: Any = None
 
-    def left(self) -> float:
-        """Seconds before the reserve begins."""
-        wall = self.api.budget()["wall"]
-        limit = float(wall["limit"] or 3600.0)
-        return float(wall["left"] or 3600.0) - max(RESERVE_S, RESERVE_SHARE * limit)
+    def search(self) -> None:
+        """Try settings, and hand in each that is the best so far; the first at once, before it has a score."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=self.run.seed, n_startup_trials=4)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        sources = sorted({row.source for row in self.material.rows})
+        study.enqueue_trial({**FIRST, **{f"share_{name}": 1.0 for name in sources}})
+        seconds = self.trial_seconds()
+        self.load()
+        self.trial_s = seconds + self.evaluations.seconds
+        while self.room() >= self.trial_s and self.evaluations.left() > 0:
+            asked = study.ask()
+            settings = {
+                "shares": {name: asked.suggest_float(f"share_{name}", 0.0, 1.0) for name in sources},
+                "learning_rate": asked.suggest_float("learning_rate", 2e-4, 4e-3, log=True),
+                "rank": asked.suggest_categorical("rank", [8, 16, 32]),
+                "batch_size": asked.suggest_categorical("batch_size", [4, 8, 16]),
+            }
+            if len(self.material.drawn(self.run.seed, settings["shares"])) < LEAST_ROWS:
+                study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+                continue
+            begun = self.run.clock.used()
+            trial = self.tried(asked.number, settings, seconds)
+            self.trial_s = max(seconds, self.run.clock.used() - begun)
+            if trial.value is None:
+                study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(asked, trial.value)
+            self.keep(trial)
+            if all(t.value is None for t in self.trials[-MOST_BROKEN:]) and len(self.trials) >= MOST_BROKEN:
+                self.run.say(f"the last {MOST_BROKEN} trials have no score; no more are made")
+                break
+            if self.evaluations.late():
+                self.run.say("an evaluation takes longer than the search may; no more trials are made")
+                break
 
     def trial_seconds(self) -> float:
-        """Training seconds of a trial: a fixed share of the budget, so that trials compare."""
-        limit = float(self.api.budget()["wall"]["limit"] or 3600.0)
-        return max(float(self.params["min_trial_s"]), float(self.params["trial_share"]) * limit)
+        """Training seconds of a trial: a share of the run, so that trials compare, within what tells settings apart."""
+        params = self.run.params
+        share = float(params["trial_share"]) * self.run.clock.limit
+        return min(float(params["max_trial_s"]), max(float(params["min_trial_s"]), share))
 
-    def examples(self, trial: optuna.Trial) -> list[tuple[str, str]]:
-        """Draw a training set: how much of each source, and which kinds of cleaning."""
-        weights = {name: trial.suggest_float(f"share_{name}", 0.0, 1.0) for name in sorted(self.sources)}
-        majority = trial.suggest_categorical("majority_only", [True, False])
-        cap = int(self.task["max_train_samples"])
-        rng = random.Random(self.seed + trial.number)
-        rows: list[Row] = []
-        for name, weight in weights.items():
-            good = [r for r in self.sources[name] if self._usable(r)]
-            rows += rng.sample(good, round(weight * len(good)))
-        votes: dict[str, Counter[str]] = {}
-        for r in rows:
-            votes.setdefault(normal(r.prompt), Counter())[r.value] += 1
-        kept: dict[str, Row] = {}
-        for r in rows:
-            if not majority or r.value == votes[normal(r.prompt)].most_common(1)[0][0]:
-                kept.setdefault(normal(r.prompt), r)
-        chosen = list(kept.values())
-        rng.shuffle(chosen)
-        return [(self.prompts.write(r.prompt), self.form.write(r.value)) for r in chosen[:cap]]
+    def room(self) -> float:
+        """Seconds that may still go into trials: the final training keeps its share, and the time to score it."""
+        final = float(self.run.params["final_share"]) * self.run.clock.limit
+        return self.run.usable() - final - self.evaluations.seconds
 
-    def _usable(self, r: Row) -> bool:
-        return bool(r.prompt and r.value) and normal(r.prompt) not in self.leaks and (not self.numeric or is_number(r.value))
-
-    def run(self) -> None:
-        """Hand in the base model, then search and hand in each new best."""
-        base = WORK / "base"
-        base.mkdir(parents=True, exist_ok=True)
-        (base / "dojo.json").write_text(json.dumps({"dojo": "base"}), encoding="utf-8")
-        self.api.submit(str(base), note="the base model, so that a valid submission exists")
-        model, tokenizer = load_model(self.task["base_model"]["path"])
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self.seed, n_startup_trials=4))
-        seconds, best = self.trial_seconds(), -math.inf
-        while self.left() > seconds + self.evaluate_s and self.evaluations_left() > 0:
-            trial = study.ask()
-            data = self.examples(trial)
-            settings = {
-                "learning_rate": trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True),
-                "rank": trial.suggest_categorical("rank", [8, 16, 32]),
-                "batch_size": trial.suggest_categorical("batch_size", [4, 8, 16]),
-                "max_length": int(self.params["max_length"]),
-            }
-            out = WORK / "trials" / f"{trial.number:03d}"
-            if len(data) < 8:
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                continue
-            model = train_adapter(model, tokenizer, data, settings, seconds=seconds, seed=self.seed, out=out)
-            value = self.measure(out, f"trial {trial.number}: {trial.params}")
-            if value is None:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                continue
-            study.tell(trial, value)
-            print(f"search: trial {trial.number} {value:.3f} {trial.params}", flush=True)
-            if value > best:
-                best = value
-                self.api.submit(str(out), note=f"trial {trial.number}, dev {value:.3f}")
-            else:
-                shutil.rmtree(out)
-        lines = [{"number": t.number, "value": t.value, "params": t.params, "state": t.state.name} for t in study.trials]
-        (WORK / "trials.json").write_text(json.dumps(lines, indent=1), encoding="utf-8")
-        print(f"search: {len(lines)} trials, best {best:.3f}", flush=True)
-
-    def evaluations_left(self) -> float:
-        """Metered evaluations left; infinite where they are not limited."""
-        left = self.api.budget()["evaluations"]["left"]
-        return math.inf if left is None else float(left)
-
-    def measure(self, out: Path, note: str) -> float | None:
-        """Return the dev score, or None where the trial cannot be scored."""
-        begun = time.monotonic()
+    def tried(self, number: int, settings: Mapping[str, Any], seconds: float) -> Trial:
+        """Train and score one trial. One that breaks is told from one that scores nothing."""
+        folder = self.folder(number)
         try:
-            feedback = self.api.evaluate(str(out), note=note)
+            self.train(settings, seconds, folder)
+        except Exception as exc:  # a setting that does not fit the memory or the data costs its trial and nothing else
+            self.model = None
+            return Trial(number, settings, None, f"{type(exc).__name__}: {exc}")
+        if number == 0:
+            self.submit(folder, "trial 0, the recipe's settings, not scored yet")
+        at_most = max(0.0, self.room() + self.evaluations.seconds) + PATIENCE_SHARE * self.run.clock.slack()
+        value = self.evaluations.score(folder, f"trial {number}: {json.dumps(settings)}", at_most)
+        return Trial(number, settings, value, "" if value is not None else self.evaluations.trouble)
+
+    def keep(self, trial: Trial) -> None:
+        """Write a trial down; hand it in where it is the best so far."""
+        self.trials.append(trial)
+        lines = [vars(t) for t in self.trials]
+        (self.run.work / "trials.json").write_text(json.dumps(lines, indent=1), encoding="utf-8")
+        said = "no score" if trial.value is None else f"{trial.value:.3f}"
+        self.run.say(f"trial {trial.number} {said} {json.dumps(trial.settings)} {trial.why}".rstrip())
+        folder = self.folder(trial.number)
+        better = trial.value is not None and (self.best is None or trial.value > (self.best.value or 0.0))
+        if better and (self.handed_in == folder or self.submit(folder, f"trial {trial.number}, dev {said}")):
+            self.best = trial
+        elif folder.exists() and self.handed_in != folder:
+            shutil.rmtree(folder)
+
+    def finish(self) -> None:
+        """Give the best settings all the time that is left; what it makes counts unless dev says that a trial was better."""
+        settings: Mapping[str, Any] = self.best.settings if self.best else FIRST
+        scored = self.evaluations.left() > 0 and not self.evaluations.late()
+        usable = self.run.usable()
+        # a score is not worth more than a quarter of what is left to train in
+        scored = scored and self.evaluations.seconds <= 0.25 * usable
+        seconds = usable - (self.evaluations.seconds if scored else 0.0)
+        if seconds < max(WORTH_S, self.trial_seconds() if self.best else 0.0):
+            self.run.say(f"{seconds:.0f} s are not enough for a final training; what is handed in stays")
+            return
+        folder = self.run.work / "final"
+        self.run.api.note(f"search: final training for {seconds:.0f} s with {json.dumps(settings)}")
+        self.train(settings, seconds, folder)
+        if not self.submit(folder, f"the final training with the settings of trial {self.best.number if self.best else 0}"):
+            return
+        at_most = self.run.usable() + LAST_PATIENCE_SHARE * self.run.clock.slack()
+        value = self.evaluations.score(folder, "the final training", at_most) if scored else None
+        self.run.say("final: no score" if value is None else f"final: {value:.3f}")
+        if self.best and self.best.value is not None and value is not None and value < self.best.value:
+            self.submit(
+                self.folder(self.best.number), f"trial {self.best.number} again: dev {self.best.value:.3f} beats {value:.3f}"
+            )
+
+    def train(self, settings: Mapping[str, Any], seconds: float, folder: Path) -> None:
+        """Train an adapter for ``seconds`` of the clock, or for what is left where that is less."""
+        if self.model is None:
+            self.load()
+        stint = self.run.clock.stint(min(seconds, self.run.usable()))
+        pairs = self.material.pairs(self.material.drawn(self.run.seed, settings.get("shares")))
+        arguments = {**settings, "max_length": int(self.run.params["max_length"])}
+        self.model = train_adapter(self.model, self.tokenizer, pairs, arguments, stint=stint, seed=self.run.seed, out=folder)
+
+    def load(self) -> None:
+        """Load the base model; again where a training that broke has left something in it."""
+        self.model, self.tokenizer = load_model(self.run.task["base_model"]["path"])
+
+    def submit(self, folder: Path, note: str) -> bool:
+        """Hand in an adapter; say whether it was taken. What was handed in before stands where it was not."""
+        try:
+            self.run.api.submit(str(folder), note=note)
         except dojo_tool.ApiError as exc:
-            print(f"search: {note} was not scored: {exc}", flush=True)
-            return None
-        self.evaluate_s = time.monotonic() - begun + 5.0
-        return float(feedback["scores"]["primary"]["value"])
+            self.run.say(f"{folder.name} was not taken: {exc}")
+            return False
+        self.handed_in = folder
+        return True
+
+    def folder(self, number: int) -> Path:
+        """Where a trial's adapter lies."""
+        return self.run.work / "trials" / f"{number:03d}"
 
 
 def main() -> None:
     """Do the run."""
-    params = json.loads(os.environ.get("DOJO_AGENT_PARAMS") or "{}")
-    Search(dojo_tool.Client(), params, int(os.environ.get("DOJO_SEED") or 0)).run()
+    run = Run("search")
+    material = read_material(run.task)
+    run.say(f"{material.read} rows read, {len(material.rows)} kept; answers are {material.form}")
+    search = Search(run, material, Evaluations(run))
+    if len(material.rows) >= LEAST_ROWS:
+        search.search()
+        search.finish()
+    scores = [t.value for t in search.trials if t.value is not None]
+    run.say(f"{len(search.trials)} trials, best {max(scores, default=math.nan):.3f}")
 
 
 if __name__ == "__main__":

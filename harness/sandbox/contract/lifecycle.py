@@ -10,9 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.sandbox.base import Mount
-from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, expect_error, promise, sh, text, wait_until
+from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, expect_error, promise, python, sh, text, wait_until
 from harness.sandbox.runtime import runtime_root
 from harness.spec.errors import DojoError, SandboxUnavailable
+
+_BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
+# each starts a process that works and ends, and ends itself only afterwards
+_WAYS = {
+    "a command": _BURN,
+    "its child": f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {_BURN!r}])\n",
+    "an orphan of its child": f"""
+import os
+reading, writing = os.pipe()
+if os.fork():
+    os.close(writing)
+    os.wait()
+    os.read(reading, 1)
+elif not os.fork():
+    {_BURN.replace(chr(10), chr(10) + "    ")}
+""",
+}
 
 
 @promise("lifecycle")
@@ -182,6 +199,18 @@ def usage_grows_with_use(stage: Stage) -> None:
         expect(15 < after.disk_mb - before.disk_mb < 30, (before, after))
         expect(after.memory_peak_mb > 0 and after.oom_kills == 0, after)
         sandbox.kill(process)
+
+
+@promise("lifecycle")
+def the_cpu_seconds_of_processes_that_have_ended_count(stage: Stage) -> None:
+    """However they came to their end: waited for by the command, by the command's parent, or by nobody of the agent's."""
+    for way, program in _WAYS.items():
+        with stage.new() as sandbox:
+            python(sandbox, "pass")
+            before = sandbox.usage().cpu_s
+            result = python(sandbox, program)
+            wait_until(lambda sandbox=sandbox: sandbox.usage().processes == 0, "its end")  # type: ignore[misc]
+            expect(result.ok and sandbox.usage().cpu_s - before >= 0.45, (way, before, sandbox.usage(), result))
 
 
 @promise("lifecycle")

@@ -89,6 +89,19 @@ def the_cpu_limit_holds(stage: Stage) -> None:
         expect(used < 0.5 * took * 1.3 + 0.1, (used, took))
 
 
+@promise("cpu")
+def the_cpu_seconds_of_a_process_that_nobody_waits_for_count(stage: Stage) -> None:
+    """A parent that ignores the end of its children hides their CPU-seconds from everybody but the control group."""
+    burn = "import time\nwhile time.process_time() < 0.5: pass\n"
+    program = "import signal, subprocess, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    with stage.new() as sandbox:
+        python(sandbox, "pass")
+        before = sandbox.usage().cpu_s
+        result = python(sandbox, program + f"subprocess.Popen([sys.executable, '-c', {burn!r}]).wait()\n")
+        used = sandbox.usage().cpu_s - before
+        expect(result.ok and used >= 0.45, (used, result))
+
+
 @promise("disk")
 def a_full_disk_is_a_clean_error(stage: Stage) -> None:
     """For files and for commands, and space that is freed can be used again."""

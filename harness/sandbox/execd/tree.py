@@ -81,7 +81,10 @@ def owner(pid: int) -> int:
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """Return the CPU time of ``pids`` and of those of their children that have ended, seconds."""
+    """Return the CPU time of ``pids`` and of those of their children that have ended, seconds.
+
+    Of a child whose parent ignores SIGCHLD nothing is left when it has ended; a control group, where there is one, counts it.
+    """
     ticks = 0
     for pid in pids:
         fields = stat_fields(pid)

@@ -1,6 +1,7 @@
 """A small real HTTP server that speaks the agent API, for tests of agents without a harness.
 
-It keeps a clock and an evaluation meter, checks submissions by their file names and scores with a function given by the test.
+It keeps a clock and an evaluation meter, checks submissions by their file names and scores with a function given by the test;
+a scorer that waits is a slow grader, one that raises `GraderBroke` a broken one.
 The same calls are made against the real harness in tests/e2e.
 """
 
@@ -16,6 +17,10 @@ from types import TracebackType
 from typing import Any, Self
 
 Scorer = Callable[[Path], Mapping[str, tuple[str, float]]]  # submission → item id → (sub-set, score)
+
+
+class GraderBroke(Exception):
+    """Raised by a scorer: the evaluation fails, as where the grader of a real run breaks."""
 
 
 def make_task(data: Path, model: str, **changes: Any) -> dict[str, Any]:
@@ -50,14 +55,21 @@ def make_task(data: Path, model: str, **changes: Any) -> dict[str, Any]:
 
 
 class FakeApi:
-    """Serve the agent API on a free port while used as a context manager. ``calls`` holds (path, body, seconds since start)."""
+    """Serve the agent API on a free port while used as a context manager. ``calls`` holds (path, body, seconds since start).
 
-    def __init__(self, task: dict[str, Any], scorer: Scorer, *, wall: float = 300.0, evaluations: int = 20) -> None:
+    ``cpu`` limits the CPU-seconds that ``cpu_used`` counts, which the test sets once the agent runs.
+    """
+
+    def __init__(
+        self, task: dict[str, Any], scorer: Scorer, *, wall: float = 300.0, cpu: float | None = None, evaluations: int = 20
+    ) -> None:
         self.task, self.scorer, self.wall, self.limit = task, scorer, wall, evaluations
         self.calls: list[tuple[str, Any, float]] = []
         self.submissions: list[str] = []
         self.notes: list[str] = []
         self.feedback: list[dict[str, Any]] = []
+        self.cpu = cpu
+        self.cpu_used: Callable[[], float] = lambda: 0.0
         self.token = "test-token"
         self._begun = time.monotonic()
         self._lock = threading.Lock()
@@ -115,7 +127,9 @@ class FakeApi:
             wall = {"limit": self.wall, "used": used, "left": max(0.0, self.wall - used)}
             evaluations = {"limit": self.limit, "used": len(self.feedback), "left": self.limit - len(self.feedback)}
             none = {"limit": None, "used": 0.0, "left": None}
-            return 200, {"wall": wall, "evaluations": evaluations, "cpu": none, "gpu": none, "disk_mb": none}
+            spent = self.cpu_used()
+            cpu = none if self.cpu is None else {"limit": self.cpu, "used": spent, "left": max(0.0, self.cpu - spent)}
+            return 200, {"wall": wall, "evaluations": evaluations, "cpu": cpu, "gpu": none, "disk_mb": none}
         if path == "/v1/note":
             self.notes.append(body["text"])
             return 200, {}
@@ -130,7 +144,10 @@ class FakeApi:
         if path == "/v1/evaluate":
             if len(self.feedback) >= self.limit:
                 return 409, _error("budget_exhausted", "no evaluations left")
-            return 200, self._evaluate(Path(body["path"]))
+            try:
+                return 200, self._evaluate(Path(body["path"]))
+            except GraderBroke as exc:
+                return 502, _error("grader", str(exc))
         return 404, _error("unknown_call", path)
 
     def _evaluate(self, path: Path) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_api import FakeApi, make_task
+from fake_api import FakeApi, GraderBroke, make_task
 from sources import boxed_sources
 from tiny_model import make_tiny_model
 from where import AGENTS
 
 from harness.assets.agent_dir import copy_agent, load_agent
+from harness.sandbox.execd import tree
 
 HARNESS_TOOL = AGENTS.parent / "harness" / "session"
 
@@ -127,13 +128,46 @@ def test_recipe_with_too_little_time_leaves_the_base_model(tmp_path: Path, data:
 
 
 @pytest.mark.slow
-def test_search_tries_several_settings_and_hands_in_each_new_best(tmp_path: Path, data: Path, tiny: Path) -> None:
-    with FakeApi(make_task(data, str(tiny)), by_kind, wall=200.0, evaluations=2) as api:
-        finish(start(AGENTS / "search", api, tmp_path / "work", trial_share=0.001, min_trial_s=3))
+def test_search_makes_trials_and_then_trains_the_best_of_them_for_what_is_left(tmp_path: Path, data: Path, tiny: Path) -> None:
+    with FakeApi(make_task(data, str(tiny)), by_kind, wall=600.0, cpu=45.0, evaluations=3) as api:
+        process = start(AGENTS / "search", api, tmp_path / "work", trial_share=0.001, min_trial_s=2, final_share=0.3)
+        api.cpu_used = lambda: tree.cpu_seconds([process.pid, *tree.descendants(process.pid)])
+        out = finish(process)
         trials = json.loads((tmp_path / "work" / "trials.json").read_text())
-        assert len(api.feedback) == 2
-        assert [t["value"] for t in trials if t["value"] is not None] == [0.5, 0.5]
-        assert [Path(p).name for p in api.submissions] == ["base", "000"]
+    assert [t["value"] for t in trials[:2]] == [0.5, 0.5] and trials[0]["settings"]["learning_rate"] == 1e-3
+    assert [Path(p).name for p in api.submissions] == ["base", "000", "final"], out
+    assert "by cpu" in out and "cpu seconds left" in out
+    begun = [path for path, _, _ in api.calls if path in ("/v1/submit", "/v1/evaluate")]
+    assert begun[:3] == ["/v1/submit", "/v1/submit", "/v1/evaluate"], "handed in before it has a score"
+
+
+@pytest.mark.slow
+def test_search_killed_in_its_final_training_has_its_best_trial_handed_in(tmp_path: Path, data: Path, tiny: Path) -> None:
+    values = iter([0.2, 0.6, 0.4])
+
+    def better(path: Path) -> Mapping[str, tuple[str, float]]:
+        return {"d0": ("all", next(values))}
+
+    with FakeApi(make_task(data, str(tiny)), better, wall=600.0, cpu=200.0, evaluations=3) as api:
+        process = start(AGENTS / "search", api, tmp_path / "work", trial_share=0.001, min_trial_s=1, final_share=0.1)
+        api.cpu_used = lambda: tree.cpu_seconds([process.pid, *tree.descendants(process.pid)])
+        wait_for(lambda: any("final training" in note for note in api.notes))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert [Path(p).name for p in api.submissions] == ["base", "000", "001"]
+
+
+@pytest.mark.slow
+def test_search_with_a_grader_that_breaks_hands_in_what_it_trained(tmp_path: Path, data: Path, tiny: Path) -> None:
+    def broken(path: Path) -> Mapping[str, tuple[str, float]]:
+        raise GraderBroke("the grader's sandbox died")
+
+    with FakeApi(make_task(data, str(tiny)), broken, wall=600.0, cpu=40.0) as api:
+        process = start(AGENTS / "search", api, tmp_path / "work", trial_share=0.001, min_trial_s=1, final_share=0.2)
+        api.cpu_used = lambda: tree.cpu_seconds([process.pid, *tree.descendants(process.pid)])
+        out = finish(process)
+    assert [Path(p).name for p in api.submissions] == ["base", "000", "final"], out
+    assert "the grader's sandbox died" in out and "the last 3 trials have no score" in out
 
 
 @pytest.mark.slow

@@ -92,6 +92,14 @@ def test_the_harnesss_count_takes_the_place_of_ones_own() -> None:
     assert clock.left() == 150.0
 
 
+def test_slack_is_the_wall_time_that_may_be_waited_without_costing_work() -> None:
+    hands = Hands()
+    clock = clock_of(hands, wall=(2400.0, 0.0), cpu=(240.0, 0.0))
+    hands.work(wall=100.0, cpu=40.0)
+    assert clock.slack() == 2300.0 - 200.0
+    assert clock_of(Hands(), wall=(300.0, 0.0)).slack() == 0.0
+
+
 def test_nothing_is_left_below_zero() -> None:
     hands = Hands()
     clock = clock_of(hands, wall=(2400.0, 0.0), cpu=(10.0, 0.0))
