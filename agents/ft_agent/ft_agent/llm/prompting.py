@@ -1,4 +1,4 @@
-"""Prompts from template files, within their limits: ``{{fact}}`` is filled in, what may be cut is cut, nothing else is decided here."""
+"""Prompts from template files, within their limits: ``{{fact}}`` is filled in, and what may be cut is cut."""
 
 from __future__ import annotations
 
