@@ -314,7 +314,7 @@ def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) ->
             current = operation(current, step.args, context)
         except RecipeError:
             raise
-        except (TypeError, ValueError, OverflowError) as exc:
+        except (TypeError, ValueError, ArithmeticError) as exc:
             raise RecipeError(f"{step.name} with {step.args}: {exc}") from exc
         if step.name == "template":
             style = str(step.args.get("style", "direct"))

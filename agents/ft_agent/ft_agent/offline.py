@@ -227,10 +227,10 @@ def knobs(view: View, start: Plan, done: list[Iteration]) -> Iterator[Knob]:
         yield Knob("all sources", "more rows may outweigh some wrong answers", replace(start, data=loose))
     equal = with_operation(start.data, Operation("rebalance", {"power": 1.0}))
     yield Knob("natural mix", "the sources' own proportions may be the task's", replace(start, data=equal))
-    rank = int(start.lora["r"])
-    yield Knob(
-        f"rank {rank * 4}", "more room to change", replace(start, lora={**start.lora, "r": rank * 4, "lora_alpha": rank * 8})
-    )
+    if start.lora:
+        rank = int(start.lora["r"])
+        wider = {**start.lora, "r": rank * 4, "lora_alpha": rank * 8}
+        yield Knob(f"rank {rank * 4}", "more room to change", replace(start, lora=wider))
     if not any(o.name == "template" and o.args.get("style") == "rationale" for o in start.data):
         if any(c.solutions >= 0.3 for c in view.cards) and view.reasons:
             worked = with_operation(start.data, Operation("template", {"style": "rationale"}))

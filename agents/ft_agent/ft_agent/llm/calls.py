@@ -52,12 +52,14 @@ class Changes(Reply):
     lora: dict[Name, Any] = Field(default_factory=dict)
     data: list[DataChange] = Field(default_factory=list, max_length=4)
     method: Literal["sft", "dpo", "grpo"] | None = None
+    full_weights: bool = False
+    average: list[int] = Field(default_factory=list, max_length=4)
 
 
 class ProgramWish(Reply):
     """A data program that an idea needs: its name, and what it must do to rows."""
 
-    name: Name
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
     purpose: Line
 
 

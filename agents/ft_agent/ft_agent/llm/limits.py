@@ -13,6 +13,8 @@ _PIECES = re.compile(r"[A-Za-z]+|[0-9]|[ \t]+|[\r\n]+|[\x00-\x7f]|.", re.DOTALL)
 LETTERS_PER_TOKEN = 3
 # Tokens of a character outside ASCII: three bytes, of which byte-level tokenizers merge some.
 TOKENS_OF_OTHERS = 2
+# No text has more characters a token than runs of blanks, as counted here.
+MOST_CHARS_PER_TOKEN = 17
 # Words around a prompt that chat templates add.
 AROUND = 64
 
@@ -83,6 +85,8 @@ def tokens_of(text: str) -> int:
 
 def _weight(piece: str) -> float:
     first = piece[0]
+    if first in "\r\n":
+        return 1 + len(piece) // 16
     if first in " \t":
         # a single blank is part of the next word's token
         return 0 if len(piece) == 1 else 1 + len(piece) // 16
@@ -93,8 +97,11 @@ def _weight(piece: str) -> float:
 
 def clipped(text: str, tokens: int, keep: Literal["start", "end"] = "start") -> str:
     """Cut a text to so many tokens and say so; the start or the end of it stays, to a whole line where one is near."""
-    if tokens_of(text) <= tokens:
+    most = MOST_CHARS_PER_TOKEN * (tokens + 1)
+    if len(text) <= most and tokens_of(text) <= tokens:
         return text
+    # what is far too long is not counted through
+    text = text[:most] if keep == "start" else text[max(0, len(text) - most) :]
     mark = "[… left out]"
     room = max(0, tokens - tokens_of(mark) - 1)
     low, high = 0, len(text)

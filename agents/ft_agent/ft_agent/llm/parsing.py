@@ -1,4 +1,4 @@
-"""Finding the JSON that a model meant in what it said. What is said is data: it is parsed, never executed, and it may be hostile."""
+"""Finding the JSON that a model meant in what it said. It is data, and may be hostile: it is parsed, never executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts from template files, within their limits: ``{{fact}}`` is filled in, what may be cut is cut, nothing else is decided here."""
+"""Prompts from template files, within their limits: ``{{fact}}`` is filled in, and what may be cut is cut."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def render(name: str, facts: Mapping[str, str], limit: Limit, most: int, folder:
         ValueError: see `fill`.
     """
     system, text = template("system", folder), template(name, folder)
-    given = dict(facts)
+    keeps = {cut.fact: cut.keep for cut in limit.cuts}
+    given = {name: clipped(fact, most, keeps[name]) if name in keeps else fact for name, fact in facts.items()}
     room = most - tokens_of(system)
     for cut in limit.cuts:
         over = tokens_of(fill(text, given)) - room

@@ -12,9 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from ft_agent.journal import Journal
 from ft_agent.llm.calls import CALLS, Reply, schema_of
 from ft_agent.llm.client import Answer, Backbone, NoAnswer
 from ft_agent.llm.limits import AROUND, LIMITS, PER_ITERATION, REPAIR_TOKENS, Limit, clipped, tokens_of
@@ -38,13 +37,32 @@ class NotAsked(Exception):
 
 @dataclass(frozen=True)
 class Read:
-    """What a reader makes of a well-formed answer: a value to go on with (None: none), and what to repair (nothing: well)."""
+    """What a reader makes of a well-formed answer.
+
+    Attributes:
+        value: to go on with; None: there is none.
+        problems: what to repair; empty: well.
+        notes: what was left out of an answer that is used all the same.
+    """
 
     value: Any
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 Reader = Callable[[Any], Read]
+
+
+class Records(Protocol):
+    """Where calls are recorded (`journal.Journal`, `history.Chronicle`)."""
+
+    def append(self, kind: str, **data: Any) -> dict[str, Any]:
+        """Write one record."""
+        ...
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return all records of a kind, oldest first."""
+        ...
 
 
 class Asked(Protocol):
@@ -70,6 +88,7 @@ class _Course:
     input_tokens: int = 0
     output_tokens: int = 0
     why: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Thinker:
@@ -86,7 +105,7 @@ class Thinker:
     def __init__(
         self,
         backbone: Backbone | Asked | None,
-        journal: Journal,
+        journal: Records,
         limits: Mapping[str, Limit] = LIMITS,
         *,
         prompts: Path = FOLDER,
@@ -136,22 +155,29 @@ class Thinker:
         except NoAnswer as exc:
             course.why.append(str(exc))
             self._no_answer(exc, iteration)
-        outcome = "fell_back" if value is None else "repaired" if course.why else "good"
-        thought = Thought(
-            call,
-            outcome,  # type: ignore[arg-type]  # one of the three
-            clipped(" | ".join(course.why), 150),
-            round(self._clock() - course.begun, 2),
-            course.input_tokens,
-            course.output_tokens,
-            iteration,
-        )
-        self.journal.append("thought", **asdict(thought))
+        outcome: Literal["good", "repaired", "fell_back"] = "fell_back" if value is None else "repaired" if course.why else "good"
+        self._record(course, outcome)
         return value
+
+    def passed(self, call: str, iteration: int, why: str) -> None:
+        """Record that a call was not made and the rules decided: there was no time for it, say."""
+        self._record(_Course(call, iteration, self._clock(), why=[why]), "fell_back")
 
     def asking(self, iteration: int, timeout_s: float) -> Callable[[str, Mapping[str, str]], Any]:
         """Return `think` for makers of rows, who know neither iteration nor time."""
         return lambda call, facts: self.think(call, facts, iteration=iteration, timeout_s=timeout_s)
+
+    def _record(self, course: _Course, outcome: Literal["good", "repaired", "fell_back"]) -> None:
+        thought = Thought(
+            course.call,
+            outcome,
+            clipped(" | ".join(course.why + course.notes), 200),
+            round(self._clock() - course.begun, 2),
+            course.input_tokens,
+            course.output_tokens,
+            course.iteration,
+        )
+        self.journal.append("thought", **asdict(thought))
 
     def _tried(self, course: _Course, facts: Mapping[str, str], timeout_s: float, read: Reader) -> Any:
         if self._closed:
@@ -173,6 +199,7 @@ class Thinker:
                 course.why.append(str(exc))
                 break
             found = _read(answer, CALLS[course.call], read)
+            course.notes = found.notes
             if not found.problems:
                 return found.value
             course.why.append("; ".join(found.problems))

@@ -112,9 +112,9 @@ def test_a_budget_that_is_spent_is_told_as_spent_for_good(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("key", "model"), [("wrong", "m"), (TOKEN, "another")])
 def test_a_wrong_token_or_model_is_refused_for_good(tmp_path: Path, key: str, model: str) -> None:
-    with gateway(tmp_path, Script.model_validate({"replies": [{"text": "x"}]})) as (url, _):
-        with pytest.raises(NoAnswer) as caught:
-            asked(url, key, model)
+    script = Script.model_validate({"replies": [{"text": "x"}]})
+    with gateway(tmp_path, script) as (url, _), pytest.raises(NoAnswer) as caught:
+        asked(url, key, model)
     assert (caught.value.kind, caught.value.final) == ("refused", True)
 
 

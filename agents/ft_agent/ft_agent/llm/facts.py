@@ -1,0 +1,154 @@
+"""What prompts are told, piece by piece, as text. Of the dev split nothing is told but what the task's own feedback shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from reading.rows import Row
+
+from ft_agent.effects import Effect, render
+from ft_agent.llm.calls import Lessons, Survey
+from ft_agent.llm.desk import Desk
+from ft_agent.offline import probe_seconds
+from ft_agent.plan import Iteration, Plan
+from ft_agent.view import View, clip, distil, one_line
+
+# Iterations told in full; older ones get a line each.
+TOLD_IN_FULL = 4
+# Rows shown of each source, and characters of a text in a row.
+SAMPLED, TEXT = 6, 400
+# Tokens of the table of effects, by its own careful count.
+EFFECT_TOKENS = 900
+# Wrong answers shown.
+ERRORS = 10
+
+
+def task_text(view: View) -> str:
+    """The task, its answer form, its measure and its limits."""
+    task, generation = view.task, view.task["generation"]
+    subsets = "; ".join(f"{s['name']} ({s['metric']})" for s in task["subsets"])
+    return (
+        f"{task['id']} ({task['profile']}). {clip(' '.join(str(task['goal']).split()), 1500)}\n"
+        f"Answers: {task['answer_format']} At most {generation['max_new_tokens']} tokens long; "
+        f"question and answer together at most {generation['max_context']}.\n"
+        f"Scored by {task['metric']['name']} ({task['metric']['description']}), over {subsets}.\n"
+        f"At most {task['max_train_samples']} training samples. Base model: {_model(view.machine)}."
+    )
+
+
+def _model(machine: Mapping[str, Any]) -> str:
+    device = "a GPU" if machine.get("gpu") else f"{machine.get('cpus')} CPU cores"
+    return f"{float(machine['parameters']) / 1e6:.0f}M parameters, {machine['layers']} layers, trained on {device}"
+
+
+def examples_text(view: View, most: int = 6) -> str:
+    """The task's worked examples."""
+    return "\n".join(
+        json.dumps({"prompt": clip(e["prompt"], TEXT), "answer": clip(e["answer"], TEXT)}, ensure_ascii=False)
+        for e in view.task["examples"][:most]
+    )
+
+
+def sources_text(view: View) -> str:
+    """The data cards."""
+    return "\n".join(
+        f"- {c.source}: {c.rows} rows, {c.usable} usable; without answer {c.empty:.0%}, wrong kind of answer {c.wrong_kind:.0%}, "
+        f"repeated {c.duplicated:.0%}, answers wrong {c.contradicted:.0%} (estimated from {c.checkable}), "
+        f"with solution {c.solutions:.0%}; slices {', '.join(f'{k!r} {n}' for k, n in list(c.slices.items())[:8])}"
+        for c in view.cards
+    )
+
+
+def samples_text(desk: Desk, sources: Iterable[str], n: int = SAMPLED, seed: int = 0) -> str:
+    """Random rows of each source, one JSON object a line."""
+    return "\n".join(json.dumps(_row(row), ensure_ascii=False) for s in sources for row in desk.samples(s, n, seed))
+
+
+def _row(row: Row) -> dict[str, str]:
+    shown = {"source": row.source, "prompt": clip(row.prompt, TEXT), "answer": clip(row.value, TEXT), "slice": row.slice}
+    return {**shown, "rationale": clip(row.rationale, TEXT)} if row.rationale else shown
+
+
+def survey_text(survey: Survey | None) -> str:
+    """What the survey found."""
+    if survey is None:
+        return ""
+    sources = [f"- {s.source}: {s.worth}. {s.why}" for s in survey.sources]
+    return "\n".join(
+        [f"Task: {survey.task}", f"A good row: {survey.good_row}", *sources, *(f"- risk: {r}" for r in survey.risks)]
+    )
+
+
+def lessons_text(lessons: Lessons) -> str:
+    """Lessons, one a line."""
+    return "\n".join(f"- [{x.scope}] {x.lesson}" + (f" ({x.evidence})" if x.evidence else "") for x in lessons.lessons)
+
+
+def history_text(iterations: Sequence[Iteration], champion: int) -> str:
+    """What was tried, oldest first, the newest in full."""
+    if not iterations:
+        return ""
+    older, newer = iterations[:-TOLD_IN_FULL], iterations[-TOLD_IN_FULL:]
+    lines = [one_line(i) for i in older] + [distil(i) for i in newer]
+    return "\n".join([*lines, f"Champion: {f'iteration {champion}' if champion else 'the base model'}."])
+
+
+def effects_text(effects: Sequence[Effect]) -> str:
+    """The table of effects."""
+    return render(effects, EFFECT_TOKENS)
+
+
+def errors_text(feedback: Mapping[str, Any] | None) -> str:
+    """Wrong answers of the last dev evaluation, as its feedback shows them; a right answer only where it shows that too."""
+    if not feedback:
+        return ""
+    scores = feedback.get("scores", {})
+    parts = {name: round(float(line["value"]), 3) for name, line in feedback.get("subsets", {}).items()}
+    lines = [
+        f"Last dev evaluation: {scores.get('primary', {}).get('value')}, by sub-set {parts}, "
+        f"answers of the asked form {scores.get('parse_rate')}, tokens of an answer {feedback.get('response_tokens')}"
+    ]
+    for error in feedback.get("errors", [])[:ERRORS]:
+        shown = {"prompt": clip(str(error.get("prompt")), 240), "model said": clip(str(error.get("response")), 200)}
+        if error.get("answer") is not None:
+            shown["right"] = clip(str(error["answer"]), 80)
+        lines.append(json.dumps(shown, ensure_ascii=False))
+    return "\n".join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """What a plan sets, as JSON; long lists are told by their length."""
+    recipe = [{"operation": o.name, **({"args": _short(o.args)} if o.args else {})} for o in plan.data]
+    return json.dumps(
+        {"method": plan.method, "trainer": plan.trainer, "lora": plan.lora or "full weights", "data": recipe}, ensure_ascii=False
+    )
+
+
+def _short(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: f"{len(v)} entries" if isinstance(v, list) and len(v) > 8 else v for k, v in args.items()}
+
+
+def tools_text(view: View) -> str:
+    """Methods and what an iteration costs beside its training."""
+    own, dev = view.costs["overhead_own"], view.costs["overhead_dev"]
+    speed = f"{view.speed:.1f} examples a second" if view.speed else "speed not measured yet"
+    return (
+        f"- a probe: about {probe_seconds(view):.0f} s of training and {own:.0f} s beside it; {speed}\n"
+        f"- an exploit or polish with a dev evaluation: its training and {dev:.0f} s beside it\n"
+        "- method sft: learns the rows' answers (the default). dpo: right answers against the model's own wrong ones; needs "
+        "self_generate in the recipe. grpo: own answers, rewarded where they are right; many times slower a row than sft\n"
+        '- "average": [numbers] in "changes": mean of the adapters of trained iterations of one rank; no training at all\n'
+        '- "full_weights": true in "changes": trains all weights instead of an adapter, where memory allows'
+    )
+
+
+def time_text(view: View, stage: str) -> str:
+    """The time left, every budget, and what may be proposed now."""
+    lines = [f"{view.usable:.0f} s of {view.wall_limit:.0f} s are left for training and measuring."]
+    for name, line in view.budget.items():
+        limit, left = line.get("limit"), line.get("left")
+        if name != "wall" and limit is not None and left is not None:
+            lines.append(f"{name}: {left:g} of {limit:g} left.")
+    return "\n".join([*lines, stage])
