@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dojo_tool
 from ft_agent.loop import Agent
-from ft_agent.minds import makes, thinks
+from ft_agent.minds import NoBackbone, minds, thinks_with
 from ft_agent.switches import Switches
 
 
@@ -17,11 +17,12 @@ def main() -> None:
     """Do one run."""
     try:
         switches = Switches.read(json.loads(os.environ.get("DOJO_AGENT_PARAMS") or "{}"))
-    except ValueError as exc:
+        thinks_with(switches)
+    except (ValueError, NoBackbone) as exc:
         raise SystemExit(f"ft_agent: {exc}") from exc
     seed = int(os.environ.get("DOJO_SEED") or 0)
     say = partial(print, flush=True)
-    Agent(dojo_tool.Client(), thinks, Path.cwd(), makes=makes, switches=switches, seed=seed, say=say).run()
+    Agent(dojo_tool.Client(), minds, Path.cwd(), switches=switches, seed=seed, say=say).run()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ So a run that was cut off in the middle of a heat goes on with it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,11 +29,13 @@ def open_heat(plans: Sequence[Plan], view: View) -> Heat | None:
     if not plans or (len(plans) == 1 and not is_guess(plans[0])):
         return None
     ranked = order(plans, view.costs["overhead_own"])
-    least = probe_seconds(view)
-    usable = min(view.usable - view.costs["overhead_dev"], _asked(ranked) + len(ranked) * (least + view.costs["overhead_own"]))
-    rounds = rungs(ranked, usable, view.costs["overhead_own"], repeat_noise(view.iterations), least=least)
-    if len(ranked) == 1 and usable >= 2 * (least + view.costs["overhead_own"]):
-        rounds = (Rung(1, least), Rung(1, usable - least - 2 * view.costs["overhead_own"]))
+    least, overhead = probe_seconds(view), view.costs["overhead_own"]
+    # what the plans ask for and the least that finding the best of them takes: the rest is for what comes after
+    finding = math.ceil(math.log2(max(2, len(ranked)))) * len(ranked) * (least + overhead)
+    usable = min(view.usable - view.costs["overhead_dev"], max(p.seconds for p in ranked) + overhead + finding)
+    rounds = rungs(ranked, usable, overhead, repeat_noise(view.iterations), least=least)
+    if len(ranked) == 1 and usable >= 2 * (least + overhead):
+        rounds = (Rung(1, least), Rung(1, usable - least - 2 * overhead))
     if len(rounds) < 2:
         return None
     return Heat(tuple(ranked[: rounds[0].entrants]), tuple((r.entrants, r.seconds) for r in rounds), view.next_number)
@@ -79,10 +82,6 @@ def as_probe(plan: Plan, seconds: float, parent: int | None) -> Plan:
     """Return the plan as a short training, measured on the own split only."""
     knob = plan.knob if plan.phase == "probe" else f"probe of {plan.knob}"
     return replace(plan, phase="probe", seconds=seconds, parent=parent, measure="own", knob=knob)
-
-
-def _asked(plans: Sequence[Plan]) -> float:
-    return max((p.seconds for p in plans), default=0.0)
 
 
 def _beaten(history: History, number: int | None, first: int) -> bool:

@@ -25,6 +25,7 @@ from ft_agent.report import write_report
 from ft_agent.switches import Switches
 from ft_agent.train import Trainer, TrainingFailed
 from ft_agent.turn import Turn, replaced
+from ft_agent.validate import Machine
 from ft_agent.view import View
 
 # Iterations whose planner proposes nothing that passes validation, before the loop gives up on it.
@@ -42,16 +43,15 @@ class Setting:
     seed: int
     material: Material
     trainer: Trainer
+    machine: Machine
     chronicle: Chronicle
     counter: Counter
     switches: Switches
     say: Callable[[str], None]
 
 
-# makes the run's planner
-Thinks = Callable[[Setting], Planner]
-# makes the operations that need more than rows
-Makes = Callable[[Setting, Planner], dict[str, Maker]]
+# makes the run's planner, and the operations that need more than rows
+Minds = Callable[[Setting], tuple[Planner, dict[str, Maker]]]
 
 
 class Agent:
@@ -60,16 +60,15 @@ class Agent:
     def __init__(
         self,
         client: Client,
-        thinks: Thinks,
+        minds: Minds,
         folder: Path,
         *,
-        makes: Makes = lambda setting, planner: {},
         switches: Switches | None = None,
         seed: int = 0,
         say: Callable[[str], None] = print,
     ) -> None:
         self.folder, self.seed, self.say, self.switches = folder, seed, say, switches or Switches()
-        self._thinks, self._makes = thinks, makes
+        self._minds = minds
         # item of the own split → its slice, once the data are read
         self._slices: dict[str, str] = {}
         harness = Harness(client)
@@ -96,12 +95,20 @@ class Agent:
             except TrainingFailed as exc:
                 self._finish(None, f"the base model could not be loaded: {exc}")
                 return
-            setting = Setting(
-                self.task, self.folder, self.seed, material, trainer, self.chronicle, self.counter, self.switches, self.say
-            )
-            planner = self._thinks(setting)
             machine, facts, arguments = meet(info, self.task)
-            makers = self._makes(setting, planner) if self.switches.synthesis else {}
+            setting = Setting(
+                self.task,
+                self.folder,
+                self.seed,
+                material,
+                trainer,
+                machine,
+                self.chronicle,
+                self.counter,
+                self.switches,
+                self.say,
+            )
+            planner, makers = self._minds(setting)
             bench = Bench(
                 self.task,
                 self.folder,
@@ -121,7 +128,9 @@ class Agent:
             if self.chronicle.history.base_own is None and material.own:
                 self._measure_base(bench)
             turn = Turn(bench, planner, self.chronicle)
-            self._finish(turn, self._iterate(bench, turn, planner))
+            reason = self._iterate(bench, turn, planner)
+            self._finish(turn, reason)
+            planner.finish(self._view(bench))
 
     def _iterate(self, bench: Bench, turn: Turn, planner: Planner) -> str:
         while True:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
 from ft_agent.data import Maker
+from ft_agent.llm.client import Backbone
+from ft_agent.llm.desk import Desk
+from ft_agent.llm.lessons import read_lessons
+from ft_agent.llm.planner import LlmPlanner
+from ft_agent.llm.thinker import Thinker
 from ft_agent.loop import Setting
 from ft_agent.offline import Offline
-from ft_agent.planner import Planner
+from ft_agent.planner import Fallback, Planner
+from ft_agent.programs import Workshop
+from ft_agent.rowchecks import Lengths
 from ft_agent.switches import Switches
+from ft_agent.validate import static_problems
+
+# The agent's own folder, as the sandbox shows it: files that parameters name lie there.
+AGENT = Path(__file__).resolve().parent.parent
 
 
 class NoBackbone(Exception):
@@ -21,18 +34,41 @@ def thinks_with(switches: Switches, environment: Mapping[str, str] = os.environ)
 
     Raises:
         NoBackbone: ``planner=llm`` in a run without a backbone; says what to do.
+        ValueError: the file of lessons that the parameters name cannot be read.
     """
     there = bool(environment.get("LLM_BASE_URL"))
     if switches.planner == "llm" and not there:
         raise NoBackbone("planner=llm needs a language model: submit with --backbone NAME, or with planner=offline")
+    if switches.lessons:
+        read_lessons(AGENT / switches.lessons)
     return there and switches.planner != "offline"
 
 
-def thinks(setting: Setting) -> Planner:
-    """Make the run's planner."""
-    return Offline()
+def minds(setting: Setting) -> tuple[Planner, dict[str, Maker]]:
+    """Make the run's planner, and the operations that need more than rows."""
+    rules = Offline()
+    workshop = Workshop(setting.folder / "programs", lengths=_lengths(setting))
+    if not thinks_with(setting.switches):
+        return rules, _making(setting, workshop, None)
+    if setting.switches.lessons and not setting.chronicle.of("lessons"):
+        text = read_lessons(AGENT / setting.switches.lessons)
+        setting.chronicle.append("lessons", text=text, iterations=0, given=setting.switches.lessons)
+    thinker = Thinker(Backbone.from_environment(os.environ), setting.chronicle)
+    desk = Desk(
+        rows=setting.material.rows,
+        context=setting.material.context,
+        folder=setting.folder,
+        programs=workshop,
+        time_left=setting.counter.timebook.usable,
+        problems=partial(static_problems, machine=setting.machine),
+    )
+    return Fallback(LlmPlanner(thinker, rules, desk), rules, setting.say), _making(setting, workshop, thinker)
 
 
-def makes(setting: Setting, planner: Planner) -> dict[str, Maker]:
-    """Make the operations that need more than rows."""
-    return {}
+def _lengths(setting: Setting) -> Lengths:
+    generation = setting.task["generation"]
+    return Lengths(context=int(generation["max_context"]), answer=int(generation["max_new_tokens"]))
+
+
+def _making(setting: Setting, workshop: Workshop, thinker: Thinker | None) -> dict[str, Maker]:
+    return {"program": workshop.maker()}

@@ -77,6 +77,9 @@ class Offline:
     def meanwhile(self, view: View, plan: Plan) -> None:
         """Rules need no time to think."""
 
+    def finish(self, view: View) -> None:
+        """Rules learn nothing that outlives a run."""
+
     def _probe(self, view: View) -> Plan | None:
         done = [i for i in view.iterations if i.plan.phase == "probe"]
         if any(i.plan.phase != "probe" for i in view.iterations):

@@ -29,6 +29,10 @@ class Planner(Protocol):
         """Think ahead while ``plan`` is trained, in a thread of its own; what comes of it helps the next `propose`."""
         ...
 
+    def finish(self, view: View) -> None:
+        """Write down what outlives the run; what is handed in stands already."""
+        ...
+
 
 class Fallback:
     """Asks ``first``; where it fails, or what it proposes keeps being refused, asks ``second``. ``failures`` says why."""
@@ -63,6 +67,13 @@ class Fallback:
             self.first.meanwhile(view, plan)
         except Exception as exc:
             self._failed("meanwhile", exc)
+
+    def finish(self, view: View) -> None:
+        """Let the first planner write down what outlives the run."""
+        try:
+            self.first.finish(view)
+        except Exception as exc:
+            self._failed("finish", exc)
 
     def _failed(self, call: str, exc: Exception) -> None:
         self.failures.append(f"{call}: {type(exc).__name__}: {exc}")
