@@ -21,7 +21,16 @@ class Counter:
         budget: every dimension as the API gave it last.
     """
 
-    def __init__(self, harness: Harness, folder: Path, record: Callable[..., Any], say: Callable[[str], None], *, cores: float, feedback: bool) -> None:
+    def __init__(
+        self,
+        harness: Harness,
+        folder: Path,
+        record: Callable[..., Any],
+        say: Callable[[str], None],
+        *,
+        cores: float,
+        feedback: bool,
+    ) -> None:
         self.harness, self.folder, self._record, self._say, self._feedback = harness, folder, record, say, feedback
         self.budget: dict[str, Any] = harness.budget()
         self.timebook = TimeBook(self.budget, cores=cores)

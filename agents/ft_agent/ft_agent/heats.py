@@ -19,7 +19,6 @@ from ft_agent.plan import Heat, Iteration, Plan
 from ft_agent.view import View
 
 
-
 def open_heat(plans: Sequence[Plan], view: View) -> Heat | None:
     """Return the heat that plans must go through; None: the first of them may be trained at once.
 

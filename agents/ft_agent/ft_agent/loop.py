@@ -75,9 +75,7 @@ class Agent:
         self.task = _capped(harness.task(), self.switches.data_cap)
         self.chronicle = Chronicle(Journal(folder / "journal.jsonl"))
         cores = float(self.task["limits"]["cpus"])
-        self.counter = Counter(
-            harness, folder, self.chronicle.append, say, cores=cores, feedback=self.switches.feedback
-        )
+        self.counter = Counter(harness, folder, self.chronicle.append, say, cores=cores, feedback=self.switches.feedback)
         self.times = self.counter.timebook
         self.times.costs.update(self.chronicle.history.costs)
 

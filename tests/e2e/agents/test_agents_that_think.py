@@ -1,25 +1,15 @@
 """Agents that think do whole runs: real programs, sandbox, gateway, training and grading; only the replies are written down."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.assets.agent_dir import find_agent
-from harness.assets.base_models import find_base_model
-from harness.assets.installs import look_up_install
-from harness.sandbox.registry import get_backend
-from harness.spec.errors import DojoError
+from one_run import submit, swept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[3]
-SANDBOX = os.environ.get("DOJO_TEST_SANDBOX", "namespace")
-CACHE = Path(os.environ.get("DOJO_CACHE") or Path.home() / ".cache/dojo")
 TRAIN = (ROOT / "agents" / "example_shell" / "train.py").read_text(encoding="utf-8")
 
 # What a sensible model would do in seven turns. The last command ends mini-swe-agent; to the others it is a command like any.
@@ -36,15 +26,8 @@ COMMANDS = (
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    backend = get_backend(SANDBOX)
-    bad = [check for check in backend.check() if not check.ok]
-    if bad:
-        pytest.skip(f"sandbox {SANDBOX} is not to be had here: {bad[0].detail}")
-    yield tmp_path / "home"
-    runs = [folder.name for folder in tmp_path.glob("home/batches/*/runs/*")]
-    for left in backend.list():
-        if any(left.startswith(run) for run in runs):
-            backend.destroy(left)
+    with swept(tmp_path):
+        yield tmp_path / "home"
 
 
 @pytest.fixture
@@ -58,20 +41,7 @@ def script(tmp_path: Path) -> Path:
 
 def run(home: Path, agent: str, *more: str) -> Path:
     """Submit one run and return its folder."""
-    found = find_agent(agent)
-    try:
-        find_base_model("smol", CACHE)
-        if found.config.install and look_up_install(found, CACHE) is None:
-            pytest.skip(f"`dojo agents install {agent}` was not done here")
-    except DojoError as exc:
-        pytest.skip(f"{exc.message}: {exc.hint}")
-    command = [sys.executable, "-m", "harness.cli.main", "submit", "--agent", agent, "--task", "math/aime25", "--profile", "mini"]
-    command += ["--limit", "8", "--sandbox", SANDBOX, "--json", *more]
-    environment = {**os.environ, "DOJO_HOME": str(home), "DOJO_CACHE": str(CACHE)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    answer = json.loads(done.stdout)
-    assert answer["ok"], (answer, done.stderr[-3000:])
-    return next(home.glob("batches/*/runs/*"))
+    return submit(home, agent, "math/aime25", *more)
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:

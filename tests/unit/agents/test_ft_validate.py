@@ -52,9 +52,7 @@ def climbed(
         return Dataset(data or examples(), ())
 
     trial = trial or Trial()
-    _, found, measured = climb(
-        plan, make, CONTEXT, machine, a_timebook(), trial, proven={} if proven is None else proven
-    )
+    _, found, measured = climb(plan, make, CONTEXT, machine, a_timebook(), trial, proven={} if proven is None else proven)
     return found, trial, measured
 
 

@@ -62,7 +62,13 @@ def test_what_is_no_answer_is_said_in_words(said: str, problem: str) -> None:
 
 
 def idea(**changes: object) -> str:
-    whole = {"hypothesis": "h", "knob": "rate", "changes": {"trainer": {"learning_rate": 1e-3}}, "expected_gain": 0.1, "seconds": 9}
+    whole = {
+        "hypothesis": "h",
+        "knob": "rate",
+        "changes": {"trainer": {"learning_rate": 1e-3}},
+        "expected_gain": 0.1,
+        "seconds": 9,
+    }
     return json.dumps({"ideas": [{**whole, **changes}]})
 
 

@@ -181,9 +181,7 @@ def test_a_backbone_that_names_its_context_is_asked_once_more_with_what_fits_it(
         ([Read(None, ["bad"]), Read(None, ["still bad"])], "fell_back", None),
     ],
 )
-def test_a_reader_decides_what_is_used_and_what_is_repaired(
-    reads: list[Read], outcome: str, value: Any, tmp_path: Path
-) -> None:
+def test_a_reader_decides_what_is_used_and_what_is_repaired(reads: list[Read], outcome: str, value: Any, tmp_path: Path) -> None:
     turns = iter(reads)
     reader: Callable[[Any], Read] = lambda _: next(turns)  # noqa: E731
     with serving(GOOD) as server:
@@ -220,5 +218,3 @@ def test_what_was_passed_over_is_counted_as_a_fallback(tmp_path: Path) -> None:
     thinks = thinker("http://127.0.0.1:9/v1", tmp_path)
     thinks.passed("propose", 4, "no time for it")
     assert [(t["outcome"], t["why"], t["iteration"]) for t in thoughts(thinks)] == [("fell_back", "no time for it", 4)]
-
-

@@ -1,0 +1,90 @@
+"""FT-Agent with a language model, whole runs: whatever the backbone says, the run is graded and tells what thinking was worth."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ft_agent_talk as talk
+import pytest
+from one_run import SANDBOX, submit, swept
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+BUDGET = "wall=15m,cpu=75,evaluations=3"
+TALKS = {
+    "good": talk.good,
+    "useless": talk.useless,
+    "malformed": talk.malformed,
+    "slow": talk.slow,
+    "spent": talk.good,
+    "hostile": talk.hostile,
+}
+TASKS = ("math/aime25", "table/fact_checking", "chemistry/mol_und")
+# every kind of backbone once, every task twice; DOJO_TEST_ALL=1 runs the whole table
+SOME = {
+    ("good", "math/aime25"),
+    ("useless", "table/fact_checking"),
+    ("malformed", "chemistry/mol_und"),
+    ("slow", "table/fact_checking"),
+    ("spent", "math/aime25"),
+    ("hostile", "chemistry/mol_und"),
+}
+CASES = [(kind, task) for kind in TALKS for task in TASKS if os.environ.get("DOJO_TEST_ALL") or (kind, task) in SOME]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    with swept(tmp_path):
+        yield tmp_path / "home"
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "result.json").read_text()))
+
+
+def journal_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "workspace/journal.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("kind", "task"), CASES, ids=lambda value: str(value).replace("/", "-"))
+def test_whatever_the_backbone_says_the_run_is_graded_and_tells_what_thinking_was_worth(
+    home: Path, tmp_path: Path, kind: str, task: str
+) -> None:
+    script = talk.write(tmp_path / "talk.jsonl", TALKS[kind]())
+    budget = BUDGET + (",requests=2" if kind == "spent" else "")
+    folder = submit(home, "ft_agent", task, "--backbone", f"scripted:{script}", "--budget", budget)
+    result, journal = result_of(folder), journal_of(folder)
+    assert result["outcome"]["cause"] in ("completed", "agent_budget"), result["outcome"]
+    assert result["scores"] is not None, "graded"
+    assert any(r["kind"] == "submitted" for r in journal)
+    figures = json.loads((folder / "workspace/figures.json").read_text())
+    thoughts = [r for r in journal if r["kind"] == "thought"]
+    assert thoughts, "it asked"
+    fell_back = [t for t in thoughts if t["outcome"] == "fell_back"]
+    trained = [r["iteration"] for r in journal if r["kind"] == "iteration" and r["iteration"]["status"] == "trained"]
+    print(f"{kind} {task}: {result['scores']['primary']}, thoughts {len(thoughts)}, fell back {len(fell_back)}: {figures}")
+    assert trained, "whatever is thought, something is trained"
+    if kind == "good":
+        assert any(i["plan"]["author"] == "llm" for i in trained), "the model's plans are trained"
+        assert not fell_back
+        assert any(r["kind"] == "counterfactual" for r in journal), "what the rules would have done stands beside it"
+    else:
+        assert fell_back, "what could not be used is counted"
+        report = (folder / "workspace/report.md").read_text()
+        assert "## Thinking" in report
+    if kind == "hostile":
+        told = (folder / "agent.stdout").read_text()
+        assert "TOKEN" not in (folder / "workspace/report.md").read_text()
+        assert [r["kind"] for r in journal][-1] in ("end", "thought", "lessons"), told[-2000:]
+        assert not [r for r in journal if r["kind"] == "submitted" and "/data" in json.dumps(r)]
+        taken = [r["iteration"]["plan"] for r in journal if r["kind"] == "iteration"]
+        assert all("output_dir" not in p["trainer"] and "report_to" not in p["trainer"] for p in taken)
+        made = [o for p in taken for o in p["data"] if o["name"] == "program"]
+        assert not made, "a program that attacks makes no row"
+
+
+def test_where_the_run_has_no_backbone_asking_for_one_is_refused_with_the_remedy(home: Path) -> None:
+    folder = submit(home, "ft_agent", "math/aime25", "--agent-param", "planner=llm", "--budget", "wall=5m,cpu=30")
+    assert "submit with --backbone NAME, or with planner=offline" in (folder / "agent.stderr").read_text()
+    assert result_of(folder)["outcome"]["cause"] == "agent_error", SANDBOX
