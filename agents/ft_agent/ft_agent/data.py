@@ -17,7 +17,7 @@ from typing import Any
 from reading.rows import Row, bare_value, is_number, normal, rationale_value
 
 from ft_agent.evidence import answer_votes, contradicts_itself
-from ft_agent.forms import Forms
+from ft_agent.forms import Forms, strip_form
 from ft_agent.plan import Operation
 
 
@@ -68,7 +68,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The outcome of a recipe: examples in training order and a log line per operation."""
+    """The outcome of a recipe: examples in training order and a log line per operation.
+
+    ``made`` in a line counts, of the rows that go out, those that are not as a source has them, by what made or changed them.
+    """
 
     examples: tuple[Example, ...]
     log: tuple[dict[str, Any], ...]
@@ -151,8 +154,14 @@ def dedupe(rows: list[Row], _: dict[str, Any], __: Context) -> list[Row]:
 
 def drop_leaks(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row]:
     """Drop questions held out for validation, shown as worked examples or seen in dev feedback."""
-    barred = context.held_out | context.forms.leaks
-    return [r for r in rows if normal(r.prompt) not in barred and normal(context.forms.prompts.write(r.prompt)) not in barred]
+    return [r for r in rows if not is_barred(r.prompt, context)]
+
+
+def is_barred(question: str, context: Context) -> bool:
+    """Whether a question must not be trained on, bare or in the task's wording: it is held out, or the task has shown it."""
+    form = context.forms.prompts
+    asked = {normal(question), normal(form.write(question)), normal(strip_form(question, form))}
+    return bool(asked & context.held_out or asked & context.forms.leaks)
 
 
 def trust(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
@@ -291,6 +300,8 @@ OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "rewrite": (rewrite, frozenset({"rows", "how"})),
     "self_generate": (self_generate, frozenset({"rows", "samples", "temperature", "only"})),
 }
+# operations that a run must bring along (`Context.makers`)
+NEED_MAKERS = frozenset({"program", "synthesise", "rewrite", "self_generate"})
 
 
 def build(rows: Sequence[Row], recipe: Sequence[Operation], context: Context) -> Dataset:

@@ -1,5 +1,8 @@
 """Data programs: a pure function from rows to rows, written by a language model, run in a confined child and believed in nothing.
 
+A program defines ``transform(rows)``: rows are dicts with the texts ``id``, ``prompt``, ``answer``, ``rationale``, ``slice``. It
+returns or yields the rows to keep, changed or not, in order; a row that is kept keeps its id, a new one has none.
+
 The child has its own process group, limits on CPU, memory, files and processes, no network, no keys in its environment, and sees
 no held-out row. A program is tried on a few rows, then on all; every row it changed or made is checked.
 """
@@ -24,17 +27,8 @@ from typing import IO, Any
 
 from reading.rows import Row
 
-from ft_agent.data import Context, Maker, RecipeError, row_id
-from ft_agent.rowchecks import Bad, Lengths, Sifted, is_barred, shown, sift, summary
-
-CONTRACT = """\
-A data program is Python (standard library only) that defines
-    def transform(rows):
-        return rows
-rows is a list of dicts with the text fields "id", "prompt" (the bare question), "answer" (the bare answer),
-"rationale" (a worked solution, may be empty) and "slice". Return the rows to keep, in order: changed, dropped, or new
-ones. A row that is kept keeps its id; a new row has no id. All fields are texts. It can read no file, write none, start
-no process and has no network; printing is ignored. It must be deterministic."""
+from ft_agent.data import Context, Maker, RecipeError, is_barred, row_id
+from ft_agent.rowchecks import Bad, Lengths, Sifted, shown, sift, summary
 
 TRIED_ROWS = 50
 # Shown to the author for one repair; more would only repeat themselves.
@@ -273,7 +267,7 @@ def _read(lines: Sequence[Any], rows: Sequence[Row], name: str) -> list[Row]:
             seen.add(key)
         prompt, value, rationale, part = (line.get(f, getattr(old, _ATTRIBUTES.get(f, f))) for f in _FIELDS)
         row = replace(old, prompt=prompt, value=value, rationale=rationale, slice=part)
-        made.append(row if row == old and key else replace(row, made="program"))
+        made.append(row if row == old and key else replace(row, made=row.made or "program"))
     return made
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reading.rows import Row, bare_value, is_number, normal, rationale_value
 
-from ft_agent.data import Context, row_id
+from ft_agent.data import Context, is_barred, row_id
+from ft_agent.evidence import contradicts_itself
+from ft_agent.methods.reward import same
 
 # Characters a token stands for where no tokenizer is at hand: on the careful side for text.
 CHARS_PER_TOKEN = 2.5
@@ -73,17 +75,6 @@ class Sifted:
     bad: list[Bad] = field(default_factory=list)
 
 
-def barred_questions(context: Context) -> frozenset[str]:
-    """Return the normalised questions no training row may ask."""
-    return context.held_out | context.forms.leaks
-
-
-def is_barred(question: str, context: Context) -> bool:
-    """Whether a question is held out, a worked example or was shown in dev feedback, bare or in the task's wording."""
-    barred = barred_questions(context)
-    return normal(question) in barred or normal(context.forms.prompts.write(question)) in barred
-
-
 def sift(
     rows: Iterable[Row],
     context: Context,
@@ -133,6 +124,8 @@ def row_problem(row: Row, old: Row | None, context: Context, lengths: Lengths) -
     if (old is None or old.value != row.value) and not forms.fits(value, row.slice):
         wanted = sorted(forms.kinds_by_slice.get(row.slice.lower(), forms.kinds))
         return f"its answer {value[:60]!r} is none of the kinds this task answers with ({', '.join(wanted)})"
+    if (old is None or old.value != row.value) and contradicts_itself(replace(row, rationale="")):
+        return f"its answer {value[:60]!r} is not what its question comes to"
     if (
         row.rationale
         and (old is None or old.rationale != row.rationale)
@@ -151,20 +144,13 @@ def concludes(rationale: str, gold: str, key: str = "output") -> bool:
     """Whether a worked solution arrives at ``gold``: by naming it as the answer, or as the last thing it says."""
     said = rationale_value(rationale, key)
     if said:
-        return same_answer(said, gold)
+        return same(said, gold)
     end = rationale.strip().rstrip(" .!$`*\"')}]")
     wanted = gold.strip().rstrip(" .!$`*\"')}]")
     if end.lower().endswith(wanted.lower()):
         return not re.search(r"[\w.]$", end[: len(end) - len(wanted)]) or not wanted[:1].isalnum()
     last = re.findall(r"[-+]?\d[\d,]*(?:\.\d+)?", end)
-    return is_number(gold) and bool(last) and end.endswith(last[-1]) and same_answer(last[-1], gold)
-
-
-def same_answer(one: str, other: str) -> bool:
-    """Whether two bare answers are the same: numbers by value, texts by `normal`."""
-    if is_number(one) and is_number(other):
-        return abs(float(one.replace(",", "")) - float(other.replace(",", ""))) < 1e-9
-    return normal(one) == normal(other)
+    return is_number(gold) and bool(last) and end.endswith(last[-1]) and same(last[-1], gold)
 
 
 def shown(row: Row) -> dict[str, Any]:

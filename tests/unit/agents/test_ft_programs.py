@@ -10,7 +10,7 @@ from ft_agent.confinement import call_filter
 from ft_agent.data import Context, RecipeError, build
 from ft_agent.forms import Forms
 from ft_agent.plan import Operation
-from ft_agent.programs import CONTRACT, Limits, Trial, Workshop
+from ft_agent.programs import Limits, Trial, Workshop
 from ft_agent.rowchecks import Lengths
 from reading.rows import AnswerForm, PromptForm, Row, normal
 
@@ -98,7 +98,7 @@ BAD = {
         body("return rows + [{'prompt': 'What is 7 + 1?', 'answer': '8', 'slice': 'sums'}]"),
         "held out for validation",
     ),
-    "repeats a question": (body("return rows + [{'prompt': r['prompt'], 'answer': '3'} for r in rows]"), "there already"),
+    "repeats a question": (body("return rows + [{'prompt': r['prompt'], 'answer': r['answer']} for r in rows]"), "there already"),
     "solutions that end elsewhere": (body("return [{**r, 'rationale': 'It is 0.'} for r in rows]"), "does not end in its answer"),
     "too long": (body("return [{**r, 'prompt': r['prompt'] * 200} for r in rows]"), "tokens, the task allows 300"),
 }  # fmt: skip
@@ -229,9 +229,6 @@ def test_a_name_leads_nowhere_else_and_is_never_given_twice(workshop: Workshop) 
     assert workshop.names() == ["one"]
 
 
-def test_the_contract_names_what_a_program_is_given(workshop: Workshop) -> None:
-    trial = workshop.try_out(
-        body("return [r for r in rows if set(r) == {'id', 'prompt', 'answer', 'rationale', 'slice'}]"), ROWS, CONTEXT
-    )
-    assert len(trial.rows_out) == 79
-    assert all(f'"{field}"' in CONTRACT for field in ("id", "prompt", "answer", "rationale", "slice"))
+def test_a_program_is_given_five_texts_a_row(workshop: Workshop) -> None:
+    given = body("return [r for r in rows if set(r) == {'id', 'prompt', 'answer', 'rationale', 'slice'}]")
+    assert len(workshop.try_out(given, ROWS, CONTEXT).rows_out) == 79
