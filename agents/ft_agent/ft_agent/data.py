@@ -268,7 +268,7 @@ def rewrite(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row
 
 
 def self_generate(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
-    """Let the model answer ``rows`` questions ``samples`` times at ``temperature``; right solutions and a wrong answer stay."""
+    """Let the model answer ``rows`` questions ``samples`` times at ``temperature``; ``keep`` all, right or wrong ones."""
     return _brought(context, "self_generate")(rows, args, context)
 
 
@@ -298,7 +298,7 @@ OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "program": (program, frozenset({"name"})),
     "synthesise": (synthesise, frozenset({"rows", "slices", "like"})),
     "rewrite": (rewrite, frozenset({"rows", "how"})),
-    "self_generate": (self_generate, frozenset({"rows", "samples", "temperature", "only"})),
+    "self_generate": (self_generate, frozenset({"rows", "samples", "temperature", "keep"})),
 }
 # operations that a run must bring along (`Context.makers`)
 NEED_MAKERS = frozenset({"program", "synthesise", "rewrite", "self_generate"})

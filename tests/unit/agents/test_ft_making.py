@@ -11,11 +11,12 @@ from ft_agent.forms import Forms
 from ft_agent.llm.calls import CALLS, MadeRows, RewrittenRows
 from ft_agent.llm.prompting import slots
 from ft_agent.making.brought import makers
-from ft_agent.making.self_generate import Sampler, judged, solution
+from ft_agent.making.self_generate import Judged, Sampler, judged, solution
 from ft_agent.making.synthesis import BATCH
 from ft_agent.plan import Operation
 from ft_agent.programs import Workshop
 from ft_agent.rowchecks import Lengths
+from ft_agent.train import TrainingFailed
 from reading.rows import AnswerForm, PromptForm, Row, normal
 
 BOXED = AnswerForm("boxed", reasons=True)
@@ -67,10 +68,20 @@ def test_right_reasoning_becomes_the_solution_and_a_wrong_answer_is_kept_for_con
     assert made.log[0]["made"] == {"self_generate": 2 * 19}
 
 
-def test_with_only_nothing_but_right_answers_is_left(tmp_path: Path) -> None:
+def test_with_keep_right_nothing_but_right_answers_is_left(tmp_path: Path) -> None:
     model = Model(lambda e: int(e.gold) % 2 == 0)
-    made = build(ROWS, [Operation("self_generate", {"rows": 40, "only": True})], generating(model, tmp_path))
+    made = build(ROWS, [Operation("self_generate", {"rows": 40, "keep": "right"})], generating(model, tmp_path))
     assert {int(e.gold) % 2 for e in made.examples} == {0}
+
+
+def test_what_is_known_already_can_be_left_out(tmp_path: Path) -> None:
+    recipe = [Operation("self_generate", {"rows": 40, "samples": 2, "keep": "wrong"})]
+
+    def model(examples: Any, **_: Any) -> list[list[str]]:
+        return [[f"\\boxed{{{e.gold if int(e.gold) < 11 else 0}}}"] * 2 if e.gold != "30" else [] for e in examples]
+
+    made = build(ROWS, recipe, generating(model, tmp_path))
+    assert sorted(int(e.gold) for e in made.examples) == [8, *range(11, 41)], "8 is held out, so nobody was asked"
 
 
 def test_answers_of_the_same_model_are_paid_once_and_of_another_again(tmp_path: Path) -> None:
@@ -84,7 +95,7 @@ def test_answers_of_the_same_model_are_paid_once_and_of_another_again(tmp_path: 
 
 
 def test_a_model_that_had_no_time_or_is_never_right_is_named_and_not_kept(tmp_path: Path) -> None:
-    recipe = [Operation("self_generate", {"rows": 10, "only": True})]
+    recipe = [Operation("self_generate", {"rows": 10, "keep": "right"})]
     with pytest.raises(RecipeError, match="60 s were over before a question was answered"):
         build(ROWS, recipe, generating(lambda examples, **_: [[] for _ in examples], tmp_path))
     with pytest.raises(RecipeError, match="got none of 10 questions right"):
@@ -109,8 +120,29 @@ def test_what_an_answer_says_before_its_value_is_its_solution(form: AnswerForm, 
 
 
 def test_a_direct_right_answer_changes_nothing_and_counts_as_right() -> None:
-    found, ways = judged(ROWS[0], ["\\boxed{1}", "\\boxed{1}", ""], BOXED)
-    assert (found, ways) == (ROWS[0], [""])
+    assert judged(ROWS[0], ["\\boxed{1}", "\\boxed{1}", ""], BOXED) == Judged(2, (), "")
+
+
+def test_reasoning_that_arrives_is_kept_though_the_form_is_missing_and_the_answer_counts_as_wrong() -> None:
+    said = "None and one is one. The answer is 1."
+    assert judged(ROWS[0], [said, "The answer is 2."], BOXED) == Judged(0, (said,), said)
+
+
+def test_a_solution_that_could_not_be_given_in_the_task_is_not_taken(tmp_path: Path) -> None:
+    model = Model(lambda e: True)
+    workshop = Workshop(tmp_path / "p")
+    short = makers(tmp_path, workshop, sampler=lambda: Sampler(model, "base", 9, 60.0))
+    made = build(ROWS, [Operation("self_generate", {"rows": 40})], context(**short))
+    assert "made" not in made.log[0]
+    assert sum(1 for e in made.examples if e.rejected) == 39
+
+
+def test_a_model_that_breaks_down_is_the_recipes_problem_and_not_the_runs(tmp_path: Path) -> None:
+    def model(examples: Any, **_: Any) -> list[list[str]]:
+        raise TrainingFailed("stalled", "the training process gave no sign of life in time")
+
+    with pytest.raises(RecipeError, match="no sign of life in time; leave self_generate out"):
+        build(ROWS, [Operation("self_generate")], generating(model, tmp_path))
 
 
 @pytest.mark.slow
@@ -238,6 +270,7 @@ def test_a_backbone_that_is_silent_or_useless_is_given_up_and_named(tmp_path: Pa
         (Operation("synthesise", {"rows": 2.5}), "rows = 2.5 must be a whole number"),
         (Operation("synthesise", {"slices": ["unknown"]}), "must be a list of some of: hard, easy"),
         (Operation("self_generate", {"temperature": 0}), "temperature = 0 is no number from 0.01"),
+        (Operation("self_generate", {"keep": "some"}), "keep = 'some' is unknown; there are all, right, wrong"),
         (Operation("self_generate", {"samples": True}), "samples = True is no number"),
     ],
 )

@@ -34,7 +34,7 @@ def makers(
     kept = Kept(folder)
     found: dict[str, Maker] = {"program": workshop.maker()}
     if sampler is not None:
-        found["self_generate"] = self_generate(sampler, kept)
+        found["self_generate"] = self_generate(sampler, kept, workshop.lengths)
     if ask is not None:
         found["synthesise"] = synthesise(ask, kept, task, workshop.lengths)
         found["rewrite"] = rewrite(ask, kept, task, workshop.lengths)
