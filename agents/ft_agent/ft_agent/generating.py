@@ -5,11 +5,12 @@ Runs in the training process (`ft_agent.worker`), beside training and scoring, o
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from reading.pace import Progress
 
 # Sequences generated at once. Decoding is bound by memory traffic: on one core 32 together are six times as fast as one.
 BATCH = 32
@@ -24,18 +25,20 @@ def generate(
     *,
     pad: int,
     emit: Callable[[dict[str, Any]], None],
-    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.monotonic,
+    cpu: Callable[[], float] = time.process_time,
 ) -> dict[str, Any]:
     """Answer prompts ``samples`` times each.
 
     Args:
         model: with or without an adapter.
         tokenizer: its tokenizer with the chat template.
-        job: ``examples`` [(id, prompt)], ``samples``, ``temperature`` (0: greedy, one answer), ``max_new_tokens``, ``seconds``,
-            ``seed``, and ``batch`` where another number of sequences than `BATCH` is to be made at once.
+        job: ``examples`` [(id, prompt)], ``samples``, ``temperature`` (0: greedy, one answer), ``max_new_tokens``, ``stint``
+            (`reading.pace.Stint`), ``seed``, and ``batch`` where another number of sequences than `BATCH` is to be made at once.
         pad: the id that batches are filled up with.
         emit: takes the signs of life.
-        clock: monotonic seconds; tests give their own.
+        wall: monotonic seconds; tests give their own.
+        cpu: seconds of processor time; likewise.
 
     Returns:
         ``said`` (id → texts; an id the clock did not reach has none, and a text it cut off is left out), ``tokens``, ``seconds``.
@@ -43,7 +46,7 @@ def generate(
     import torch
     from transformers import GenerationConfig, set_seed
 
-    begun, budget = clock(), float(job.get("seconds") or math.inf)
+    begun, progress = wall(), Progress(job["stint"], wall, cpu)
     temperature = float(job.get("temperature", 0.0))
     samples = int(job.get("samples", 1)) if temperature > 0 else 1
     most = int(job["max_new_tokens"])
@@ -61,12 +64,12 @@ def generate(
         use_cache=True,
     )
     set_seed(int(job.get("seed", 0)))
-    stop_in_time = _stop(clock, begun, budget, emit)
+    stop_in_time = _stop(progress, wall, emit)
     said: dict[str, list[str]] = {str(name): [] for name, _ in job["examples"]}
     tokens = 0
     model.eval()
     for part in _batches(tokenizer, job["examples"], max(1, int(job.get("batch") or BATCH) // samples), int(job.get("seed", 0))):
-        if clock() - begun > budget:
+        if progress.share() >= 1.0:
             break
         width = max(len(ids) for _, ids in part)
         rows = torch.tensor([[pad] * (width - len(ids)) + ids for _, ids in part], device=model.device)
@@ -80,7 +83,7 @@ def generate(
             tokens += stop
             if stop < len(ids) or len(ids) >= most:
                 said[part[at // samples][0]].append(str(tokenizer.decode(ids[:stop], skip_special_tokens=True)))
-    return {"said": said, "tokens": tokens, "seconds": clock() - begun}
+    return {"said": said, "tokens": tokens, "seconds": wall() - begun}
 
 
 def _batches(tokenizer: Any, examples: Sequence[Any], size: int, seed: int) -> list[list[tuple[str, list[int]]]]:
@@ -96,18 +99,17 @@ def _batches(tokenizer: Any, examples: Sequence[Any], size: int, seed: int) -> l
     return parts
 
 
-def _stop(clock: Callable[[], float], begun: float, budget: float, emit: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
+def _stop(progress: Progress, wall: Callable[[], float], emit: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
     """Return a stopping criterion that ends all sequences when the time is up, and tells the parent that work goes on."""
     import torch
 
-    told = begun
+    told = wall()
 
     def stop(input_ids: Any, scores: Any, **_: Any) -> Any:
         nonlocal told
-        now = clock()
-        if now - told > SIGN_EVERY_S:
-            told = now
-            emit({"event": "generating", "seconds": now - begun})
-        return torch.full((input_ids.shape[0],), now - begun > budget, device=input_ids.device, dtype=torch.bool)
+        if wall() - told > SIGN_EVERY_S:
+            told = wall()
+            emit({"event": "generating", "share": progress.share()})
+        return torch.full((input_ids.shape[0],), progress.share() >= 1.0, device=input_ids.device, dtype=torch.bool)
 
     return stop

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ft_agent.data import Maker
 from ft_agent.llm.client import Backbone
@@ -14,6 +15,8 @@ from ft_agent.llm.lessons import read_lessons
 from ft_agent.llm.planner import LlmPlanner
 from ft_agent.llm.thinker import Thinker
 from ft_agent.loop import Setting
+from ft_agent.making.brought import makers
+from ft_agent.making.self_generate import Sampler
 from ft_agent.offline import Offline
 from ft_agent.planner import Fallback, Planner
 from ft_agent.programs import Workshop
@@ -23,6 +26,8 @@ from ft_agent.validate import static_problems
 
 # The agent's own folder, as the sandbox shows it: files that parameters name lie there.
 AGENT = Path(__file__).resolve().parent.parent
+# Share of the usable time that the answers of one `self_generate`, or one call for rows, may take; no call longer than this.
+MAKING_SHARE, MOST_CALL_S = 0.1, 180.0
 
 
 class NoBackbone(Exception):
@@ -66,9 +71,28 @@ def minds(setting: Setting) -> tuple[Planner, dict[str, Maker]]:
 
 
 def _lengths(setting: Setting) -> Lengths:
-    generation = setting.task["generation"]
-    return Lengths(context=int(generation["max_context"]), answer=int(generation["max_new_tokens"]))
+    return Lengths.of_task(setting.task)
 
 
 def _making(setting: Setting, workshop: Workshop, thinker: Thinker | None) -> dict[str, Maker]:
-    return {"program": workshop.maker()}
+    times, chronicle, task = setting.counter.timebook, setting.chronicle, setting.task
+
+    def ask(call: str, facts: Mapping[str, str]) -> Any:
+        assert thinker is not None
+        limit = min(MOST_CALL_S, MAKING_SHARE * times.usable())
+        return thinker.think(call, facts, iteration=chronicle.history.next_number, timeout_s=limit)
+
+    def sampler() -> Sampler:
+        held = chronicle.history.iteration(chronicle.history.champion)
+        adapter = setting.folder / held.adapter if held and held.adapter else None
+        name = f"iteration {held.number}" if held and adapter else "base"
+        stint = times.clock.stint(MAKING_SHARE * times.usable())
+        return Sampler(partial(setting.trainer.generate, adapter=adapter), name, int(task["generation"]["max_new_tokens"]), stint)
+
+    return makers(
+        setting.folder / "made",
+        workshop,
+        task=f"{task['goal'].strip()}\n{task['answer_format'].strip()}",
+        ask=ask if thinker else None,
+        sampler=sampler,
+    )

@@ -182,9 +182,13 @@ class Trainer:
         temperature: float = 0.0,
         max_new_tokens: int = 64,
         seconds: float = 3600.0,
+        clock: Clock = "wall",
+        wall_at_most: float | None = None,
         seed: int = 0,
     ) -> list[list[str]]:
         """Let the base model, or an adapter, answer each prompt ``samples`` times (once and greedily at temperature 0).
+
+        It ends after ``seconds`` of ``clock``, and after ``wall_at_most`` seconds of wall time in any case.
 
         Returns:
             The texts by example, in the order given; none where the time was up first.
@@ -192,6 +196,7 @@ class Trainer:
         Raises:
             TrainingFailed: the worker crashed or hung.
         """
+        wall = seconds if wall_at_most is None else wall_at_most
         job = {
             "job": "generate",
             "examples": [(str(i), e.prompt) for i, e in enumerate(examples)],
@@ -199,10 +204,10 @@ class Trainer:
             "samples": samples,
             "temperature": temperature,
             "max_new_tokens": max_new_tokens,
-            "seconds": seconds,
+            "stint": {"clock": clock, "seconds": seconds, "wall_at_most": wall},
             "seed": seed,
         }
-        said = self._job(job, limit_s=seconds * 1.5 + 60.0, on_step=None)["said"]
+        said = self._job(job, limit_s=wall * 1.5 + 60.0, on_step=None)["said"]
         return [list(said[str(i)]) for i in range(len(examples))]
 
     def _job(self, job: dict[str, Any], limit_s: float, on_step: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:

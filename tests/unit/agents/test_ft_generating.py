@@ -81,15 +81,24 @@ def test_when_the_time_is_up_what_is_unfinished_is_left_out(tiny: Path) -> None:
     tokenizer, model = loaded(tiny, None)
     job = {"examples": [(e.id, e.prompt) for e in PROMPTS], "max_new_tokens": 16, "batch": 4}
 
-    def answered(seconds: float) -> tuple[int, set[str]]:
-        ticks, signs = itertools.count(), list[dict[str, Any]]()
-        # a second a token
-        seconds_long = {**job, "seconds": seconds}
-        done = generate(model, tokenizer, seconds_long, pad=0, emit=signs.append, clock=lambda: float(next(ticks)))
+    def answered(clock: str, seconds: float, wall_at_most: float) -> tuple[int, set[str]]:
+        walls, cpus, signs = itertools.count(), itertools.count(step=0.5), list[dict[str, Any]]()
+        stint = {"clock": clock, "seconds": seconds, "wall_at_most": wall_at_most}
+        done = generate(
+            model,
+            tokenizer,
+            {**job, "stint": stint},
+            pad=0,
+            emit=signs.append,
+            wall=lambda: float(next(walls)),
+            cpu=lambda: float(next(cpus)),
+        )
         return sum(map(len, done["said"].values())), {s["event"] for s in signs}
 
-    assert answered(3.0) == (0, set())
-    some, signs = answered(20.0)
+    assert answered("wall", 6.0, 1e9) == (0, set())
+    some, signs = answered("wall", 60.0, 1e9)
     assert 0 < some < len(PROMPTS)
     assert signs == {"generating"}
-    assert answered(1000.0)[0] == len(PROMPTS)
+    assert answered("wall", 1e4, 1e9)[0] == len(PROMPTS)
+    assert answered("cpu", 1e4, 60.0)[0] == some, "wall time bounds it in any case"
+    assert 0 < answered("cpu", 10.0, 1e9)[0] < len(PROMPTS)

@@ -17,12 +17,14 @@ from ft_agent.plan import Operation
 from ft_agent.programs import Workshop
 from ft_agent.rowchecks import Lengths
 from ft_agent.train import TrainingFailed
+from reading.pace import Stint
 from reading.rows import AnswerForm, PromptForm, Row, normal
 
 BOXED = AnswerForm("boxed", reasons=True)
 FORMS = Forms(PromptForm("", "\nAnswer in \\boxed{}."), BOXED, frozenset({"integer"}))
 ROWS = [Row(f"What is {i} + 1?", str(i + 1), "", "easy" if i % 2 else "hard", "a", i) for i in range(40)]
 HELD = "What is 7 + 1?"
+STINT: Stint = {"clock": "wall", "seconds": 60.0, "wall_at_most": 60.0}
 
 
 def context(**brought: Any) -> Context:
@@ -48,7 +50,7 @@ class Model:
 
 
 def generating(model: Any, folder: Path, name: str = "base") -> Context:
-    brought = makers(folder, Workshop(folder / "p"), sampler=lambda: Sampler(model, name, 32, 60.0))
+    brought = makers(folder, Workshop(folder / "p"), sampler=lambda: Sampler(model, name, 32, STINT))
     return context(**brought)
 
 
@@ -131,7 +133,7 @@ def test_reasoning_that_arrives_is_kept_though_the_form_is_missing_and_the_answe
 def test_a_solution_that_could_not_be_given_in_the_task_is_not_taken(tmp_path: Path) -> None:
     model = Model(lambda e: True)
     workshop = Workshop(tmp_path / "p")
-    short = makers(tmp_path, workshop, sampler=lambda: Sampler(model, "base", 9, 60.0))
+    short = makers(tmp_path, workshop, sampler=lambda: Sampler(model, "base", 9, STINT))
     made = build(ROWS, [Operation("self_generate", {"rows": 40})], context(**short))
     assert "made" not in made.log[0]
     assert sum(1 for e in made.examples if e.rejected) == 39
@@ -151,7 +153,7 @@ def test_a_real_model_answers_and_is_judged(tmp_path: Path) -> None:
     from tiny_model import make_tiny_model
 
     with Trainer(str(make_tiny_model(tmp_path / "tiny")), tmp_path) as trainer:
-        where = makers(tmp_path / "made", Workshop(tmp_path / "p"), sampler=lambda: Sampler(trainer.generate, "base", 8, 60.0))
+        where = makers(tmp_path / "made", Workshop(tmp_path / "p"), sampler=lambda: Sampler(trainer.generate, "base", 8, STINT))
         made = build(ROWS, [Operation("self_generate", {"rows": 6, "samples": 2})], context(**where))
     assert sum(1 for e in made.examples if e.rejected) > 0, "a random model is wrong"
 
@@ -278,7 +280,7 @@ def test_an_argument_that_makes_no_sense_is_named(step: Operation, why: str, tmp
     backbone = Backbone(lambda call, facts, n: None)
     model = Model(lambda e: True)
     with pytest.raises(RecipeError, match=why):
-        build(ROWS, [step], asking(backbone, tmp_path, sampler=lambda: Sampler(model, "base", 8, 1.0)))
+        build(ROWS, [step], asking(backbone, tmp_path, sampler=lambda: Sampler(model, "base", 8, STINT)))
     assert not backbone.facts
 
 

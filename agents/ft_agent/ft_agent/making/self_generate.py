@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from reading.pace import Stint
 from reading.rows import AnswerForm, Row, rationale_value
 
 from ft_agent.data import Context, Example, Maker, RecipeError, is_barred, row_id, to_example
@@ -39,6 +40,8 @@ class Generate(Protocol):
         temperature: float = ...,
         max_new_tokens: int = ...,
         seconds: float = ...,
+        clock: Literal["wall", "cpu"] = ...,
+        wall_at_most: float | None = ...,
         seed: int = ...,
     ) -> list[list[str]]:
         """Answer each prompt ``samples`` times; nothing where the time was up first."""
@@ -53,13 +56,13 @@ class Sampler:
         generate: the model.
         model: names its weights, so that answers of another model are not taken for its own.
         max_new_tokens: the task's; what is longer could not be graded.
-        seconds: for all answers together.
+        stint: the time for all answers together.
     """
 
     generate: Generate
     model: str
     max_new_tokens: int
-    seconds: float
+    stint: Stint
 
 
 def self_generate(sampler: Callable[[], Sampler], kept: Kept, lengths: Lengths) -> Maker:
@@ -99,7 +102,9 @@ def self_generate(sampler: Callable[[], Sampler], kept: Kept, lengths: Lengths) 
 
         made = kept.rows(NAME, made_from, make)
         if made is None:
-            raise RecipeError(f"{NAME}: {who.seconds:.0f} s were over before a question was answered; take fewer rows or samples")
+            raise RecipeError(
+                f"{NAME}: {who.stint['seconds']:.0f} s were over before a question was answered; take fewer rows or samples"
+            )
         if keep == "right":
             if not made:
                 raise RecipeError(f"{NAME}: the model got none of {len(chosen)} questions right; keep all, or train it first")
@@ -112,9 +117,10 @@ def self_generate(sampler: Callable[[], Sampler], kept: Kept, lengths: Lengths) 
 
 
 def _said(who: Sampler, examples: Sequence[Example], samples: int, temperature: float, seed: int) -> list[list[str]]:
-    limits = {"max_new_tokens": who.max_new_tokens, "seconds": who.seconds}
     try:
-        return who.generate(examples, samples=samples, temperature=temperature, seed=seed, **limits)  # type: ignore[arg-type]
+        return who.generate(
+            examples, samples=samples, temperature=temperature, max_new_tokens=who.max_new_tokens, seed=seed, **who.stint
+        )
     except TrainingFailed as exc:
         raise RecipeError(f"{NAME}: {exc}; leave {NAME} out of the recipe") from exc
 
