@@ -29,6 +29,11 @@ def open_heat(plans: Sequence[Plan], view: View) -> Heat | None:
     overhead, least = view.costs["overhead_own"], probe_seconds(view)
     ranked = order(plans, overhead)
     usable = view.usable - view.costs["overhead_dev"]
+    if all(p.phase == "probe" for p in ranked):
+        # experiments, not candidates: each in full, of one length, so that their effects can be told from one another
+        seconds = max(least, *(p.seconds for p in ranked))
+        fit = min(len(ranked), int(usable / (seconds + overhead)))
+        return Heat(ranked[:fit], ((fit, seconds), (1, seconds)), view.next_number) if fit > 1 else None
     rounds = rungs(ranked, usable, overhead, difference_noise(view.iterations), least=least)
     if len(ranked) == 1 and usable >= 2 * (least + overhead):
         rounds = (Rung(1, least), Rung(1, min(ranked[0].seconds, usable - least - 2 * overhead)))
