@@ -14,6 +14,7 @@ from ft_agent.offline import SLACK_S, fit_batch, probe_seconds
 from ft_agent.plan import Iteration, Operation, Plan
 from ft_agent.view import View
 
+# how the plans of ablations are known
 REASON = "ablation"
 
 # What no ablation takes out: without it rows of the own split are trained on, and what they score means nothing.
@@ -41,6 +42,11 @@ def next_ablation(view: View) -> Plan | None:
         return None
     measured = [i.plan for i in view.iterations]
     return next((replace(p, reason=reason) for p in parts(done[0].plan, start, champion.data_log, measured)), None)
+
+
+def under_way(view: View) -> bool:
+    """Whether the planner had nothing more to try and the time left over goes to ablations: it is not asked again."""
+    return bool(view.iterations) and view.iterations[-1].plan.reason.startswith(REASON)
 
 
 def whole(champion: Iteration, start: Plan, seconds: float) -> Plan:
