@@ -1,81 +1,133 @@
-"""The champion minus each of its parts: short trainings of one length, so that each part's effect can be booked."""
+"""The champion minus each of its parts, where time is left at the end: short trainings of one length.
+
+They change nothing that is handed in unless one leads the champion; they say which parts it owes its score to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ft_agent.changes import Change, differences
+from ft_agent.offline import SLACK_S, fit_batch, probe_seconds
 from ft_agent.plan import Iteration, Operation, Plan
+from ft_agent.view import View
+
+# how the plans of ablations are known
+REASON = "ablation"
 
 # What no ablation takes out: without it rows of the own split are trained on, and what they score means nothing.
 NEVER_OUT = frozenset({"drop_leaks"})
+# What follows from the time there is (`offline.fit_batch`) and is no choice of the champion's.
+NO_PART = frozenset({"trainer.per_device_train_batch_size"})
 
 
-def ablations(champion: Iteration, start: Plan, seconds: float, known: Sequence[Plan] = ()) -> tuple[Plan, ...]:
-    """Return the champion's settings as a short fresh training, then the same minus one part each.
+def next_ablation(view: View) -> Plan | None:
+    """Return the next ablation that is worth the time left over; None: all are done, or nothing is there to take apart.
 
-    The parts are what it differs in from the starting plan, each put back; then the data operations it shares with that plan,
+    What is measured is told from the history, so that a run that was cut off goes on.
+    """
+    champion = next((i for i in view.iterations if i.number == view.champion), None)
+    start = next((i.plan for i in view.trained() if i.plan.parent is None and i.plan.method != "average"), None)
+    seconds = probe_seconds(view)
+    if champion is None or start is None or view.usable < seconds + view.costs["overhead_own"] + SLACK_S:
+        return None
+    reason = f"{REASON} of iteration {champion.number}"
+    done = [i for i in view.iterations if i.plan.reason == reason]
+    if not done:
+        return fit_batch(replace(whole(champion, start, seconds), reason=reason), view)
+    # one that was stopped is not tried again, and the parts of a whole that was stopped are not tried at all
+    if done[0].status != "trained":
+        return None
+    measured = [i.plan for i in view.iterations]
+    return next((replace(p, reason=reason) for p in parts(done[0].plan, start, champion.data_log, measured)), None)
+
+
+def under_way(view: View) -> bool:
+    """Whether the planner had nothing more to try and the time left over goes to ablations: it is not asked again."""
+    return bool(view.iterations) and view.iterations[-1].plan.reason.startswith(REASON)
+
+
+def whole(champion: Iteration, start: Plan, seconds: float) -> Plan:
+    """Return the champion's settings as a short training of their own: what its parts are held against."""
+    return replace(
+        champion.plan,
+        phase="probe",
+        parent=None,
+        seconds=seconds,
+        measure="own",
+        method=start.method if champion.plan.method == "average" else champion.plan.method,
+        average=(),
+        evidence="",
+        expected_gain=0.0,
+        author="offline",
+        knob="the champion's settings again",
+        hypothesis="a fresh short training of the champion's settings is what its parts are held against",
+        reason=REASON,
+    )
+
+
+def parts(
+    settings: Plan, start: Plan, data_log: Sequence[Mapping[str, Any]] = (), known: Sequence[Plan] = ()
+) -> tuple[Plan, ...]:
+    """Return the settings minus one part each, of the same length.
+
+    The parts are what they differ in from the starting plan, each put back; then the data operations they share with that plan,
     each taken out, those that moved most rows first.
 
     Args:
-        champion: the best iteration.
+        settings: of `whole`.
         start: the plan that the run began with.
-        seconds: how long each trains.
-        known: plans measured already: they are not repeated.
+        data_log: of the champion's training set.
+        known: plans tried already: they are not repeated.
     """
-    whole = replace(
-        champion.plan, phase="probe", parent=None, seconds=seconds, measure="own", average=(), evidence="", expected_gain=0.0
-    )
-    if whole.method == "average":
-        whole = replace(whole, method=start.method)
-    whole = replace(
-        whole,
-        knob="the champion's settings again",
-        hypothesis="a fresh short training of the champion's settings is what its parts are held against",
-        reason="ablation",
-    )
-    there = replace(start, phase=whole.phase, parent=None, seconds=seconds, average=())
-    parts = [_minus(whole, _put_back(whole, there, c), c.knob, c.before) for c in differences(there, whole)]
-    shared = [o for o in whole.data if o in there.data and o.name not in NEVER_OUT]
-    for operation in sorted(shared, key=lambda o: -_moved(champion, o)):
-        if _moved(champion, operation):
-            less = replace(whole, data=tuple(o for o in whole.data if o != operation))
-            parts.append(_minus(whole, less, f"data.{operation.name}", "out"))
-    found: list[Plan] = []
-    for plan in (whole, *parts):
-        if not any(_same(plan, other) for other in (*known, *found)):
-            found.append(plan)
-    return tuple(found)
+    there = replace(start, phase=settings.phase, parent=settings.parent, seconds=settings.seconds, average=())
+    found = [
+        _minus(settings, _put_back(settings, there, c), c.knob, c.before)
+        for c in differences(there, settings)
+        if c.knob not in NO_PART
+    ]
+    moved = {
+        o.name: sum(abs(int(d["rows_out"]) - int(d["rows_in"])) for d in data_log if d["operation"] == o.name)
+        for o in settings.data
+        if o in start.data and o.name not in NEVER_OUT
+    }
+    for name in sorted((n for n, rows in moved.items() if rows), key=lambda n: -moved[n]):
+        less = replace(settings, data=tuple(o for o in settings.data if o.name != name))
+        found.append(_minus(settings, less, f"data.{name}", "out"))
+    return tuple(p for p in found if all(differences(p, other) for other in known))
 
 
-def _minus(whole: Plan, plan: Plan, knob: str, value: str) -> Plan:
+def _minus(settings: Plan, plan: Plan, knob: str, value: str) -> Plan:
     return replace(
         plan,
+        reason=settings.reason,
         knob=f"without {knob}",
         hypothesis=f"{knob} back to {value} costs score: it is a part the champion needs",
-        reason=f"ablation of {whole.knob}",
     )
 
 
-def _put_back(whole: Plan, start: Plan, change: Change) -> Plan:
+def _put_back(settings: Plan, start: Plan, change: Change) -> Plan:
     """Return the plan with one knob set as the starting plan has it."""
     group, _, name = change.knob.partition(".")
     if change.knob == "method":
-        return replace(whole, method=start.method, trainer={k: v for k, v in whole.trainer.items() if k in start.trainer})
+        return replace(settings, method=start.method, trainer={k: v for k, v in settings.trainer.items() if k in start.trainer})
     if change.knob == "lora":
-        return replace(whole, lora=start.lora)
+        return replace(settings, lora=start.lora)
     if group == "trainer":
-        return replace(whole, trainer=_with(whole.trainer, start.trainer, (name,)))
-    if change.knob == "lora.r" and whole.lora.get("lora_alpha") != start.lora.get("lora_alpha"):
+        return replace(settings, trainer=_with(settings.trainer, start.trainer, (name,)))
+    if change.knob == "lora.r" and settings.lora.get("lora_alpha") != start.lora.get("lora_alpha"):
         # rank and alpha of one ratio are one knob
-        return replace(whole, lora=_with(whole.lora, start.lora, ("r", "lora_alpha")))
+        return replace(settings, lora=_with(settings.lora, start.lora, ("r", "lora_alpha")))
     if group == "lora":
-        return replace(whole, lora=_with(whole.lora, start.lora, (name,)))
+        return replace(settings, lora=_with(settings.lora, start.lora, (name,)))
     if change.knob == "data order":
         places = [o.name for o in start.data]
-        return replace(whole, data=tuple(sorted(whole.data, key=lambda o: places.index(o.name) if o.name in places else -1)))
-    return replace(whole, data=_recipe(whole.data, start.data, name.partition(".")[0]))
+        return replace(
+            settings, data=tuple(sorted(settings.data, key=lambda o: places.index(o.name) if o.name in places else -1))
+        )
+    return replace(settings, data=_recipe(settings.data, start.data, name.partition(".")[0]))
 
 
 def _with(values: dict[str, object], start: dict[str, object], names: Sequence[str]) -> dict[str, object]:
@@ -96,12 +148,3 @@ def _recipe(data: Sequence[Operation], start: Sequence[Operation], name: str) ->
             behind = max((n + 1 for n, o in enumerate(recipe) if o.name in followed), default=0)
             recipe.insert(behind, operation)
     return tuple(recipe)
-
-
-def _moved(champion: Iteration, operation: Operation) -> int:
-    """Rows that an operation of the champion's recipe took out or put in."""
-    return sum(abs(int(d["rows_out"]) - int(d["rows_in"])) for d in champion.data_log if d["operation"] == operation.name)
-
-
-def _same(plan: Plan, other: Plan) -> bool:
-    return not differences(plan, other)

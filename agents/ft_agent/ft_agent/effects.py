@@ -11,6 +11,8 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 
 from ft_agent.changes import Change, differences
 from ft_agent.choose import compare
@@ -78,11 +80,12 @@ def table(iterations: Sequence[Iteration], base: Score | None, slices: Mapping[s
     """
     measured = [i for i in iterations if i.status == "trained" and i.own and i.own.credit]
     noise = repeat_noise(measured) or 0.0
+    by_number = {i.number: i for i in iterations}
     found: list[Effect] = []
     for position, after in enumerate(measured):
         booked: set[str] = set()
         for before in _candidates(after, measured[:position]):
-            change = one_change(before, after)
+            change = one_change(before, after, by_number)
             if change is None or change.knob in booked:
                 continue
             effect = _weigh(change, before.number, before.own, after, noise, slices or {})
@@ -96,8 +99,11 @@ def table(iterations: Sequence[Iteration], base: Score | None, slices: Mapping[s
     return tuple(sorted(found, key=lambda e: (e.with_, e.against)))
 
 
-def one_change(before: Iteration, after: Iteration) -> Change | None:
-    """Return the one knob in which the two differ; None where they differ in none or in several."""
+def one_change(before: Iteration, after: Iteration, history: Mapping[int, Iteration]) -> Change | None:
+    """Return the one knob in which the two differ; None where they differ in none or in several.
+
+    Where each goes on from an iteration of its own, those must differ in the same knob in the same way, and in nothing else.
+    """
     if after.plan.method == "average":
         if before.number not in after.plan.average:
             return None
@@ -105,6 +111,10 @@ def one_change(before: Iteration, after: Iteration) -> Change | None:
     changes = differences(before.plan, after.plan)
     if after.plan.parent == before.number and {c.knob for c in changes} <= GOING_ON:
         return Change("more training", "none", f"{after.plan.seconds:.0f} s")
+    if len(changes) == 2 and changes[0].knob == "parent":
+        parents = [history.get(i.plan.parent or 0) for i in (before, after)]
+        if parents[0] and parents[1] and one_change(parents[0], parents[1], history) == changes[1]:
+            return changes[1]
     return changes[0] if len(changes) == 1 else None
 
 
@@ -123,6 +133,14 @@ def repeat_noise(iterations: Sequence[Iteration]) -> float | None:
                 if pair.items >= FEWEST_ITEMS:
                     excess.append(pair.difference**2 - pair.standard_error**2)
     return math.sqrt(max(0.0, sum(excess) / len(excess)) / 2) if excess else None
+
+
+def difference_noise(iterations: Sequence[Iteration]) -> float | None:
+    """Return the usual error of a difference between two trainings, items and repeats together; None: fewer than two."""
+    measured = [i for i in iterations if i.status == "trained" and i.own and i.own.credit]
+    pairs = [compare(b.own.credit, a.own.credit) for a, b in pairwise(measured) if a.own and b.own]
+    errors = [p.standard_error for p in pairs if p.items >= FEWEST_ITEMS]
+    return math.hypot(median(errors), math.sqrt(2) * (repeat_noise(iterations) or 0.0)) if errors else None
 
 
 def named(effects: Sequence[Effect], text: str) -> Effect | None:

@@ -95,7 +95,7 @@ def figures(facts: ReportFacts) -> dict[str, Any]:
         "seconds_to_first_submission": facts.first_submission,
         "seconds_to_best": facts.at.get(facts.champion),
         "seconds_training": round(sum(i.train_seconds for i in effective), 1),
-        "seconds_lost_to_what_no_rung_caught": round(sum(i.train_seconds for i in lost), 1),
+        "seconds_lost_to_what_no_rung_caught": round(sum((i.train_seconds for i in lost), 0.0), 1),
         "caught_by_rung": dict(sorted(Counter(str(c["rung"]) for i in facts.iterations for c in i.caught).items())),
         "seconds_by_rung": seconds_by_rung(facts.iterations),
         "made_rows_share": made_share(facts.iterations),

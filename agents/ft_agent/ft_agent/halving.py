@@ -75,31 +75,33 @@ def rungs(
 ) -> tuple[Rung, ...]:
     """Work out the rounds in which the first of the plans compete; with too little time or too much noise only one runs.
 
-    The winner gets the seconds it asks for where they are there; what is left beside them, but at least `EARLY_SHARE` of all, is
-    what finding it may cost, in equal parts by round. A share f of the time a plan asks for is taken to show a share f of what it
-    promises: where the noise would hide even that, fewer plans compete, each for longer.
+    The winner gets the seconds it asks for where they are there. Finding it may cost as much again, or what the rounds need, if
+    that is left beside them, and else `EARLY_SHARE` of all; in equal parts by round. A share f of the time a plan asks for is
+    taken to show a share f of what it promises, so the noise says how long the first round must be.
 
     Args:
         plans: in `order`.
         usable: seconds for everything.
         overhead: seconds a training costs beside itself.
-        noise: standard error of a difference between two plans on the own split; None: not measured yet.
+        noise: standard error of a difference between two plans (`effects.difference_noise`); None: not measured yet.
         least: seconds below which a training tells nothing.
 
     Returns:
         The rounds, each with half the entrants of the one before; empty: not even one plan fits.
     """
-    gain = max([LEAST_GAIN, *(p.expected_gain for p in plans)])
     asked = min(usable - overhead, max([least, *(p.seconds for p in plans)]))
-    needed = max(least, TOLD_ERRORS * (noise or 0.0) / gain * asked)
-    for entrants in range(len(plans), 1, -1):
-        sizes = [math.ceil(entrants / 2**n) for n in range(math.ceil(math.log2(entrants)) + 1)]
-        early = min(max(usable - asked - overhead, EARLY_SHARE * usable), usable * (1 - 1 / len(sizes)))
-        each = [early / (len(sizes) - 1) / size - overhead for size in sizes[:-1]]
-        if each[0] >= needed:
-            rounds = [Rung(size, round(seconds, 1)) for size, seconds in zip(sizes, each, strict=False)]
-            return (*rounds, Rung(1, round(usable - early - overhead, 1)))
-    return (Rung(1, round(usable - overhead, 1)),) if plans and usable - overhead >= least else ()
+    if not plans or asked < least:
+        return ()
+    needed = max(least, TOLD_ERRORS * (noise or 0.0) / max([LEAST_GAIN, *(p.expected_gain for p in plans)]) * asked)
+    for entrants in range(len(plans) if needed <= asked else 1, 1, -1):
+        sizes = [math.ceil(entrants / 2**n) for n in range(math.ceil(math.log2(entrants)))]
+        wanted = max(asked, len(sizes) * entrants * (needed + overhead))
+        early = min(wanted, max(usable - asked - overhead, EARLY_SHARE * usable))
+        each = [early / len(sizes) / size - overhead for size in sizes]
+        if each[0] >= needed - 1e-9:
+            rounds = [Rung(size, round(seconds, 1)) for size, seconds in zip(sizes, each, strict=True)]
+            return (*rounds, Rung(1, round(min(asked, usable - early - overhead), 1)))
+    return (Rung(1, round(asked, 1)),)
 
 
 def survivors(results: Sequence[Result], noise: float, keep: int) -> tuple[int, ...]:

@@ -6,12 +6,11 @@ So a run that was cut off in the middle of a heat goes on with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ft_agent.choose import compare
-from ft_agent.effects import repeat_noise
+from ft_agent.effects import difference_noise, repeat_noise
 from ft_agent.halving import Result, Rung, next_entry, order, rungs
 from ft_agent.history import History
 from ft_agent.offline import fit_batch, probe_seconds, sized
@@ -27,14 +26,17 @@ def open_heat(plans: Sequence[Plan], view: View) -> Heat | None:
     """
     if not plans or (len(plans) == 1 and not is_guess(plans[0])):
         return None
-    ranked = order(plans, view.costs["overhead_own"])
-    least, overhead = probe_seconds(view), view.costs["overhead_own"]
-    # what the plans ask for and the least that finding the best of them takes: the rest is for what comes after
-    finding = math.ceil(math.log2(max(2, len(ranked)))) * len(ranked) * (least + overhead)
-    usable = min(view.usable - view.costs["overhead_dev"], max(p.seconds for p in ranked) + overhead + finding)
-    rounds = rungs(ranked, usable, overhead, repeat_noise(view.iterations), least=least)
+    overhead, least = view.costs["overhead_own"], probe_seconds(view)
+    ranked = order(plans, overhead)
+    usable = view.usable - view.costs["overhead_dev"]
+    if all(p.phase == "probe" for p in ranked):
+        # experiments, not candidates: each in full, of one length, so that their effects can be told from one another
+        seconds = max(least, *(p.seconds for p in ranked))
+        fit = min(len(ranked), int(usable / (seconds + overhead)))
+        return Heat(ranked[:fit], ((fit, seconds), (1, seconds)), view.next_number) if fit > 1 else None
+    rounds = rungs(ranked, usable, overhead, difference_noise(view.iterations), least=least)
     if len(ranked) == 1 and usable >= 2 * (least + overhead):
-        rounds = (Rung(1, least), Rung(1, usable - least - 2 * overhead))
+        rounds = (Rung(1, least), Rung(1, min(ranked[0].seconds, usable - least - 2 * overhead)))
     if len(rounds) < 2:
         return None
     return Heat(tuple(ranked[: rounds[0].entrants]), tuple((r.entrants, r.seconds) for r in rounds), view.next_number)

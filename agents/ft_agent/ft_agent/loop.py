@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ft_agent.ablate import next_ablation, under_way
 from ft_agent.bench import Bench, meet
 from ft_agent.counter import Counter
 from ft_agent.data import Maker
@@ -143,16 +144,16 @@ class Agent:
                 return f"the last {MAX_CAUGHT_IN_A_ROW} plans came to nothing"
 
     def _next(self, view: View, planner: Planner) -> Plan | None:
-        """Return the next plan: of the heat that is open, else of the planner."""
+        """Return the next plan: of the open heat, else of the planner; where it has none, an ablation for the time left over."""
         plan = next_in_heat(self.chronicle.history, view)
         if plan is not None:
             return plan
-        plans = planner.propose(view)
+        plans = () if under_way(view) else planner.propose(view)
         heat = open_heat(plans, view)
         if heat is not None:
             self.chronicle.append("heat", heat=heat.to_json())
             return next_in_heat(self.chronicle.history, view)
-        return plans[0] if plans else None
+        return plans[0] if plans else next_ablation(replace(view, iterations=self.chronicle.history.iterations))
 
     def _view(self, bench: Bench) -> View:
         """Gather everything a planner may know."""

@@ -26,7 +26,9 @@ class Axes:
 
     def __init__(self, seconds: float, best: float) -> None:
         self.seconds = max(1.0, seconds)
-        self.top = min(1.0, _nice(max(best, 0.05) * 1.1, 5) * 5)
+        # a step of the grid, and as many of them as the best score needs with room for its number
+        self.step = _nice(max(best, 0.05) * 1.1, 5)
+        self.top = min(1.0, math.ceil(max(best, 0.05) * 1.1 / self.step - 1e-9) * self.step)
         self.unit, self.unit_seconds = _unit(self.seconds)
 
     def x(self, seconds: float) -> float:
@@ -76,7 +78,7 @@ def _bands(axes: Axes, facts: ReportFacts, placed: list[Iteration]) -> list[str]
 
 def _grid(axes: Axes) -> list[str]:
     parts = []
-    step = _nice(axes.top, 5)
+    step = axes.step
     for n in range(round(axes.top / step) + 1):
         y = axes.y(n * step)
         parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#ddd"/>')

@@ -15,6 +15,8 @@ from ft_agent.picture import score_plot
 from ft_agent.plan import Iteration, Score
 from ft_agent.view import clip, curve_text
 
+# Figures that have a section of their own.
+TOLD_APART = ("hypotheses", "thinking", "counterfactual")
 # Words of a planner in a table's cell.
 CELL = 160
 
@@ -94,10 +96,11 @@ def report_text(task: Mapping[str, Any], facts: ReportFacts, numbers: Mapping[st
         "## What was tried\n\n" + _tried(facts),
         "## What single knobs did\n\n" + _effects(facts),
         "## What helped\n\n" + _helped(facts),
+        *([f"## What the hypotheses came to\n\n{_hypotheses(numbers)}"] if facts.iterations else []),
         *([f"## Thinking\n\n{_thinking(numbers)}"] if facts.thoughts else []),
         *([f"## What the rules would have done\n\n{_beside(facts)}"] if facts.counterfactuals else []),
         "## What it would try next\n\n" + next_step(facts),
-        "## Figures\n\n" + "\n".join(_flat(numbers)),
+        "## Figures\n\n" + "\n".join(f"- {k.replace('_', ' ')}: {_told(v)}" for k, v in numbers.items() if k not in TOLD_APART),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -182,21 +185,22 @@ def _helped(facts: ReportFacts) -> str:
     return "\n".join(lines) or "Nothing beat the base model beyond the margin."
 
 
+def _hypotheses(numbers: Mapping[str, Any]) -> str:
+    rows = [(name, *line.values()) for name, line in numbers["hypotheses"].items()]
+    heading = ("planner", "planned", "with evidence", "trained", "confirmed", "refuted", "open", "confirmed share")
+    return (
+        "Confirmed, refuted and open are by measured effect, of those that changed one knob; evidence is an effect that had been "
+        "measured by then, anything else a guess.\n\n" + _table(heading, rows)
+    )
+
+
 def _thinking(numbers: Mapping[str, Any]) -> str:
     spent = numbers["thinking"]
     rows = [(name, *line.values()) for name, line in spent["calls"].items()]
     heading = ("call", "calls", "repaired", "fell back", "tokens in", "tokens out", "seconds")
     dollars = "" if spent["dollars"] is None else f", {spent['dollars']:.4f} dollars ({spent['dollars_per_iteration']:.4f})"
-    worth = numbers["hypotheses"].get("llm")
-    said = (
-        ""
-        if worth is None
-        else f"Of the language model's {worth['planned']} hypotheses {worth['trained']} were trained; measured by a single knob: "
-        f"{worth['confirmed']} confirmed, {worth['refuted']} refuted, {worth['open']} open. "
-        f"{worth['evidence']} named a measured effect, the others were guesses.\n\n"
-    )
     total = spent["input_tokens"] + spent["output_tokens"]
-    return f"{said}{total} tokens, {spent['tokens_per_iteration']} an iteration{dollars}.\n\n{_table(heading, rows)}"
+    return f"{total} tokens, {spent['tokens_per_iteration']} an iteration{dollars}.\n\n{_table(heading, rows)}"
 
 
 def _beside(facts: ReportFacts) -> str:
@@ -222,18 +226,13 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     """A planner's words must not break out of their cell, nor out of text."""
-    return clip(re.sub(r"\s+", " ", str(value)).replace("|", "¦").replace("<", "‹"), CELL) or "–"
+    return clip(re.sub(r"\s+", " ", "–" if value is None else str(value)).replace("|", "¦").replace("<", "‹"), CELL) or "–"
 
 
-def _flat(numbers: Mapping[str, Any], above: str = "") -> list[str]:
-    lines: list[str] = []
-    for name, value in numbers.items():
-        told = f"{above}{name.replace('_', ' ')}"
-        if isinstance(value, Mapping) and value:
-            lines += _flat(value, f"{told}, ")
-        else:
-            lines.append(f"- {told}: {'none' if value is None or value == {} else value}")
-    return lines
+def _told(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {v}" for k, v in value.items()) or "none"
+    return "none" if value is None else str(value)
 
 
 def _value(score: Score | None) -> str:

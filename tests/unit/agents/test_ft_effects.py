@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ft_agent.effects import CHARS_PER_TOKEN, Effect, named, render, repeat_noise, row_text, table
+from ft_agent.effects import CHARS_PER_TOKEN, Effect, difference_noise, named, render, repeat_noise, row_text, table
 from ft_agent.plan import Iteration, Operation, Plan, Score
 from ft_cases import a_plan, an_iteration
 from hypothesis import given, settings
@@ -83,6 +83,34 @@ def test_each_knob_is_held_against_the_newest_iteration_one_knob_away_however_th
 def test_going_on_with_nothing_changed_is_the_effect_of_more_training() -> None:
     on = measured(2, drawn(2, 0.2), a_plan(parent=1, phase="exploit", seconds=200.0))
     assert [(e.knob, e.after) for e in table([measured(1, drawn(1, 0)), on], None)] == [("more training", "200 s")]
+
+
+def test_two_that_go_on_from_trainings_one_knob_apart_with_that_knob_are_one_knob_apart() -> None:
+    first = [measured(1, drawn(1, 0.0)), measured(2, drawn(2, 0.1), rate(0.0025))]
+    on = [
+        measured(3, drawn(3, 0.2), a_plan(parent=1, seconds=40.0)),
+        measured(4, drawn(4, 0.4), rate(0.0025, parent=2, seconds=40.0)),
+    ]
+    rows = {e.name: e.knob for e in table([*first, *on], None)}
+    assert rows == {
+        "2v1": "trainer.learning_rate",
+        "3v1": "more training",
+        "4v2": "more training",
+        "4v3": "trainer.learning_rate",
+    }
+    # with another knob before they went on, nothing is known of this one
+    other = measured(2, drawn(2, 0.1), a_plan(lora={"r": 99}))
+    assert "4v3" not in {e.name for e in table([first[0], other, *on], None)}
+
+
+def test_the_error_of_a_difference_is_the_usual_one_with_what_repeats_vary() -> None:
+    assert difference_noise([measured(1, drawn(1, 0.0))]) is None
+    history = [measured(1, drawn(1, 0.0)), measured(2, drawn(2, 0.3), rate(0.0025)), measured(3, drawn(3, 0.0), rate(0.01))]
+    usual = difference_noise(history)
+    assert usual == pytest.approx(0.1 * math.sqrt(2 / 60), rel=0.3)
+    repeated = [*history, measured(4, drawn(4, 0.3))]
+    noisier = difference_noise(repeated)
+    assert usual and noisier and noisier > 2 * usual
 
 
 def test_an_average_is_held_against_its_best_member() -> None:

@@ -61,13 +61,15 @@ def test_a_schedule_never_costs_more_than_there_is_and_halves_its_entrants(
         assert usable - overhead < 12.0
 
 
-def test_a_winner_gets_the_seconds_it_asks_for_and_what_is_left_beside_them_finds_it() -> None:
+def test_a_winner_gets_the_seconds_it_asks_for_and_as_much_again_finds_it_where_there_is_time() -> None:
     schedule = rungs(plans(0.1, 0.1, 0.1, 0.1, seconds=300.0), 1000.0, 5.0, None)
-    assert [r.entrants for r in schedule] == [4, 2, 1]
-    assert schedule[-1].seconds + 5.0 == pytest.approx(333.3, abs=0.1)  # at least its equal share
-    assert [r.entrants * (r.seconds + 5.0) for r in schedule[:2]] == pytest.approx([333.3] * 2, abs=0.3)
-    greedy = rungs(plans(0.1, 0.1, seconds=600.0), 1000.0, 5.0, None)
-    assert greedy[-1].seconds == 600.0
+    assert schedule == (Rung(4, 32.5), Rung(2, 70.0), Rung(1, 300.0))
+    assert rungs(plans(0.1, 0.1, 0.1, 0.1, seconds=300.0), 40000.0, 5.0, None) == schedule
+    assert rungs(plans(0.1, 0.1, seconds=600.0), 1000.0, 5.0, None) == (Rung(2, 192.5), Rung(1, 600.0))
+
+
+def test_short_plans_still_get_rounds_long_enough_to_tell() -> None:
+    assert rungs(plans(0.1, 0.1, 0.1, seconds=20.0), 1000.0, 5.0, None)[0] == Rung(3, 12.0)
 
 
 def test_where_plans_ask_for_all_the_time_there_is_finding_the_best_costs_a_quarter_of_it() -> None:
@@ -75,12 +77,15 @@ def test_where_plans_ask_for_all_the_time_there_is_finding_the_best_costs_a_quar
     assert schedule == (Rung(2, 120.0), Rung(1, 745.0))
 
 
-def test_the_noisier_the_own_split_the_fewer_compete_and_the_longer() -> None:
+def test_the_noisier_the_own_split_the_longer_the_rounds_and_the_fewer_compete() -> None:
     many = plans(*[0.1] * 4, seconds=300.0)
-    entrants = [rungs(many, 1000.0, 5.0, noise)[0].entrants for noise in (0.0, 0.02, 0.035, 0.06, 0.2)]
+    schedules = [rungs(many, 1000.0, 5.0, noise) for noise in (0.0, 0.02, 0.04, 0.06, 0.2)]
+    entrants, seconds = [s[0].entrants for s in schedules], [s[0].seconds for s in schedules]
     assert entrants == sorted(entrants, reverse=True)
-    assert (entrants[0], entrants[-1]) == (4, 1)
-    assert rungs(plans(0.02, 0.01), 600.0, 5.0, 0.2) == (Rung(1, 595.0),)
+    assert seconds == sorted(seconds)
+    assert schedules[-1] == (Rung(1, 300.0),)  # twice as noisy as what they promise
+    assert entrants[0] == 4
+    assert 2 in entrants
 
 
 def test_where_time_is_short_fewer_plans_compete() -> None:

@@ -70,6 +70,15 @@ def test_each_is_trained_shortly_and_alone_then_the_best_goes_on_from_there() ->
     assert next_in_heat(after(history, an_iteration(3, 0.7, plan=final)), VIEW) is None
 
 
+def test_several_probes_are_all_run_in_full_and_nothing_after_them() -> None:
+    history = opened(*(idea(name, phase="probe", seconds=30.0, measure="own") for name in "abc"))
+    for number in (1, 2, 3):
+        plan = next_in_heat(history, VIEW)
+        assert plan is not None and (plan.seconds, plan.parent) == (30.0, None)
+        history = probed(history, number, 0.3 * number)
+    assert next_in_heat(history, VIEW) is None
+
+
 def test_a_guess_must_prove_itself_first() -> None:
     history = probed(opened(idea("guess")), 1, 0.4)
     final = next_in_heat(history, VIEW)

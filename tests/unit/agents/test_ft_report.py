@@ -209,7 +209,7 @@ def test_the_report_tells_each_effect_with_its_error_and_what_the_hypotheses_wer
     facts = thinking_run()
     text = report_text(TASK, facts, figures(facts), "")
     assert "| 2v1 | trainer.learning_rate | 0.001 → 0.004 | +0.300 ± 0.000 | 20 | helps | – |" in text
-    assert "3 hypotheses 3 were trained; measured by a single knob: 1 confirmed, 1 refuted, 0 open. 1 named a measured" in text
+    assert "| llm | 3 | 1 | 3 | 1 | 1 | 0 | 0.5 |" in text
     assert "8800 tokens, 2200.0 an iteration, 0.0800 dollars (0.0200)." in text
     assert "| propose | 2 | 1 | 1 | 6000 | 500 | 15.0 |" in text
 
