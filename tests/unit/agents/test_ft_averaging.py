@@ -94,7 +94,9 @@ def test_an_average_is_accepted_as_a_submission_and_can_be_continued(make: Make,
         ({"rank_pattern": {"q_proj": 2}}, "more than a product"),
     ],
 )
-def test_what_has_no_exact_mean_is_refused_with_the_reason(make: Make, tmp_path: Path, changed: dict[str, Any], reason: str) -> None:
+def test_what_has_no_exact_mean_is_refused_with_the_reason(
+    make: Make, tmp_path: Path, changed: dict[str, Any], reason: str
+) -> None:
     one, other = make("a", 1), make("b", 2)
     config = json.loads((other / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps({**config, **changed}))

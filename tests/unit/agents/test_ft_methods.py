@@ -51,7 +51,14 @@ def mean_credit(trainer: Trainer, examples: list[Example], adapter: Path | None)
 def test_dpo_makes_right_answers_likelier_against_wrong_ones(trainer: Trainer, tiny: Path, tmp_path: Path) -> None:
     steps: list[dict[str, Any]] = []
     done = trainer.train(
-        PAIRS, {**ARGUMENTS, "beta": 1.0}, LORA, method="dpo", seconds=120.0, max_steps=25, out=tmp_path / "a", on_step=steps.append
+        PAIRS,
+        {**ARGUMENTS, "beta": 1.0},
+        LORA,
+        method="dpo",
+        seconds=120.0,
+        max_steps=25,
+        out=tmp_path / "a",
+        on_step=steps.append,
     )
     assert (done["end"], done["steps"], done["dropped"]) == ("done", 25, 0)
     # before anything is learned both answers are as likely as in the reference: the loss is ln 2
@@ -66,9 +73,7 @@ def test_dpo_makes_right_answers_likelier_against_wrong_ones(trainer: Trainer, t
 def test_dpo_goes_on_from_an_adapter_with_that_adapter_as_its_reference(trainer: Trainer, tmp_path: Path) -> None:
     trainer.train(PAIRS, ARGUMENTS, LORA, seconds=120.0, max_steps=20, out=tmp_path / "a")
     steps: list[dict[str, Any]] = []
-    trainer.train(
-        PAIRS, ARGUMENTS, LORA, method="dpo", seconds=60.0, max_steps=1, init=tmp_path / "a", on_step=steps.append
-    )
+    trainer.train(PAIRS, ARGUMENTS, LORA, method="dpo", seconds=60.0, max_steps=1, init=tmp_path / "a", on_step=steps.append)
     assert steps[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
 
 

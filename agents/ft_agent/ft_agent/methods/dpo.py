@@ -39,9 +39,7 @@ class Dpo:
         pairs = [(e, rejected[e.id]) for e in right if e.id in rejected]
         if not pairs:
             raise ValueError(f"no pair of answers fits max_length = {setting.max_length}; raise it or take shorter examples")
-        rows = [
-            {"prompt_ids": list(e.prompt), "chosen_ids": list(e.answer), "rejected_ids": list(r.answer)} for e, r in pairs
-        ]
+        rows = [{"prompt_ids": list(e.prompt), "chosen_ids": list(e.answer), "rejected_ids": list(r.answer)} for e, r in pairs]
         tokens = sum(len(e) + len(r) for e, r in pairs)
         return Material(rows, len(job["examples"]) - len(pairs), tokens / len(pairs))
 

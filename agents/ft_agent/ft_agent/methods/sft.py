@@ -30,7 +30,9 @@ class Sft:
         examples, dropped = encode(setting.tokenizer, setting.job["examples"], setting.max_length)
         if not examples:
             raise ValueError(f"no training example fits max_length = {setting.max_length}; raise it or take shorter examples")
-        return Material(examples, len(dropped), sum(map(len, examples)) / len(examples), type(_collator(setting, examples)).__name__)
+        return Material(
+            examples, len(dropped), sum(map(len, examples)) / len(examples), type(_collator(setting, examples)).__name__
+        )
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer with the lean loss."""
@@ -48,6 +50,4 @@ class Sft:
 
 
 def _collator(setting: Setting, examples: list[Any]) -> Any:
-    return choose_collator(
-        examples, setting.batch, dtype=setting.dtype, pad=setting.pad, shared_works=setting.shared_works
-    )
+    return choose_collator(examples, setting.batch, dtype=setting.dtype, pad=setting.pad, shared_works=setting.shared_works)

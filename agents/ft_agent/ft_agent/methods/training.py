@@ -62,7 +62,9 @@ def train(worker: Any, job: dict[str, Any]) -> dict[str, Any]:
         worker.reset(model)
 
 
-def _run(worker: Any, model: Any, method: Method, setting: Setting, material: Material, config: Any, pace: Pace) -> dict[str, Any]:
+def _run(
+    worker: Any, model: Any, method: Method, setting: Setting, material: Material, config: Any, pace: Pace
+) -> dict[str, Any]:
     from torch.optim.lr_scheduler import LambdaLR
     from transformers.trainer_callback import PrinterCallback
 
