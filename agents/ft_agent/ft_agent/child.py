@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -83,7 +84,9 @@ class Child:
         Raises:
             TrainingFailed: a failure was reported, or the process died, hung or overran.
         """
-        deadline, heard, worked = time.monotonic() + limit_s, time.monotonic(), self.processor_seconds()
+        deadline, heard = time.monotonic() + limit_s, time.monotonic()
+        # processor time when it last spoke, and when it was last looked at
+        spoke = looked = self.processor_seconds()
         while True:
             quiet_until = heard + stall_s()
             try:
@@ -92,14 +95,15 @@ class Child:
                 if time.monotonic() >= deadline:
                     raise TrainingFailed("overran", "the training process gave no end in time") from None
                 now = self.processor_seconds()
-                if busy and worked < now < worked + stall_s() * (os.cpu_count() or 1):
-                    # at work, only slowly; `worked` stays, so that a loop without end is found out too
-                    heard = time.monotonic()
+                if busy and looked < now < spoke + stall_s() * (os.cpu_count() or 1):
+                    # at work, only slowly; a loop without end is found out by what it has used since it spoke
+                    heard, looked = time.monotonic(), now
                     continue
                 if time.monotonic() < heard + stall_s():
                     continue
                 raise TrainingFailed("stalled", "the training process gave no sign of life in time") from None
-            heard, worked = time.monotonic(), self.processor_seconds() if busy else 0.0
+            heard = time.monotonic()
+            spoke = looked = self.processor_seconds() if busy else 0.0
             if event is None:
                 code = self.process.wait()
                 hint = "; perhaps memory ran out, halve per_device_train_batch_size" if code == -signal.SIGKILL else ""
@@ -133,10 +137,9 @@ class Child:
     def stop(self) -> None:
         """End it, and what it has started."""
         if self.group:
-            try:
+            # they may have ended all by themselves
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # all of them have ended
         self.process.kill()
         self.process.wait()
 

@@ -63,7 +63,9 @@ class Agent:
             base.mkdir(parents=True, exist_ok=True)
             (base / "dojo.json").write_text(json.dumps({"dojo": "base"}), encoding="utf-8")
             self._submit(base, 0, "the base model, so that a valid submission exists")
-        with Trainer(self.task["base_model"]["path"], self.folder / "scratch") as trainer:
+        with Trainer(
+            self.task["base_model"]["path"], self.folder / "scratch", memory_mb=float(self.task["limits"]["memory_mb"])
+        ) as trainer:
             self.trainer = trainer
             self._read_data()
             try:
@@ -175,6 +177,8 @@ class Agent:
                 dataset.examples,
                 plan.trainer,
                 plan.lora,
+                method=plan.method,
+                form=self.material.context.forms.answers,
                 seconds=seconds,
                 seed=self.seed + iteration.number,
                 schedule=SCHEDULES[plan.phase],
@@ -292,10 +296,15 @@ class Agent:
         return self.folder / held.adapter if held and held.adapter else self.folder / "base"
 
     def _trial(self, plan: Plan, examples: Any, steps: int) -> dict[str, Any]:
-        batch = int(plan.trainer.get("per_device_train_batch_size", 8)) * int(plan.trainer.get("gradient_accumulation_steps", 1))
-        limit = max(30.0, 0.1 * self.timebook.usable())
         return self.trainer.train(
-            examples[: steps * batch], plan.trainer, plan.lora, seconds=limit, max_steps=steps, seed=self.seed
+            examples,
+            plan.trainer,
+            plan.lora,
+            method=plan.method,
+            form=self.material.context.forms.answers,
+            seconds=max(30.0, 0.1 * self.timebook.usable()),
+            max_steps=steps,
+            seed=self.seed,
         )
 
     def _own_seconds(self) -> float:

@@ -14,7 +14,8 @@ import reading
 from reading.rows import AnswerForm
 
 from ft_agent import launch
-from ft_agent.child import GONE, Child, OnStep, TrainingFailed
+from ft_agent.child import GONE, Child, OnStep
+from ft_agent.child import TrainingFailed as TrainingFailed
 from ft_agent.data import Example
 from ft_agent.pace import Clock
 from ft_agent.plan import Method

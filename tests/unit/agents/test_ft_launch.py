@@ -64,7 +64,17 @@ def test_by_the_clock_both_processes_stop_together_and_an_error_in_them_is_told(
 
 @pytest.mark.parametrize(
     ("gpus", "asked", "batch", "expected"),
-    [(0, 0, 8, 1), (0, 2, 8, 2), (0, 2, 7, 1), (4, 0, 8, 4), (4, 0, 6, 3), (4, 2, 8, 2), (1, 0, 8, 1), (2, 8, 8, 2), (8, 0, 2, 2)],
+    [
+        (0, 0, 8, 1),
+        (0, 2, 8, 2),
+        (0, 2, 7, 1),
+        (4, 0, 8, 4),
+        (4, 0, 6, 3),
+        (4, 2, 8, 2),
+        (1, 0, 8, 1),
+        (2, 8, 8, 2),
+        (8, 0, 2, 2),
+    ],
 )
 def test_processes_are_as_many_as_gpus_or_as_asked_and_share_a_batch_evenly(
     gpus: int, asked: int, batch: int, expected: int
