@@ -23,7 +23,7 @@ OWNED = frozenset(
         "logging_strategy", "logging_steps", "logging_nan_inf_filter", "save_strategy", "eval_strategy", "resume_from_checkpoint",
         "remove_unused_columns", "dataset_kwargs", "disable_tqdm", "lr_scheduler_type", "warmup_steps", "packing", "padding_free",
         "completion_only_loss", "assistant_only_loss", "deepspeed", "fsdp", "hub_token", "local_rank", "model_init_kwargs",
-        "optim", "train_sampling_strategy", "ddp_backend", "auto_find_batch_size", "model_init_kwargs", "shuffle_dataset",
+        "optim", "train_sampling_strategy", "ddp_backend", "auto_find_batch_size", "shuffle_dataset",
         "precompute_ref_log_probs", "sync_ref_model", "use_vllm", "use_transformers_continuous_batching", "log_completions",
     }
 )  # fmt: skip

@@ -35,6 +35,7 @@ def answer_loss(model: Any, inputs: dict[str, Any], items: Any = None) -> Any:
 def lean_trainer() -> type[Any]:
     """Return the trainer's class (TRL is imported here and not before)."""
     from trl import SFTTrainer
+    from trl.models.utils import _ForwardRedirection
 
     class LeanTrainer(SFTTrainer):  # type: ignore[misc]
         """See the module."""
@@ -44,6 +45,12 @@ def lean_trainer() -> type[Any]:
             if return_outputs or self.args.loss_type != "nll":
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             items = num_items_in_batch if self.model_accepts_loss_kwargs else None
-            return answer_loss(self.accelerator.unwrap_model(model), inputs, items)
+            inner = self.accelerator.unwrap_model(model)
+            if inner is model:
+                return answer_loss(model, inputs, items)
+            # gradients of several processes meet only where the wrapper's own forward was called; it means them over processes,
+            # and the items are those of all
+            loss = _ForwardRedirection()(model, inner, answer_loss, inner, inputs, items)
+            return loss if items is None else loss * self.accelerator.num_processes
 
     return LeanTrainer

@@ -85,7 +85,8 @@ class Agent:
         self._take_up()
         if self.chronicle.history.handed_in is None:
             self.counter.hand_in_base()
-        with Trainer(self.task["base_model"]["path"], self.folder / "scratch") as trainer:
+        memory = float(self.task["limits"]["memory_mb"])
+        with Trainer(self.task["base_model"]["path"], self.folder / "scratch", memory_mb=memory) as trainer:
             material = read_material(self.task, self.seed, self.times.limit, self.say)
             self._slices = {e.id: e.slice for e in material.own}
             self._introduce(material)

@@ -1,4 +1,4 @@
-"""How much memory a plan will need at its peak, by its method, before anything is allocated."""
+"""Memory: how much a plan will need at its peak, by its method, and what happens where that is more than there is."""
 
 from __future__ import annotations
 
@@ -48,3 +48,17 @@ def _has_reference(plan: Plan) -> bool:
 
 def _most(lengths: Sequence[float], batch: int) -> float:
     return sum(sorted(lengths, reverse=True)[:batch])
+
+
+def allocate_at_most(memory_mb: float) -> None:
+    """Let this process allocate no more than that: what asks for more fails, instead of being killed with all around it."""
+    import resource
+
+    limit = int(memory_mb * 1e6)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def out_of_memory(exc: BaseException) -> bool:
+    """Whether an error says that memory could not be allocated."""
+    said = str(exc)
+    return isinstance(exc, MemoryError) or (isinstance(exc, RuntimeError) and ("allocate" in said or "out of memory" in said))

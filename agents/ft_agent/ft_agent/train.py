@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import queue
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +13,9 @@ from typing import Any, Self
 import reading
 from reading.rows import AnswerForm
 
+from ft_agent import launch
+from ft_agent.child import GONE, Child, OnStep
+from ft_agent.child import TrainingFailed as TrainingFailed
 from ft_agent.data import Example
 from ft_agent.pace import Clock
 from ft_agent.plan import Method
@@ -26,26 +26,27 @@ STALL_S = 120.0
 START_S = 900.0
 
 
-class TrainingFailed(Exception):
-    """A job came to nothing. ``kind``: crashed, stalled, overran, nan, diverged, error."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 class Trainer:
     """One warm worker process. Use as a context manager.
+
+    Args:
+        model_path: the base model's folder.
+        scratch: a folder for its log and what trainers write on the way.
+        stall_s: seconds without a sign of life that are a hang.
+        memory_mb: what the process may allocate without a GPU, so that too large a batch is an error of the job; None: no limit.
+        processes: how many train together; 0: one a GPU, and one where there is none.
 
     Attributes:
         info: what the worker said when it was ready: model facts, argument schemas, device.
     """
 
-    def __init__(self, model_path: str, scratch: Path, *, stall_s: float = STALL_S) -> None:
+    def __init__(
+        self, model_path: str, scratch: Path, *, stall_s: float = STALL_S, memory_mb: float | None = None, processes: int = 0
+    ) -> None:
         self.model_path, self.scratch, self.stall_s = model_path, scratch, stall_s
+        self.memory_mb, self.processes = memory_mb, processes
         self.info: dict[str, Any] = {}
-        self._process: subprocess.Popen[str] | None = None
-        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._child: Child | None = None
         self.start()
 
     def __enter__(self) -> Self:
@@ -57,28 +58,16 @@ class Trainer:
     def start(self) -> None:
         """Start the process; it loads while the caller does other things."""
         self.scratch.mkdir(parents=True, exist_ok=True)
-        log = (self.scratch / "worker.log").open("a")
-        packages = (str(Path(f).resolve().parent.parent) for f in (__file__, str(reading.__file__)))
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*packages, os.environ.get("PYTHONPATH", "")]))}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ft_agent.worker", self.model_path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=env,
-        )
-        log.close()
-        self._events = queue.Queue()
-        threading.Thread(target=_pump, args=(self._process, self._events), daemon=True).start()
+        argv = [sys.executable, "-m", "ft_agent.worker", self.model_path]
+        argv += ["--memory-mb", str(self.memory_mb)] if self.memory_mb else []
+        self._child = Child(argv, self._environment(), self.scratch / "worker.log")
         self.info = {}
 
     def stop(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
 
     def ready(self, timeout_s: float = START_S) -> dict[str, Any]:
         """Wait until the model is loaded.
@@ -87,7 +76,7 @@ class Trainer:
             TrainingFailed: it could not be loaded.
         """
         if not self.info:
-            self.info = self._wait("ready", timeout_s, None)
+            self.info = self._wait("ready", timeout_s, None, quiet_s=timeout_s)
         return self.info
 
     def train(
@@ -130,29 +119,34 @@ class Trainer:
             TrainingFailed: NaN, divergence, a stall, a crash, an error of the trainer, or no end in sight well after ``seconds``.
         """
         form = form or AnswerForm("plain")
-        done = self._job(
-            {
-                "job": "train",
-                "method": method,
-                "examples": [(e.id, e.prompt, e.answer) for e in examples],
-                "golds": [e.gold for e in examples],
-                "rejected": [e.rejected for e in examples],
-                "form": {"kind": form.kind, "key": form.key, "lead": form.lead},
-                "trainer": trainer,
-                "lora": lora,
-                "seconds": seconds,
-                "clock": clock,
-                "wall_at_most": wall_at_most,
-                "max_steps": max_steps,
-                "seed": seed,
-                "schedule": schedule or {"start": 0.05, "warm": 0.05, "end": 0.02},
-                "init": str(init) if init else None,
-                "out": str(out) if out else None,
-                "scratch": str(self.scratch),
-            },
-            limit_s=seconds * 1.25 + 30.0,
-            on_step=on_step,
-        )
+        job: dict[str, Any] = {
+            "job": "train",
+            "method": method,
+            "examples": [(e.id, e.prompt, e.answer) for e in examples],
+            "golds": [e.gold for e in examples],
+            "rejected": [e.rejected for e in examples],
+            "form": {"kind": form.kind, "key": form.key, "lead": form.lead},
+            "trainer": trainer,
+            "lora": lora,
+            "seconds": seconds,
+            "clock": clock,
+            "wall_at_most": wall_at_most,
+            "max_steps": max_steps,
+            "seed": seed,
+            "schedule": schedule or {"start": 0.05, "warm": 0.05, "end": 0.02},
+            "init": str(init) if init else None,
+            "out": str(out) if out else None,
+            "scratch": str(self.scratch),
+        }
+        limit_s = seconds * 1.25 + 30.0 if clock == "wall" else math.inf
+        limit_s = min(limit_s, wall_at_most * 1.25 + 30.0 if wall_at_most else math.inf)
+        self.ready()
+        # what is thrown away afterwards is not worth starting several processes
+        processes = launch.how_many(self.info, self.processes, int(trainer.get("per_device_train_batch_size", 8))) if out else 1
+        if processes > 1:
+            done = self._launched(job, processes, limit_s, on_step, busy=clock == "cpu")
+        else:
+            done = self._job(job, limit_s, on_step, busy=clock == "cpu")
         if done["end"] in ("nan", "diverged"):
             raise TrainingFailed(
                 done["end"], f"the loss {'is not finite' if done['end'] == 'nan' else 'diverged'} after {done['steps']} steps"
@@ -210,50 +204,53 @@ class Trainer:
         said = self._job(job, limit_s=wall * 1.5 + 60.0, on_step=None)["said"]
         return [list(said[str(i)]) for i in range(len(examples))]
 
-    def _job(self, job: dict[str, Any], limit_s: float, on_step: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+    def _job(self, job: dict[str, Any], limit_s: float, on_step: OnStep | None, *, busy: bool = False) -> dict[str, Any]:
         self.ready()
-        assert self._process is not None and self._process.stdin is not None
+        assert self._child is not None
         try:
-            self._process.stdin.write(json.dumps(job) + "\n")
-            self._process.stdin.flush()
-        except OSError as exc:
+            self._child.send(job)
+        except TrainingFailed:
             self._restart()
-            raise TrainingFailed("crashed", f"the training process is gone: {exc}") from exc
-        return self._wait("done", limit_s, on_step)
+            raise
+        return self._wait("done", limit_s, on_step, busy=busy)
 
-    def _wait(self, wanted: str, limit_s: float, on_step: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
-        deadline = time.monotonic() + limit_s
-        while True:
+    def _wait(
+        self, wanted: str, limit_s: float, on_step: OnStep | None, *, busy: bool = False, quiet_s: float | None = None
+    ) -> dict[str, Any]:
+        assert self._child is not None
+        try:
             # loading says nothing until it is done; a job speaks at every step
-            patience = deadline - time.monotonic()
-            patience = patience if wanted == "ready" else min(self.stall_s, patience)
-            try:
-                event = self._events.get(timeout=max(0.01, patience))
-            except queue.Empty:
-                overran = time.monotonic() >= deadline
+            return self._child.wait(wanted, limit_s, lambda: quiet_s or self.stall_s, busy=busy, on_step=on_step)
+        except TrainingFailed as exc:
+            if exc.kind in GONE:
                 self._restart()
-                kind = "overran" if overran else "stalled"
-                raise TrainingFailed(
-                    kind, f"the training process gave no {'end' if overran else 'sign of life'} in time"
-                ) from None
-            if event is None:
-                code = self._process.wait() if self._process else None
-                self._restart()
-                raise TrainingFailed("crashed", f"the training process died with exit code {code}; its output is in worker.log")
-            if event["event"] == "failed":
-                raise TrainingFailed("error", str(event["message"]))
-            if event["event"] == wanted:
-                return event
-            if event["event"] == "step" and on_step:
+            raise
+
+    def _launched(
+        self, job: dict[str, Any], processes: int, limit_s: float, on_step: OnStep | None, *, busy: bool
+    ) -> dict[str, Any]:
+        """Do a training job in several processes of its own, beside the warm one."""
+        path = self.scratch / "job.json"
+        path.write_text(json.dumps(launch.divided(job, processes)), encoding="utf-8")
+        env = {**self._environment(), **launch.environment(bool(self.info["cuda"]))}
+        child = Child(launch.command(self.model_path, path, processes), env, self.scratch / "worker.log", group=True)
+        heard: list[int] = []
+
+        def step(event: dict[str, Any]) -> None:
+            heard.append(event["step"])
+            if on_step:
                 on_step(event)
+
+        try:
+            # each loads libraries and model before its first step
+            return child.wait("done", limit_s + START_S, lambda: START_S if not heard else self.stall_s, busy=busy, on_step=step)
+        finally:
+            child.stop()
+
+    def _environment(self) -> dict[str, str]:
+        packages = (str(Path(f).resolve().parent.parent) for f in (__file__, str(reading.__file__)))
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*packages, os.environ.get("PYTHONPATH", "")]))}
 
     def _restart(self) -> None:
         self.stop()
         self.start()
-
-
-def _pump(process: subprocess.Popen[str], events: queue.Queue[dict[str, Any] | None]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        events.put(json.loads(line))
-    events.put(None)

@@ -88,13 +88,11 @@ class Turn:
         return dataset, caught
 
     def _trial(self, plan: Plan, examples: Any, steps: int) -> dict[str, Any]:
-        batch = int(plan.trainer.get("per_device_train_batch_size", 8)) * int(plan.trainer.get("gradient_accumulation_steps", 1))
-        limit = max(30.0, 0.1 * self.times.usable())
         return self.bench.trainer.train(
-            examples[: steps * batch],
+            examples,
             plan.trainer,
             plan.lora,
-            **self.times.clock.stint(limit),
+            **self.times.clock.stint(max(30.0, 0.1 * self.times.usable())),
             method=plan.method,
             form=self.bench.material.context.forms.answers,
             max_steps=steps,

@@ -16,6 +16,7 @@ from reading.rows import bare_value, normal
 from ft_agent.config import ModelFacts, Schema, check
 from ft_agent.data import Context, Dataset, Example, RecipeError
 from ft_agent.memory import CHARS_PER_TOKEN, needed_mb
+from ft_agent.pace import DIVERGED_FACTOR, DIVERGED_PLUS
 from ft_agent.plan import Plan
 from ft_agent.timebook import DoesNotFit, TimeBook
 from ft_agent.train import TrainingFailed
@@ -184,8 +185,11 @@ def data_problems(dataset: Dataset, context: Context) -> list[str]:
 
 
 def step_problems(plan: Plan, measured: dict[str, Any]) -> list[str]:
-    """Whether enough steps fit the time asked for, at the speed of the trial."""
+    """Whether enough steps fit the time asked for, at the speed of the trial, and whether its loss went anywhere but up."""
     batch = int(plan.trainer.get("per_device_train_batch_size", 8)) * int(plan.trainer.get("gradient_accumulation_steps", 1))
+    first, last = measured.get("first_loss"), measured.get("last_loss")
+    if plan.method != "grpo" and first is not None and last > DIVERGED_FACTOR * first + DIVERGED_PLUS:
+        return [f"diverged: the loss went from {first:.2f} to {last:.2f} in {measured['steps']} steps; lower learning_rate"]
     steps = plan.seconds * float(measured["per_second"]) / batch
     if steps < MIN_STEPS:
         return [

@@ -1,11 +1,13 @@
 """The training process: loads the model once, then does jobs (train, score) one after another, a JSON line in, JSON lines out.
 
 It is a process of its own so that a crash, a runaway allocation or a hang costs a job and not the agent; it stays warm because
-imports and loading cost more than a short training run. Run as ``python -m ft_agent.worker MODEL`` by `ft_agent.train.Trainer`.
+imports and loading cost more than a short training run. Run as ``python -m ft_agent.worker MODEL`` by `ft_agent.train.Trainer`;
+with ``--job FILE`` it does one job, together with its like (`ft_agent.launch`).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -18,7 +20,8 @@ from typing import Any
 
 from ft_agent.generating import generate
 from ft_agent.lean import decoder_of
-from ft_agent.methods.training import schemas, train
+from ft_agent.memory import allocate_at_most, out_of_memory
+from ft_agent.methods.training import first_process, schemas, train
 from ft_agent.methods.weights import wear
 
 
@@ -31,6 +34,8 @@ class Worker:
 
         self.emit, self.model_path = emit, model_path
         self.cuda = torch.cuda.is_available()
+        if self.cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         self.dtype = torch.bfloat16 if self.cuda else torch.float32
         self.tokenizer = AutoTokenizer.from_pretrained(model_path)
         self.model = self._load()
@@ -189,29 +194,51 @@ class Worker:
 
 
 def main() -> int:
-    """Serve jobs until the input ends."""
+    """Serve jobs until the input ends, or do the one job that the command line names."""
+    asked = _arguments()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # libraries print to standard output; only events may go to the parent
 
     def emit(event: dict[str, Any]) -> None:
-        events.write(json.dumps(event) + "\n")
-        events.flush()
+        # of several processes the first one speaks; that a job failed is for any of them to say
+        if first_process() or event["event"] == "failed":
+            events.write(json.dumps(event) + "\n")
+            events.flush()
 
     begun = time.monotonic()
     try:
-        worker = Worker(sys.argv[1], emit)
+        worker = Worker(asked.model, emit)
+        if asked.memory_mb and not worker.cuda:
+            allocate_at_most(asked.memory_mb)
         emit({"event": "ready", **worker.describe(), "seconds": time.monotonic() - begun})
     except Exception as exc:
-        emit({"event": "failed", "message": f"{type(exc).__name__}: {exc}", "trace": traceback.format_exc()})
+        emit(_failure(exc))
         return 1
     jobs = {"train": worker.train, "score": worker.score, "generate": worker.generate}
-    for line in sys.stdin:
+    for line in [asked.job.read_text(encoding="utf-8")] if asked.job else sys.stdin:
         job = json.loads(line)
         try:
             emit({"event": "done", **jobs[job["job"]](job)})
         except Exception as exc:
-            emit({"event": "failed", "message": f"{type(exc).__name__}: {exc}", "trace": traceback.format_exc()})
+            lost = {"kind": "lost"} if worker.model is None else {}
+            emit({**_failure(exc), **lost})
+            if asked.job or lost:
+                return 1
     return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("--memory-mb", type=float)
+    parser.add_argument("--job", type=Path)
+    return parser.parse_args()
+
+
+def _failure(exc: Exception) -> dict[str, Any]:
+    kind, remedy = ("memory", "; halve per_device_train_batch_size") if out_of_memory(exc) else ("error", "")
+    message = f"{type(exc).__name__}: {exc}{remedy}"
+    return {"event": "failed", "kind": kind, "message": message, "trace": traceback.format_exc()}
 
 
 if __name__ == "__main__":

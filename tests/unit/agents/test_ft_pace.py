@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from ft_agent.pace import LossWatch, Pace
+from ft_agent.pace import CLOCKS, LossWatch, Pace, RewardWatch
 
 
 class Clock:
@@ -43,6 +43,38 @@ def test_with_steps_given_whichever_is_used_up_first_ends_it() -> None:
 
 def test_the_rate_is_never_nothing_while_steps_are_taken() -> None:
     assert Pace(1e-9, None, 0.0, 0.0, 0.0).rate() > 0
+
+
+def test_paced_by_processor_time_a_run_lasts_as_long_as_it_takes_but_no_longer_than_the_wall_allows() -> None:
+    cpu, wall = Clock(), Clock()
+    pace = Pace(60.0, None, 0.1, 0.0, 0.0, clock=cpu, wall_at_most=200.0, wall=wall)
+    cpu.now, wall.now = 30.0, 90.0
+    assert (pace.share(), pace.used()) == (0.5, 30.0)
+    cpu.now, wall.now = 40.0, 200.0
+    assert pace.share() == 1.0
+
+
+def test_processor_time_counts_work_and_nothing_else() -> None:
+    before = CLOCKS["cpu"]()
+    sum(i * i for i in range(10**6))
+    assert CLOCKS["cpu"]() > before
+
+
+def test_processes_that_train_together_take_the_share_that_they_agree_on() -> None:
+    clock = Clock()
+    clock.now = 1.0
+    pace = Pace(100.0, None, 0.1, 0.0, 0.0, clock=clock, agree=lambda _: 0.75)
+    assert pace.share() == 0.75
+    assert pace.rate() == pytest.approx(0.25)
+
+
+def test_a_reward_that_is_lost_again_is_divergence_and_one_that_never_came_is_not() -> None:
+    watch = RewardWatch()
+    assert [watch.see(0.01, 1.0, 0.8) for _ in range(12)] == [None] * 12
+    assert "diverged" in [watch.see(-0.01, 1.0, 0.05) for _ in range(12)]
+    flat = RewardWatch()
+    assert {flat.see((-1.0) ** n, 1.0, 0.1 * (n % 2)) for n in range(50)} == {None}
+    assert RewardWatch().see(math.nan, 1.0, 0.5) == "nan"
 
 
 def stops(losses: list[float]) -> tuple[int, str] | None:

@@ -160,11 +160,11 @@ def test_an_argument_the_trainer_refuses_is_an_error_and_the_process_lives_on(tr
 def test_a_process_that_dies_is_named_and_replaced(tiny: Path, tmp_path: Path) -> None:
     with Trainer(str(tiny), tmp_path) as worker:
         worker.ready()
-        assert worker._process is not None
+        assert worker._child is not None
 
         def kill(_: dict[str, Any]) -> None:
-            assert worker._process is not None
-            worker._process.kill()
+            assert worker._child is not None
+            worker._child.process.kill()
 
         with pytest.raises(TrainingFailed, match="died with exit code -9") as caught:
             worker.train(EXAMPLES, ARGUMENTS, LORA, seconds=60.0, on_step=kill)
@@ -179,8 +179,8 @@ def test_a_process_that_hangs_is_named_and_replaced(tiny: Path, tmp_path: Path) 
         worker.ready()
 
         def stop(_: dict[str, Any]) -> None:
-            assert worker._process is not None
-            worker._process.send_signal(signal.SIGSTOP)
+            assert worker._child is not None
+            worker._child.process.send_signal(signal.SIGSTOP)
             worker.stall_s = 1.0
 
         with pytest.raises(TrainingFailed, match="no sign of life") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,9 @@ class Grpo:
         if not fit:
             raise ValueError(f"no prompt leaves room for an answer in {setting.longest} tokens; lower max_completion_length")
         rows = [{"prompt": [{"role": "user", "content": k[1]}], "gold": k[3]} for k, _ in fit]
+        # a step that cannot fill its groups with prompts would be left out by the trainer
+        step = setting.batch * int(setting.arguments.get("gradient_accumulation_steps", 1))
+        rows *= math.ceil(step / len(rows))
         return Material(rows, len(job["examples"]) - len(fit), sum(len(e) for _, e in fit) / len(fit))
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:

@@ -70,11 +70,12 @@ def _run(
 
     optimizer = _optimizer(model, config)
     ending: dict[str, str] = {}
+    losses: list[float] = []
     common = {
         "args": config,
         "processing_class": worker.tokenizer,
         "optimizers": (optimizer, LambdaLR(optimizer, lambda _: pace.rate())),
-        "callbacks": [_watch(pace, method.watch(), worker.emit, ending)],
+        "callbacks": [_watch(pace, method.watch(), worker.emit, ending, losses)],
     }
     trainer = method.trainer(setting, material, model, common)
     trainer.remove_callback(PrinterCallback)
@@ -96,6 +97,8 @@ def _run(
         "layout": material.layout,
         "mean_tokens": material.mean_tokens,
         "processes": processes(),
+        "first_loss": losses[0] if losses else None,
+        "last_loss": losses[-1] if losses else None,
     }
 
 
@@ -169,7 +172,7 @@ def _optimizer(model: Any, config: Any) -> Any:
     )
 
 
-def _watch(pace: Pace, bad: Any, emit: Callable[[dict[str, Any]], None], ending: dict[str, str]) -> Any:
+def _watch(pace: Pace, bad: Any, emit: Callable[[dict[str, Any]], None], ending: dict[str, str], losses: list[float]) -> Any:
     """Make the callback that reports each step and stops on time, NaN or divergence (the latter two into ``ending``)."""
     from transformers import TrainerCallback
 
@@ -192,6 +195,8 @@ def _watch(pace: Pace, bad: Any, emit: Callable[[dict[str, Any]], None], ending:
             if "reward" in logs:
                 event["reward"] = float(logs["reward"])
             emit(event)
+            if math.isfinite(loss):
+                losses.append(loss)
             why = bad(loss, gradient, logs)
             if why:
                 ending["why"] = why
