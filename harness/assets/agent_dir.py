@@ -17,6 +17,8 @@ from harness.spec.errors import NotFoundError, SpecError
 
 # Never part of an agent: neither copied nor looked at.
 _NOISE = ("__pycache__", ".git", ".venv")
+# Matrix files of experiments with the agent lie in this folder of it; they are no part of the agent.
+EXPERIMENTS = "ablations"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Agent:
     Attributes:
         config: its ``agent.toml``.
         path: the directory.
-        digest: SHA-256 over its files and those of the shared folders.
+        digest: SHA-256 over its files (experiments aside) and those of the shared folders.
         shared: folders from beside it; in a run they lie in its directory, under their own names.
         shadows: the agent of the same name that it stands before; None where there is none.
     """
@@ -57,7 +59,7 @@ def load_agent(path: Path) -> Agent:
     path = path.resolve()
     config = load_agent_config(path / "agent.toml")
     shared = tuple(_shared(path, name) for name in config.shared)
-    digest = tree_digest(path)
+    digest = tree_digest(path, skip=(EXPERIMENTS,))
     if shared:
         parts = [f"{tree_digest(folder)} {folder.name}\n" for folder in shared]
         digest = hashlib.sha256("".join([digest, *parts]).encode()).hexdigest()
@@ -82,7 +84,7 @@ def links_of(agent: Agent) -> list[Path]:
     """Return the links in an agent and its shared folders: what they lead to would not be what was digested."""
     found = []
     for place, folders, files in (step for folder in (agent.path, *agent.shared) for step in os.walk(folder)):
-        folders[:] = [name for name in folders if name not in _NOISE]
+        folders[:] = [name for name in folders if name not in _NOISE and not (place == str(agent.path) and name == EXPERIMENTS)]
         found += [path for name in (*folders, *files) if (path := Path(place, name)).is_symlink()]
     return sorted(found)
 
@@ -108,7 +110,11 @@ def copy_agent(agent: Agent, target: Path) -> None:
     """
     refuse_links(agent)
     noise = shutil.ignore_patterns(*_NOISE)
-    shutil.copytree(agent.path, target, ignore=noise, dirs_exist_ok=True)
+
+    def left_out(place: str, names: list[str]) -> set[str]:
+        return noise(place, names) | ({EXPERIMENTS} if Path(place) == agent.path else set())
+
+    shutil.copytree(agent.path, target, ignore=left_out, dirs_exist_ok=True)
     for folder in agent.shared:
         shutil.copytree(folder, target / folder.name, ignore=noise, dirs_exist_ok=True)
     for path in [target, *target.rglob("*")]:  # the sandbox's agent user must be able to read it

@@ -54,8 +54,9 @@ def _sum(limits: Sequence[float | None]) -> float | None:
 def render(data: Any, output: Output) -> None:
     """Print the matrix, seeds of one kind together, then for each task the smallest difference that its runs could show."""
     first = data["runs"][0]
-    thinking = ", ".join(dict.fromkeys(f"backbone {run['backbone']}" for run in data["runs"] if run["backbone"]))
-    words = ("would run", quick_look(first["limit"]), thinking, first["sandbox"], f"dojo {first['dojo_version']}")
+    thinking = list(dict.fromkeys(run["backbone"] for run in data["runs"] if run["backbone"]))
+    backbone = f"backbone {thinking[0]}" if len(thinking) == 1 else ""  # several stand in a column of their own
+    words = ("would run", quick_look(first["limit"]), backbone, first["sandbox"], f"dojo {first['dojo_version']}")
     columns, rows = _table(data["runs"])
     output.table(columns, rows, title=" · ".join(filter(None, words)))
     power = data["power"]

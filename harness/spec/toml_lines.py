@@ -22,8 +22,8 @@ def line_of(text: str, place: Sequence[int | str]) -> int:
     parts = list(place)
     while parts:
         name = str(parts.pop(0))
-        number = int(parts.pop(0)) if parts and isinstance(parts[0], int) else 0
-        inside = _tables(plain, name, start, end, number) or _values(plain, name, start, end, number)
+        number = int(parts.pop(0)) if parts and isinstance(parts[0], int) else None
+        inside = _tables(plain, name, start, end, number or 0) or _values(plain, name, start, end, number)
         if inside is None:
             break
         found, start, end = inside
@@ -31,11 +31,11 @@ def line_of(text: str, place: Sequence[int | str]) -> int:
 
 
 def _blank(match: re.Match[str]) -> str:
-    """Keep what a string is as a key or value apart: quoted keys stay readable, everything else is blanked."""
+    """Leave a quoted word readable, as it may be a key; of longer strings nothing but the room they take, of comments nothing."""
     said = match.group()
     if re.fullmatch(r"[\"'][\w-]+[\"']", said):
         return f" {said[1:-1]} "
-    return re.sub(r"[^\n]", " ", said)
+    return re.sub(r"[^\n]", " " if said.startswith("#") else "_", said)
 
 
 def _tables(plain: str, name: str, start: int, end: int, number: int) -> tuple[int, int, int] | None:
@@ -49,8 +49,8 @@ def _tables(plain: str, name: str, start: int, end: int, number: int) -> tuple[i
     return own.start() + own.group().index("["), own.end(), ending
 
 
-def _values(plain: str, name: str, start: int, end: int, number: int) -> tuple[int, int, int] | None:
-    """Find ``name = …``, and in a value that is a list its ``number``-th entry."""
+def _values(plain: str, name: str, start: int, end: int, number: int | None) -> tuple[int, int, int] | None:
+    """Find ``name = …``, or with a number that entry of the list that is its value."""
     key = re.compile(rf"(?<![\w.-]){re.escape(name)}(?=\s*(?:=|\.[\w-]))").search(plain, start, end)
     if key is None:
         return None
@@ -66,7 +66,7 @@ def _values(plain: str, name: str, start: int, end: int, number: int) -> tuple[i
         elif sign in "]}":
             depth -= 1
         elif sign == "," and depth == 1:
-            if entry == number:
+            if entry == (number or 0):
                 return _entry(plain, key.start(), first, place, number)
             entry, first = entry + 1, place + 1
         if depth == 0 and (sign in "]}\n" and plain[opening + 1 : place].strip()):
@@ -74,7 +74,9 @@ def _values(plain: str, name: str, start: int, end: int, number: int) -> tuple[i
     return _entry(plain, key.start(), first, end, number)
 
 
-def _entry(plain: str, key: int, first: int, end: int, number: int) -> tuple[int, int, int]:
-    """Say where an entry of a list starts; a value that is no list, and the first entry, stand at their key."""
-    lead = len(plain[first:end]) - len(plain[first:end].lstrip())
-    return (first + lead if number else key), first, end
+def _entry(plain: str, key: int, first: int, end: int, number: int | None) -> tuple[int, int, int]:
+    """Say where an entry of a list starts; what is no entry stands at its key."""
+    if number is None:
+        return key, first, end
+    held = plain[first:end]
+    return first + len(held) - len(held.lstrip()), first, end

@@ -80,7 +80,7 @@ def test_variants_that_name_their_base_models_stand_in_one_table_with_each_model
     board = leaderboard(sizes)
     (table,) = board.tables()
     assert len(table.rows) == 4 and "large, small" in table.heading.title
-    assert [(line.name, line.score) for line in table.lines] == [("base of large", pytest.approx(0.4)), ("base of small", pytest.approx(0.1))]
+    assert {line.name: line.score for line in table.lines} == pytest.approx({"base of large": 0.4, "base of small": 0.1})
 
 
 def test_variants_on_unlike_base_models_are_compared_because_their_names_say_so(sizes):
