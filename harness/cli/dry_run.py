@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.humanise import amount, count, duration
+from harness.cli.humanise import amount, count, duration, time_limits
 from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 from harness.spec.measured import quick_look
@@ -47,7 +47,7 @@ def render(data: Any, output: Output) -> None:
     for run in data["runs"]:
         budget = run["budget"]
         what = [run["agent"], run["task"], run["profile"], run["seed"], run["base_model"]]
-        rows.append([*what, duration(budget["wall"]), budget["evaluations"]])
+        rows.append([*what, time_limits(budget), budget["evaluations"]])
     first = data["runs"][0]
     mark = quick_look(first["limit"])
     thinking = ", ".join(dict.fromkeys(f"backbone {run['backbone']}" for run in data["runs"] if run["backbone"]))
