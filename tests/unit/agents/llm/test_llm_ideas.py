@@ -64,7 +64,7 @@ def test_a_probe_changes_one_thing_and_trains_as_long_as_the_others(tmp_path: Pa
         ({}, "changes nothing"),
         ({"trainer": {"learning_rate": 0.002}}, "changes nothing"),
         ({"trainer": {"learning_rate": 0.001}}, "iteration 1 has tried exactly this"),
-        ({"trainer": {"learning_rate": 0.004, "weight_decay": 0.1}}, r"several knobs at once \(trainer.learning_rate, trainer.weight"),
+        ({"trainer": {"learning_rate": 0.004, "weight_decay": 0.1}}, r"several knobs at once \(trainer.learning_rate, "),
         (put("rebalanc", power=1), "no data operation 'rebalanc'; did you mean rebalance"),
         (put("zzz"), "there are cap, clean"),
         (put("rebalance", strength=1), "rebalance takes boost, by, power, rows, not strength"),
