@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ft_agent.changes import Change, differences
+from ft_agent.choose import MARGIN_SE
 from ft_agent.data import OPERATIONS
 from ft_agent.effects import Effect, named
 from ft_agent.llm.calls import DataChange, Idea
@@ -125,12 +126,28 @@ def supporting(knobs: Sequence[Change], claimed: str, effects: Sequence[Effect])
 
 
 def _speaks(effects: Sequence[Effect], change: Change) -> Effect | None:
-    fit = [
-        e
-        for e in effects
-        if e.knob == change.knob and ((e.effect > 0 and e.after == change.after) or (e.effect < 0 and e.before == change.after))
-    ]
+    fit = [e for e in effects if e.knob == change.knob and _better_value(e) == change.after]
     return max(fit, key=lambda e: e.certainty, default=None)
+
+
+def _better_value(effect: Effect) -> str | None:
+    """Return which of the two values was found better, in words; None: they could not be told apart."""
+    if effect.certainty < MARGIN_SE:
+        return None
+    return effect.after if effect.effect > 0 else effect.before
+
+
+def untaken(view: View) -> list[Effect]:
+    """Return the effects whose better value the start of ideas does not have: what may be exploited without a probe."""
+    start, _ = start_of(view)
+    plans = {i.number: i.plan for i in view.iterations}
+    found = []
+    for effect in view.effects:
+        better = plans.get(effect.with_ if effect.effect > 0 else effect.against)
+        changes = differences(start, better) if better else ()
+        if any(c.knob == effect.knob and c.after == _better_value(effect) for c in changes):
+            found.append(effect)
+    return found
 
 
 def _phase_problems(plan: Plan, knobs: Sequence[Change], evidence: str, view: View, stage: Stage) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from reading.rows import Row
@@ -19,7 +18,7 @@ from ft_agent.effects import named, table
 from ft_agent.llm import facts
 from ft_agent.llm.calls import Causes, Idea, Lessons, Program, Proposal, Survey
 from ft_agent.llm.desk import Desk
-from ft_agent.llm.ideas import Stage, planned, start_of
+from ft_agent.llm.ideas import Stage, planned, start_of, untaken
 from ft_agent.llm.lessons import write_lessons
 from ft_agent.llm.thinker import Read, Thinker
 from ft_agent.offline import WORTH_S, Offline, probe_seconds
@@ -80,6 +79,7 @@ class LlmPlanner:
             self.thinker.passed("diagnose", iteration.number, "no time for it beside the next proposal")
             return found
         effects = table((*view.iterations, iteration), view.base_own)
+        start, name = start_of(view)
         told = {
             "task": facts.task_text(view),
             "lessons": view.lessons,
@@ -87,7 +87,7 @@ class LlmPlanner:
             "effects": facts.effects_text(effects),
             "findings": "\n".join(f"- {f}" for f in found.findings),
             "errors": facts.errors_text(view.feedback),
-            "iteration": facts.history_text((replace(iteration, diagnosis=None),), view.champion),
+            "iteration": f"{facts.outcome_text(iteration, start, name)}\nIt set {facts.plan_text(iteration.plan)}",
         }
         causes: Causes | None = self.thinker.think("diagnose", told, iteration=iteration.number, timeout_s=self._timeout(view))
         if causes is None:
@@ -111,7 +111,7 @@ class LlmPlanner:
                 idea = self._wished.pop(0)
                 if self._write(idea, view, MOST_CALL_S):
                     self._ready.append(idea)
-            if len(view.iterations) - self._lessons_at() >= LESSONS_EVERY:
+            if view.next_number - 1 - self._lessons_at() >= LESSONS_EVERY:
                 self._learn(view, MOST_CALL_S)
         finally:
             self._ahead.release()
@@ -119,7 +119,7 @@ class LlmPlanner:
     def finish(self, view: View) -> None:
         """Write the last lessons, where there is something new and time for it."""
         seconds = min(MOST_CALL_S, 0.5 * self.desk.time_left())
-        if len(view.iterations) > self._lessons_at() and seconds >= LEAST_CALL_S:
+        if view.next_number - 1 > self._lessons_at() and seconds >= LEAST_CALL_S:
             self._learn(view, seconds)
 
     # --- proposing ---
@@ -133,8 +133,8 @@ class LlmPlanner:
         if not ruled and view.usable < view.costs["overhead_dev"] + 2 * WORTH_S:
             return ()
         stage, probes = self._stage(view)
-        if not stage.probes and not any(e.effect > 0 and e.confirmed is not False for e in view.effects):
-            return ()  # nothing has been shown to help: the rules exploit the best probe
+        if not stage.probes and not untaken(view):
+            return ()  # nothing is known that the best probe does not have: the rules exploit it
         while self._ready:
             plan, _ = planned(self._ready.pop(0), view, self.desk, stage)
             if plan is not None:
@@ -166,7 +166,7 @@ class LlmPlanner:
             "operations": view.operations,
             "arguments": view.arguments,
             "tools": facts.tools_text(view),
-            "history": facts.history_text(view.iterations, view.champion),
+            "history": facts.history_text(view.iterations, view.champion, start, "the START PLAN"),
             "effects": facts.effects_text(view.effects),
             "errors": facts.errors_text(view.feedback),
             "start": f"The plan of {name}:\n{facts.plan_text(start)}\nPrograms there are: "
@@ -277,7 +277,7 @@ class LlmPlanner:
         }
         lessons: Lessons | None = self.thinker.think("lessons", told, iteration=view.next_number, timeout_s=timeout_s)
         if lessons is not None:
-            self._records.append("lessons", text=facts.lessons_text(lessons), iterations=len(view.iterations))
+            self._records.append("lessons", text=facts.lessons_text(lessons), iterations=view.next_number - 1)
             write_lessons(self.desk.folder, lessons, view.task, _model_name(view.task))
 
     def _lessons_at(self) -> int:
