@@ -65,7 +65,16 @@ CARDS = (
     Card("forum", 1400, 970, {"what is": 500, "round": 470}, 0.03, 0.12, 0.2, 0.26, 500, 0.3, 140.0),
 )
 ITEMS = 40
-ANSWERS = {
+ANSWERS: dict[str, dict[str, Any]] = {
+    "Survey": {
+        "task": "Answer short questions of school arithmetic with one integer.",
+        "good_row": "A question of one or two steps, the integer alone as its answer.",
+        "sources": [
+            {"source": "school", "worth": "use", "why": "All samples are right and have the task's form."},
+            {"source": "forum", "worth": "clean", "why": "Some answers are words; about a quarter are estimated to be wrong."},
+        ],
+        "risks": ["forum: numbers written as words teach another form of answer."],
+    },
     "Proposal": {
         "ideas": [
             {
@@ -76,7 +85,7 @@ ANSWERS = {
                 "seconds": 30,
             }
         ]
-    }
+    },
 }
 
 
@@ -104,7 +113,8 @@ def prompts(calls: Sequence[str] = tuple(CALLS)) -> dict[str, list[dict[str, str
         thinker = Thinker(listener, Journal(Path(folder) / "journal.jsonl"))
         view, desk = a_view(), a_desk(Path(folder))
         planner = LlmPlanner(thinker, Offline(), desk)
-        planner.meanwhile(replace(view, iterations=view.iterations[:1]), view.iterations[0].plan)
+        first = view.iterations[:1]
+        planner.meanwhile(replace(view, iterations=first, next_number=2), first[0].plan)
         planner.propose(view)
         planner.diagnose(replace(view, iterations=view.iterations[:-1]), view.iterations[-1])
         planner.finish(view)

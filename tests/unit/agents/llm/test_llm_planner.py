@@ -14,6 +14,7 @@ from ft_agent.history import Chronicle
 from ft_agent.journal import Journal
 from ft_agent.llm.client import Backbone
 from ft_agent.llm.desk import Desk
+from ft_agent.llm.ideas import untaken
 from ft_agent.llm.lessons import FILE, read_lessons
 from ft_agent.llm.planner import WAIT_SHARE, LlmPlanner
 from ft_agent.llm.thinker import Thinker
@@ -137,20 +138,38 @@ def test_a_slow_backbone_costs_no_more_than_its_share_and_then_the_rules_go_on_a
         assert server.asked == []
 
 
-def test_the_share_of_time_for_probes_bounds_how_many_are_taken_and_then_nothing_new_is_probed(tmp_path: Path) -> None:
+def test_the_share_of_time_for_probes_bounds_how_many_are_taken(tmp_path: Path) -> None:
     ideas = proposal(*(an_idea(knob=f"rate {r}", changes={"trainer": {"learning_rate": r}}) for r in (3e-3, 4e-3, 5e-3)))
     with serving(ideas) as server:
         made = planner(server.url, tmp_path)
         assert len(made.propose(a_run(*HISTORY))) == 3
         assert len(made.propose(a_run(*HISTORY, wall_limit=300.0, usable=170.0))) == 1
-        view = a_run(
-            *HISTORY, *(scored(n, 0.2, replace(HISTORY[0].plan, knob=f"k{n}")) for n in (3, 4)), wall_limit=300.0, usable=120.0
-        )
-        assert made.propose(view) == Offline().propose(view), "probes are over, and none of these values was measured"
-        asked = len(server.asked)
-        nothing = replace(view, effects=())
+
+
+def test_after_the_probes_only_what_was_shown_and_the_best_lacks_is_asked_for_and_trained(tmp_path: Path) -> None:
+    short: dict[str, Any] = {"wall_limit": 300.0, "usable": 120.0, "champion": 2}
+    repeats = tuple(scored(n, 0.2, replace(HISTORY[0].plan, knob=f"k{n}")) for n in (3, 4))
+    start = HISTORY[0].plan
+    decay = scored(5, 0.35, replace(start, trainer={**start.trainer, "weight_decay": 0.05}, knob="decay"))
+    shown = an_idea(phase="exploit", changes={"trainer": {"weight_decay": 0.05}}, evidence="5v4 trainer.weight_decay", seconds=99)
+    with serving(proposal(shown), proposal(an_idea(phase="exploit"))) as server:
+        made = planner(server.url, tmp_path)
+        nothing = a_run(*HISTORY, *repeats, **short)
+        assert untaken(nothing) == []
         assert made.propose(nothing) == Offline().propose(nothing)
-        assert len(server.asked) == asked, "without an effect there is nothing that may be exploited but the best probe"
+        assert server.asked == [], "there is nothing that may be exploited but the best probe"
+        view = a_run(*HISTORY, *repeats, decay, **short)
+        assert [(e.name, e.knob) for e in untaken(view)] == [("5v4", "trainer.weight_decay")]
+        (plan,) = made.propose(view)
+        assert (plan.author, plan.phase, plan.trainer["weight_decay"], plan.trainer["learning_rate"]) == (
+            "llm",
+            "exploit",
+            0.05,
+            0.002,
+        )
+        assert plan.evidence.startswith("5v4 trainer.weight_decay +0.150")
+        assert "time for probes is used up" in server.asked[0]["messages"][1]["content"]
+        assert made.propose(view) == Offline().propose(view), "a rate that nobody measured is not trained at length"
 
 
 def test_the_rules_mend_their_own_plans_and_the_model_hears_what_stopped_its_own(tmp_path: Path) -> None:
