@@ -25,8 +25,9 @@ from ft_agent.offline import WORTH_S, Offline, probe_seconds
 from ft_agent.plan import Diagnosis, Iteration, Plan
 from ft_agent.view import View
 
-# Share of the run that the loop may spend waiting for thoughts. What runs beside a training is free.
-WAIT_SHARE = 0.15
+# Share of the run's wall time that the loop may spend waiting for thoughts, and of what is left of it for one of them. What runs
+# beside a training is free.
+WAIT_SHARE, WAIT_SHARE_LEFT = 0.15, 0.25
 # Seconds of one call, at most and at least; a call with less is not begun.
 MOST_CALL_S, LEAST_CALL_S = 180.0, 5.0
 # What a call is expected to take before one was made.
@@ -289,9 +290,11 @@ class LlmPlanner:
     # --- time ---
 
     def _allowance(self, view: View) -> float:
-        """Seconds that may still be spent waiting for thoughts."""
+        """Seconds of wall time that may still be spent waiting for thoughts, whatever dimension training is paced by."""
         waited = sum(float(t["seconds"]) for t in self._records.of("thought") if t["call"] in WAITED_FOR)
-        return min(WAIT_SHARE * view.wall_limit - waited, 0.25 * self.desk.time_left())
+        wall = view.budget.get("wall") or {}
+        limit, left = wall.get("limit") or view.wall_limit, wall.get("left")
+        return min(WAIT_SHARE * float(limit) - waited, WAIT_SHARE_LEFT * float(view.usable if left is None else left))
 
     def _timeout(self, view: View) -> float:
         return max(LEAST_CALL_S, min(MOST_CALL_S, self._allowance(view)))

@@ -83,7 +83,9 @@ def probes(*rates_and_credits: tuple[float, float]) -> tuple[Iteration, ...]:
 
 def a_run(*iterations: Iteration, **changes: Any) -> View:
     """An hour's run with this history, and the effects that follow from it."""
+    limit, usable = float(changes.get("wall_limit", 3600.0)), float(changes.get("usable", 3000.0))
     base: dict[str, Any] = {
+        "budget": {"wall": {"limit": limit, "used": limit - usable - 20.0, "left": usable + 20.0}},
         "wall_limit": 3600.0,
         "usable": 3000.0,
         "speed": 5.0,

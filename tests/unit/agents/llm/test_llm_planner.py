@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ft_agent.llm.thinker import Thinker
 from ft_agent.offline import Offline
 from ft_agent.plan import Plan
 from ft_agent.planner import Fallback
+from ft_agent.thinking import Thought
 from ft_cases import a_plan, a_view, an_iteration
 from llm_cases import HELD, LESSONS, PROGRAM, SURVEY, a_desk, a_run, an_idea, by_call, probes, proposal, scored
 
@@ -117,8 +118,9 @@ def test_whatever_is_said_there_are_plans_and_a_record(kind: str, tmp_path: Path
 def test_a_slow_backbone_costs_no_more_than_its_share_and_then_the_rules_go_on_alone(tmp_path: Path) -> None:
     view, held = a_run(*HISTORY, wall_limit=300.0, usable=200.0), threading.Event()
     with serving(Reply(hold=held)) as server:
-        made = planner(server.url, tmp_path, a_desk(tmp_path, time_left=lambda: 1.0))
-        assert made.propose(view) == Offline().propose(view)
+        made = planner(server.url, tmp_path)
+        ending = replace(view, budget={"wall": {"limit": 300.0, "used": 290.0, "left": 10.0}})
+        assert made.propose(ending) == Offline().propose(ending)
         assert "waiting for thoughts" in records(made, "thought")[0]["why"] and server.asked == []
         held.set()
     journal = Chronicle(Journal(tmp_path / "b" / "journal.jsonl"))
@@ -136,6 +138,16 @@ def test_a_slow_backbone_costs_no_more_than_its_share_and_then_the_rules_go_on_a
         slow = LlmPlanner(Thinker(Backbone(server.url, "k", "m"), journal), Offline(), a_desk(tmp_path / "b"))
         assert slow.propose(view) == Offline().propose(view)
         assert server.asked == []
+
+
+def test_where_training_is_paced_by_processor_time_thoughts_are_waited_for_by_wall_time(tmp_path: Path) -> None:
+    budget = {"wall": {"limit": 900.0, "used": 100.0, "left": 800.0}, "cpu": {"limit": 200.0, "used": 80.0, "left": 120.0}}
+    with serving(proposal(an_idea())) as server:
+        made = planner(server.url, tmp_path)
+        for seconds in (20.0, 20.0, 20.0):  # more than a share of 200 s of CPU would allow, less than one of 900 s
+            made.thinker.journal.append("thought", **{**asdict(Thought("propose", "good")), "seconds": seconds})
+        assert made.propose(a_run(HISTORY[0], wall_limit=200.0, usable=120.0, budget=budget))[0].author == "llm"
+        assert len(server.asked) == 1
 
 
 def test_the_share_of_time_for_probes_bounds_how_many_are_taken(tmp_path: Path) -> None:
