@@ -48,8 +48,8 @@ class DataChange(Reply):
 class Changes(Reply):
     """What is set differently against the plan that an idea starts from. An argument that is null goes back to its default."""
 
-    trainer: dict[Name, Any] = Field(default_factory=dict)
-    lora: dict[Name, Any] = Field(default_factory=dict)
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    lora: dict[str, Any] = Field(default_factory=dict)
     data: list[DataChange] = Field(default_factory=list, max_length=4)
     method: Literal["sft", "dpo", "grpo"] | None = None
     full_weights: bool = False
@@ -160,10 +160,27 @@ CALLS: dict[str, type[Reply]] = {
 }
 
 
+# What a schema says to upstreams that write by it: not lengths and patterns, which some refuse and some are slow to build, and
+# which are checked here anyway.
+_SAID = frozenset({"type", "properties", "required", "items", "enum", "const", "anyOf", "maxItems", "additionalProperties"})
+
+
 def schema_of(call: str) -> dict[str, Any]:
-    """Return the JSON schema of a call's answer, with nothing left open but the arguments that trainers and operations define."""
-    schema = CALLS[call].model_json_schema()
-    for part in (schema, *schema.get("$defs", {}).values()):
-        part["additionalProperties"] = False
-        part.pop("description", None)
-    return schema
+    """Return the JSON schema of a call's answer: every part in its place, nothing that not all upstreams read."""
+    model = CALLS[call]
+    whole = model.model_json_schema()
+    return {"title": model.__name__, **_plain(whole, whole.get("$defs", {}))}
+
+
+def _plain(part: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in part:
+        return _plain(parts[part["$ref"].rpartition("/")[2]], parts)
+    plain = {name: value for name, value in part.items() if name in _SAID}
+    if "properties" in plain:
+        plain["properties"] = {name: _plain(value, parts) for name, value in plain["properties"].items()}
+        plain["additionalProperties"] = False
+    if "items" in plain:
+        plain["items"] = _plain(plain["items"], parts)
+    if "anyOf" in plain:
+        plain["anyOf"] = [_plain(each, parts) for each in plain["anyOf"]]
+    return plain

@@ -8,12 +8,13 @@ from typing import Any
 
 from reading.rows import Row
 
+from ft_agent.changes import differences
 from ft_agent.effects import Effect, render
 from ft_agent.llm.calls import Lessons, Survey
 from ft_agent.llm.desk import Desk
 from ft_agent.offline import probe_seconds
 from ft_agent.plan import Iteration, Plan
-from ft_agent.view import View, clip, distil, one_line
+from ft_agent.view import View, clip, curve_text, one_line
 
 # Iterations told in full; older ones get a line each.
 TOLD_IN_FULL = 4
@@ -86,13 +87,47 @@ def lessons_text(lessons: Lessons) -> str:
     return "\n".join(f"- [{x.scope}] {x.lesson}" + (f" ({x.evidence})" if x.evidence else "") for x in lessons.lessons)
 
 
-def history_text(iterations: Sequence[Iteration], champion: int) -> str:
-    """What was tried, oldest first, the newest in full."""
+def history_text(iterations: Sequence[Iteration], champion: int, against: Plan | None = None, name: str = "") -> str:
+    """What was tried, oldest first, the newest in full: what each set differently from one plan, and what came of it.
+
+    Args:
+        iterations: oldest first.
+        champion: number of the one that is handed in.
+        against: the plan that differences are told from; the first iteration's where there is none.
+        name: of that plan.
+    """
     if not iterations:
         return ""
-    older, newer = iterations[:-TOLD_IN_FULL], iterations[-TOLD_IN_FULL:]
-    lines = [one_line(i) for i in older] + [distil(i) for i in newer]
+    first = iterations[0]
+    reference, called = (against, name) if against else (first.plan, f"iteration {first.number}")
+    lines = [] if against else [f"Iteration {first.number} set {plan_text(first.plan)}"]
+    lines += [one_line(i) for i in iterations[:-TOLD_IN_FULL]]
+    lines += [outcome_text(i, reference, called) for i in iterations[-TOLD_IN_FULL:]]
     return "\n".join([*lines, f"Champion: {f'iteration {champion}' if champion else 'the base model'}."])
+
+
+def outcome_text(iteration: Iteration, reference: Plan, called: str) -> str:
+    """One iteration: hypothesis, what differs from the reference, rows, loss, scores, diagnosis, decision."""
+    plan = iteration.plan
+    changed = [c for c in differences(reference, plan) if c.knob not in ("seconds", "phase")]
+    told = "; ".join(f"{c.knob} {c.after} instead of {c.before}" for c in changed) or "nothing"
+    lines = [
+        f"## {iteration.number} {plan.phase} ({iteration.status}): {clip(plan.hypothesis, 200)}",
+        f"Differs from {called} in: {told}",
+    ]
+    if iteration.data_log:
+        lines.append("rows: " + ", ".join(f"{d['operation']} {d['rows_out']}" for d in iteration.data_log))
+    if iteration.caught:
+        lines.append("stopped: " + "; ".join(f"[{c['rung']}] {clip(str(c['problem']), 200)}" for c in iteration.caught))
+    if iteration.losses:
+        lines.append(f"{iteration.steps} steps in {iteration.train_seconds:.0f} s, loss {curve_text(iteration.losses)}")
+    for score in (iteration.own, iteration.dev):
+        if score:
+            weak = sorted(score.slices.items(), key=lambda kv: kv[1])[:4]
+            lines.append(f"{score.split} {score.value:.3f}; weakest {', '.join(f'{k!r} {v:.2f}' for k, v in weak)}")
+    if iteration.diagnosis:
+        lines += [clip(f, 240) for f in iteration.diagnosis.findings if f.startswith("cause: ")]
+    return "\n".join([*lines, f"decision: {iteration.decision}"])
 
 
 def effects_text(effects: Sequence[Effect]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ft_agent.changes import Change, differences
+from ft_agent.choose import MARGIN_SE
 from ft_agent.data import OPERATIONS
 from ft_agent.effects import Effect, named
 from ft_agent.llm.calls import DataChange, Idea
@@ -38,6 +39,8 @@ TOGETHER = (
 )
 # A long training that gets less than this share of what is worth having leaves a second one no room either.
 LONG_SHARE = 0.4
+# Operations that need more than rows, and rows that the others are tried on.
+MADE, TRIED = frozenset({"program", "synthesise", "rewrite", "self_generate"}), 40
 # Arguments that plans always state.
 NEEDED = frozenset({"learning_rate", "per_device_train_batch_size", "r", "lora_alpha"})
 _NO_KNOBS = frozenset({"phase", "parent", "seconds"})
@@ -72,7 +75,7 @@ def start_of(view: View) -> tuple[Plan, str]:
 
 def planned(idea: Idea, view: View, desk: Desk, stage: Stage) -> tuple[Plan | None, list[str]]:
     """Return the idea as a plan that fits the time left, or what is wrong with it in the words of a repair."""
-    start, _ = start_of(view)
+    start, name = start_of(view)
     if idea.changes.average:
         return _average(idea, start, view)
     problems: list[str] = []
@@ -97,8 +100,9 @@ def planned(idea: Idea, view: View, desk: Desk, stage: Stage) -> tuple[Plan | No
     )
     knobs = [c for c in differences(start, plan) if c.knob not in _NO_KNOBS]
     problems += desk.problems(plan)
-    evidence = supporting(knobs, idea.evidence, view.effects)
-    problems += _phase_problems(plan, knobs, evidence, view, stage)
+    # to go on with what was the best so far is no guess
+    evidence = supporting(knobs, idea.evidence, view.effects) if knobs else f"{name} is the best so far"
+    problems = problems or _phase_problems(plan, knobs, evidence, view, stage)
     if problems:
         return None, problems
     ready = replace(plan, evidence=evidence, reason=f"measured: {evidence}" if evidence else "a guess, of the language model's")
@@ -109,31 +113,41 @@ def planned(idea: Idea, view: View, desk: Desk, stage: Stage) -> tuple[Plan | No
 
 
 def supporting(knobs: Sequence[Change], claimed: str, effects: Sequence[Effect]) -> str:
-    """Return the rows of the table that speak for every one of the knobs, in words; empty: at least one is a guess.
+    """Return the rows of the table that speak for every one of the changes, in words; empty: at least one is a guess.
 
-    A claim counts where the table has the row and the row does not say that the change harms.
+    A row speaks for a change where it measured the same value and found that it helps, or found that the way back harms. That a
+    higher rate helped says nothing of one that is higher still. Without a row that the claim names, nothing counts.
     """
-    found = named(effects, claimed) if claimed else None
-    if found is None or found.confirmed is False or found.effect <= 0:
+    if not claimed or named(effects, claimed) is None:
         return ""
-    rows = []
-    for knob in knobs:
-        row = found if _same(found.knob, knob.knob) else _best(effects, knob.knob)
-        if row is None:
-            return ""
-        rows.append(row)
-    told = {(r.name, r.knob): r for r in rows or [found]}.values()
-    return "; ".join(f"{r.name} {r.knob} {r.effect:+.3f} ± {r.error:.3f}" for r in told)
+    rows = [_speaks(effects, knob) for knob in knobs]
+    found = [row for row in rows if row is not None]
+    return "; ".join(f"{r.name} {r.knob} {r.effect:+.3f} ± {r.error:.3f}" for r in found) if len(found) == len(rows) else ""
 
 
-def _best(effects: Sequence[Effect], knob: str) -> Effect | None:
-    fit = [e for e in effects if _same(e.knob, knob) and e.effect > 0 and e.confirmed is not False]
+def _speaks(effects: Sequence[Effect], change: Change) -> Effect | None:
+    fit = [e for e in effects if e.knob == change.knob and _better_value(e) == change.after]
     return max(fit, key=lambda e: e.certainty, default=None)
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether two names are one knob: an operation and one of its arguments are."""
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+def _better_value(effect: Effect) -> str | None:
+    """Return which of the two values was found better, in words; None: they could not be told apart."""
+    if effect.certainty < MARGIN_SE:
+        return None
+    return effect.after if effect.effect > 0 else effect.before
+
+
+def untaken(view: View) -> list[Effect]:
+    """Return the effects whose better value the start of ideas does not have: what may be exploited without a probe."""
+    start, _ = start_of(view)
+    plans = {i.number: i.plan for i in view.iterations}
+    found = []
+    for effect in view.effects:
+        better = plans.get(effect.with_ if effect.effect > 0 else effect.against)
+        changes = differences(start, better) if better else ()
+        if any(c.knob == effect.knob and c.after == _better_value(effect) for c in changes):
+            found.append(effect)
+    return found
 
 
 def _phase_problems(plan: Plan, knobs: Sequence[Change], evidence: str, view: View, stage: Stage) -> list[str]:
@@ -150,10 +164,12 @@ def _phase_problems(plan: Plan, knobs: Sequence[Change], evidence: str, view: Vi
         same = [i.number for i in view.iterations if i.status == "trained" and not _apart(i.plan, plan)]
         return [f"iteration {same[-1]} has tried exactly this; try another value or another knob"] if same else []
     if not stage.probes and names and not evidence:
-        return [
-            f"no row of the effects table shows that {' and '.join(names)} helps; exploit what has been shown, or nothing new"
-        ]
+        return [f"no row of the effects table has measured {_values(knobs)} and found it better; change only what has been shown"]
     return []
+
+
+def _values(knobs: Sequence[Change]) -> str:
+    return " and ".join(f"{c.knob} {c.after}" for c in knobs)
 
 
 def _one_knob(names: Sequence[str], plan: Plan) -> bool:
@@ -237,11 +253,25 @@ def _recipe(recipe: tuple[Operation, ...], idea: Idea, view: View, desk: Desk, p
             problems.append(f'there is no program {change.args.get("name")!r} (there are: {there}); ask for it in "program"')
             continue
         put = Operation(name, {k: v for k, v in change.args.items() if v is not None})
+        if fault := _fault(put, desk):
+            problems.append(f"{name} with {put.args}: {fault}")
+            continue
         if held is not None:
             steps[held] = put
         else:
             steps.insert(_place(name, steps), put)
     return tuple(steps)
+
+
+def _fault(step: Operation, desk: Desk) -> str:
+    """Say what an operation does not like of its arguments, by trying it on a few rows; what needs a maker is not tried."""
+    if step.name in MADE:
+        return ""
+    try:
+        OPERATIONS[step.name][0](list(desk.rows[:TRIED]), step.args, desk.context)
+    except (TypeError, ValueError, ArithmeticError) as exc:
+        return str(exc)
+    return ""
 
 
 def _place(name: str, steps: Sequence[Operation]) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from reading.rows import Row
@@ -19,15 +18,16 @@ from ft_agent.effects import named, table
 from ft_agent.llm import facts
 from ft_agent.llm.calls import Causes, Idea, Lessons, Program, Proposal, Survey
 from ft_agent.llm.desk import Desk
-from ft_agent.llm.ideas import Stage, planned, start_of
+from ft_agent.llm.ideas import Stage, planned, start_of, untaken
 from ft_agent.llm.lessons import write_lessons
 from ft_agent.llm.thinker import Read, Thinker
 from ft_agent.offline import WORTH_S, Offline, probe_seconds
 from ft_agent.plan import Diagnosis, Iteration, Plan
 from ft_agent.view import View
 
-# Share of the run that the loop may spend waiting for thoughts. What runs beside a training is free.
-WAIT_SHARE = 0.15
+# Share of the run's wall time that the loop may spend waiting for thoughts, and of what is left of it for one of them. What runs
+# beside a training is free.
+WAIT_SHARE, WAIT_SHARE_LEFT = 0.15, 0.25
 # Seconds of one call, at most and at least; a call with less is not begun.
 MOST_CALL_S, LEAST_CALL_S = 180.0, 5.0
 # What a call is expected to take before one was made.
@@ -80,6 +80,7 @@ class LlmPlanner:
             self.thinker.passed("diagnose", iteration.number, "no time for it beside the next proposal")
             return found
         effects = table((*view.iterations, iteration), view.base_own)
+        start, name = start_of(view)
         told = {
             "task": facts.task_text(view),
             "lessons": view.lessons,
@@ -87,7 +88,7 @@ class LlmPlanner:
             "effects": facts.effects_text(effects),
             "findings": "\n".join(f"- {f}" for f in found.findings),
             "errors": facts.errors_text(view.feedback),
-            "iteration": facts.history_text((replace(iteration, diagnosis=None),), view.champion),
+            "iteration": f"{facts.outcome_text(iteration, start, name)}\nIt set {facts.plan_text(iteration.plan)}",
         }
         causes: Causes | None = self.thinker.think("diagnose", told, iteration=iteration.number, timeout_s=self._timeout(view))
         if causes is None:
@@ -111,7 +112,7 @@ class LlmPlanner:
                 idea = self._wished.pop(0)
                 if self._write(idea, view, MOST_CALL_S):
                     self._ready.append(idea)
-            if len(view.iterations) - self._lessons_at() >= LESSONS_EVERY:
+            if view.next_number - 1 - self._lessons_at() >= LESSONS_EVERY:
                 self._learn(view, MOST_CALL_S)
         finally:
             self._ahead.release()
@@ -119,7 +120,7 @@ class LlmPlanner:
     def finish(self, view: View) -> None:
         """Write the last lessons, where there is something new and time for it."""
         seconds = min(MOST_CALL_S, 0.5 * self.desk.time_left())
-        if len(view.iterations) > self._lessons_at() and seconds >= LEAST_CALL_S:
+        if view.next_number - 1 > self._lessons_at() and seconds >= LEAST_CALL_S:
             self._learn(view, seconds)
 
     # --- proposing ---
@@ -133,8 +134,8 @@ class LlmPlanner:
         if not ruled and view.usable < view.costs["overhead_dev"] + 2 * WORTH_S:
             return ()
         stage, probes = self._stage(view)
-        if not stage.probes and not any(e.effect > 0 and e.confirmed is not False for e in view.effects):
-            return ()  # nothing has been shown to help: the rules exploit the best probe
+        if not stage.probes and not untaken(view):
+            return ()  # nothing is known that the best probe does not have: the rules exploit it
         while self._ready:
             plan, _ = planned(self._ready.pop(0), view, self.desk, stage)
             if plan is not None:
@@ -166,7 +167,7 @@ class LlmPlanner:
             "operations": view.operations,
             "arguments": view.arguments,
             "tools": facts.tools_text(view),
-            "history": facts.history_text(view.iterations, view.champion),
+            "history": facts.history_text(view.iterations, view.champion, start, "the START PLAN"),
             "effects": facts.effects_text(view.effects),
             "errors": facts.errors_text(view.feedback),
             "start": f"The plan of {name}:\n{facts.plan_text(start)}\nPrograms there are: "
@@ -277,7 +278,7 @@ class LlmPlanner:
         }
         lessons: Lessons | None = self.thinker.think("lessons", told, iteration=view.next_number, timeout_s=timeout_s)
         if lessons is not None:
-            self._records.append("lessons", text=facts.lessons_text(lessons), iterations=len(view.iterations))
+            self._records.append("lessons", text=facts.lessons_text(lessons), iterations=view.next_number - 1)
             write_lessons(self.desk.folder, lessons, view.task, _model_name(view.task))
 
     def _lessons_at(self) -> int:
@@ -289,9 +290,11 @@ class LlmPlanner:
     # --- time ---
 
     def _allowance(self, view: View) -> float:
-        """Seconds that may still be spent waiting for thoughts."""
+        """Seconds of wall time that may still be spent waiting for thoughts, whatever dimension training is paced by."""
         waited = sum(float(t["seconds"]) for t in self._records.of("thought") if t["call"] in WAITED_FOR)
-        return min(WAIT_SHARE * view.wall_limit - waited, 0.25 * self.desk.time_left())
+        wall = view.budget.get("wall") or {}
+        limit, left = wall.get("limit") or view.wall_limit, wall.get("left")
+        return min(WAIT_SHARE * float(limit) - waited, WAIT_SHARE_LEFT * float(view.usable if left is None else left))
 
     def _timeout(self, view: View) -> float:
         return max(LEAST_CALL_S, min(MOST_CALL_S, self._allowance(view)))

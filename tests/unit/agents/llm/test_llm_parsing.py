@@ -7,6 +7,8 @@ import json
 import pytest
 from ft_agent.llm.calls import CALLS, Causes, Idea, Proposal, schema_of
 from ft_agent.llm.parsing import MOST_CHARS, Unreadable, read_reply
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 GOOD = {"causes": [{"cause": "the rate is too low", "evidence": "guess", "test": "probe a higher one"}]}
 TEXT = json.dumps(GOOD)
@@ -109,3 +111,13 @@ def test_every_call_has_a_schema_that_names_its_required_fields_and_forbids_othe
 def test_an_idea_without_the_optional_parts_is_a_probe_without_evidence() -> None:
     found = Idea.model_validate({"hypothesis": "h", "knob": "k", "expected_gain": 0, "seconds": 1})
     assert (found.phase, found.evidence, found.program, found.go_on) == ("probe", "", None, False)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=300) | st.text(alphabet='{}[]",:\\ne0123456789', max_size=120))
+def test_whatever_is_said_it_is_an_answer_or_unreadable(said: str) -> None:
+    for text in (said, f"{said}{TEXT}", TEXT[: len(said)] + said):
+        try:
+            json.dumps(read_reply(text, Causes).model_dump(), allow_nan=False).encode()
+        except Unreadable as exc:
+            assert exc.problems

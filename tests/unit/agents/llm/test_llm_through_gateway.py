@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ft_agent.llm.calls import CALLS, schema_of
 from ft_agent.llm.client import Backbone, NoAnswer
 
 from harness.gateway.ledger import Ledger
@@ -96,10 +97,13 @@ def test_a_scripted_answer_comes_through_with_its_schema(tmp_path: Path) -> None
     assert any(isinstance(event, LlmCalled) for event in events)
 
 
-@pytest.mark.parametrize("format", ["messages", "google", "responses"])
-def test_a_schema_reaches_upstreams_of_every_format(tmp_path: Path, format: str) -> None:
+@pytest.mark.parametrize("format", ["chat", "messages", "google", "responses"])
+def test_every_calls_schema_reaches_upstreams_of_every_format(tmp_path: Path, format: str) -> None:
     with gateway(tmp_path, Script.model_validate({"replies": [{"text": "{}"}]}), (format,)) as (url, _):
-        assert asked(url) == "{}"
+        asking = Backbone(url, TOKEN, "m")
+        for call in CALLS:
+            assert asking.ask(HELLO, max_output=40, schema=schema_of(call), timeout_s=20.0).text == "{}"
+        assert asking.takes_schemas
 
 
 def test_a_budget_that_is_spent_is_told_as_spent_for_good(tmp_path: Path) -> None:
