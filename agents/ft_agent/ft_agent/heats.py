@@ -1,7 +1,7 @@
 """Several plans proposed at once compete in rounds of short trainings; a single guess is probed before it is exploited.
 
-A heat is a fold over the history: its plans and rounds are in the journal (record ``heat``), its trainings are the iterations since.
-So a run that was cut off in the middle of a heat goes on with it.
+A heat is a fold over the history: its plans and rounds are in the journal (record ``heat``), its trainings are the iterations
+since. So a run that was cut off in the middle of a heat goes on with it.
 """
 
 from __future__ import annotations
