@@ -9,15 +9,12 @@ from typing import Any
 
 from ft_agent.config import ModelFacts, describe, schema_from_json
 from ft_agent.counter import Counter
-from ft_agent.data import OPERATIONS, Context, Maker
+from ft_agent.data import NEED_MAKERS, OPERATIONS, Context, Maker
 from ft_agent.material import Material
 from ft_agent.plan import Iteration
 from ft_agent.switches import Switches
 from ft_agent.train import Trainer
 from ft_agent.validate import Machine
-
-# Operations that are there only where the run brings something along that does them.
-BROUGHT = frozenset({"program", "synthesise", "rewrite", "self_generate"})
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Bench:
 
     def operations(self) -> str:
         """The data operations of this run, in words: those that need a maker only where it is there."""
-        there = {n: o for n, o in OPERATIONS.items() if n not in BROUGHT or n in self.makers}
+        there = {n: o for n, o in OPERATIONS.items() if n not in NEED_MAKERS or n in self.makers}
         return "\n".join(
             f"- {n}({', '.join(sorted(args))}): {(op.__doc__ or '').splitlines()[0]}" for n, (op, args) in there.items()
         )

@@ -75,6 +75,8 @@ def _lengths(setting: Setting) -> Lengths:
 
 
 def _making(setting: Setting, workshop: Workshop, thinker: Thinker | None) -> dict[str, Maker]:
+    if not setting.switches.synthesis:
+        return {"program": workshop.maker()}
     times, chronicle, task = setting.counter.timebook, setting.chronicle, setting.task
 
     def ask(call: str, facts: Mapping[str, str]) -> Any:
