@@ -30,8 +30,11 @@ def next_ablation(view: View) -> Plan | None:
     """
     champion = next((i for i in view.iterations if i.number == view.champion), None)
     start = next((i.plan for i in view.trained() if i.plan.parent is None and i.plan.method != "average"), None)
-    seconds = probe_seconds(view)
-    if champion is None or start is None or view.usable < seconds + view.costs["overhead_own"] + SLACK_S:
+    if champion is None or start is None:
+        return None
+    # never longer than the champion itself was trained: an ablation is to tell of it, not to outdo it
+    seconds = min(probe_seconds(view), champion.plan.seconds)
+    if view.usable < seconds + view.costs["overhead_own"] + SLACK_S:
         return None
     reason = f"{REASON} of iteration {champion.number}"
     done = [i for i in view.iterations if i.plan.reason == reason]
