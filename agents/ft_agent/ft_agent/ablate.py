@@ -127,9 +127,9 @@ def _put_back(settings: Plan, start: Plan, change: Change) -> Plan:
         return replace(settings, lora=_with(settings.lora, start.lora, (name,)))
     if change.knob == "data order":
         places = [o.name for o in start.data]
-        return replace(
-            settings, data=tuple(sorted(settings.data, key=lambda o: places.index(o.name) if o.name in places else -1))
-        )
+        common = sorted((o for o in settings.data if o.name in places), key=lambda o: places.index(o.name))
+        back = iter(common)
+        return replace(settings, data=tuple(next(back) if o.name in places else o for o in settings.data))
     return replace(settings, data=_recipe(settings.data, start.data, name.partition(".")[0]))
 
 
