@@ -30,8 +30,11 @@ def next_ablation(view: View) -> Plan | None:
     """
     champion = next((i for i in view.iterations if i.number == view.champion), None)
     start = next((i.plan for i in view.trained() if i.plan.parent is None and i.plan.method != "average"), None)
-    seconds = probe_seconds(view)
-    if champion is None or start is None or view.usable < seconds + view.costs["overhead_own"] + SLACK_S:
+    if champion is None or start is None:
+        return None
+    # never longer than the champion itself was trained: an ablation is to tell of it, not to outdo it
+    seconds = min(probe_seconds(view), champion.plan.seconds)
+    if view.usable < seconds + view.costs["overhead_own"] + SLACK_S:
         return None
     reason = f"{REASON} of iteration {champion.number}"
     done = [i for i in view.iterations if i.plan.reason == reason]
@@ -124,9 +127,9 @@ def _put_back(settings: Plan, start: Plan, change: Change) -> Plan:
         return replace(settings, lora=_with(settings.lora, start.lora, (name,)))
     if change.knob == "data order":
         places = [o.name for o in start.data]
-        return replace(
-            settings, data=tuple(sorted(settings.data, key=lambda o: places.index(o.name) if o.name in places else -1))
-        )
+        common = sorted((o for o in settings.data if o.name in places), key=lambda o: places.index(o.name))
+        back = iter(common)
+        return replace(settings, data=tuple(next(back) if o.name in places else o for o in settings.data))
     return replace(settings, data=_recipe(settings.data, start.data, name.partition(".")[0]))
 
 

@@ -93,13 +93,20 @@ def _recipe(before: Sequence[Operation], after: Sequence[Operation]) -> list[Cha
                 found += _operation(old, new)
             continue
         # one more or one less of it is one knob, two more are two
-        kept = [o for o in had if o in has]
-        found += [Change(f"data.{name}", _told(o.args), "out") for o in had if o not in kept]
-        found += [Change(f"data.{name}", "out", _told(o.args)) for o in has if o not in kept]
+        found += [Change(f"data.{name}", _told(o.args), "out") for o in _less(had, has)]
+        found += [Change(f"data.{name}", "out", _told(o.args)) for o in _less(has, had)]
     order = [[o.name for o in recipe if o.name in common] for recipe in (before, after)]
     if order[0] != order[1]:
         found.append(Change("data order", " ".join(order[0])[:VALUE_LENGTH], " ".join(order[1])[:VALUE_LENGTH]))
     return found
+
+
+def _less(some: Sequence[Operation], others: Sequence[Operation]) -> list[Operation]:
+    left = list(some)
+    for other in others:
+        if other in left:
+            left.remove(other)
+    return left
 
 
 def _operation(before: Operation, after: Operation) -> list[Change]:

@@ -20,6 +20,8 @@ from ft_agent.plan import Iteration, Score
 
 # An effect counts as shown beyond this many errors: chance passes it one time in forty, and a table has dozens of rows at most.
 SHOWN_ERRORS = 2.0
+# An effect that would be told as 0.000 is none, however sure: a model that knows nothing moves in the eighth decimal.
+LEAST_EFFECT = 0.0005
 # Paired items below which an error estimated from them says nothing; a slice is only shown beside the whole, so fewer will do.
 FEWEST_ITEMS, FEWEST_IN_SLICE = 10, 5
 # Fewest characters a token stands for in these rows: some tokenizers give every digit one of its own.
@@ -43,6 +45,7 @@ class Effect:
         confirmed: whether it helped beyond the noise; False: it harmed; None: within the noise.
         before: the knob's value in ``against``, in words.
         after: its value in ``with_``.
+        noise: what of the error trainings bring that vary by themselves (`repeat_noise`); None: not known, no plan was repeated.
     """
 
     knob: str
@@ -55,6 +58,7 @@ class Effect:
     confirmed: bool | None = None
     before: str = ""
     after: str = ""
+    noise: float | None = None
 
     @property
     def name(self) -> str:
@@ -79,7 +83,7 @@ def table(iterations: Sequence[Iteration], base: Score | None, slices: Mapping[s
         slices: item of the own split → its slice; without it effects are told as a whole only.
     """
     measured = [i for i in iterations if i.status == "trained" and i.own and i.own.credit]
-    noise = repeat_noise(measured) or 0.0
+    noise = repeat_noise(measured)
     by_number = {i.number: i for i in iterations}
     found: list[Effect] = []
     for position, after in enumerate(measured):
@@ -160,13 +164,12 @@ def named(effects: Sequence[Effect], text: str) -> Effect | None:
     return rows[-1] if rows else None
 
 
-def render(effects: Sequence[Effect], limit: int, noise: float | None = None) -> str:
+def render(effects: Sequence[Effect], limit: int) -> str:
     """Write the table in at most ``limit`` tokens: what cannot be shown in full loses its slices, then the least certain rows.
 
     Args:
         effects: the rows.
         limit: in tokens.
-        noise: `repeat_noise`, said beside the rows.
 
     Raises:
         ValueError: not even the heading fits.
@@ -174,13 +177,13 @@ def render(effects: Sequence[Effect], limit: int, noise: float | None = None) ->
     room = int(limit * CHARS_PER_TOKEN)
     by_certainty = sorted(effects, key=lambda e: (-e.certainty, -e.with_))
     for sliced in (True, False):
-        text = _text(by_certainty, sliced, len(effects), noise)
+        text = _text(by_certainty, sliced, len(effects))
         if len(text) <= room:
             return text
     shown = list(by_certainty)
     while shown:
         shown.pop()
-        text = _text(shown, False, len(effects), noise)
+        text = _text(shown, False, len(effects))
         if len(text) <= room:
             return text
     raise ValueError(
@@ -200,16 +203,17 @@ def row_text(effect: Effect, sliced: bool = True) -> str:
     return line + "".join(f"; {name!r} {value:+.3f} +- {error:.3f}" for name, (value, error) in moved)
 
 
-def _text(rows: Sequence[Effect], sliced: bool, total: int, noise: float | None) -> str:
+def _text(rows: Sequence[Effect], sliced: bool, total: int) -> str:
     if not total:
         return "No effect measured yet: no two iterations differ in one knob alone."
+    noise = next((e.noise for e in rows if e.noise is not None), None)
     error = (
-        f"+- holds items and trainings (a repeated training varies by {noise:.3f})"
-        if noise is not None
-        else "+- holds items only, no plan was repeated"
+        "+- holds items only, no plan was repeated"
+        if noise is None
+        else f"+- holds items and trainings, these vary by {noise:.3f}"
     )
     missing = f"; {total - len(rows)} less certain rows are left out" if len(rows) < total else ""
-    return "\n".join([f"Effects ({error}{missing}):", *(row_text(e, sliced) for e in rows)])
+    return "\n".join([f"Effects, 3v1 is 3 against 1 ({error}{missing}):", *(row_text(e, sliced) for e in rows)])
 
 
 def _candidates(after: Iteration, earlier: Sequence[Iteration]) -> list[Iteration]:
@@ -221,15 +225,16 @@ def _candidates(after: Iteration, earlier: Sequence[Iteration]) -> list[Iteratio
 
 
 def _weigh(
-    change: Change, number: int, before: Score | None, after: Iteration, noise: float, slices: Mapping[str, str]
+    change: Change, number: int, before: Score | None, after: Iteration, noise: float | None, slices: Mapping[str, str]
 ) -> Effect | None:
     if before is None or after.own is None:
         return None
     pair = compare(after.own.credit, before.credit)
     if pair.items < FEWEST_ITEMS:
         return None
-    trainings = 1 if number == 0 else 2
-    error = math.sqrt(pair.standard_error**2 + trainings * noise**2)
+    # the base model was not trained
+    trained = math.sqrt(1 if number == 0 else 2) * (noise or 0.0)
+    error = math.hypot(pair.standard_error, trained)
     groups: dict[str, list[str]] = defaultdict(list)
     for item in sorted(set(after.own.credit) & set(before.credit)):
         if item in slices:
@@ -238,11 +243,21 @@ def _weigh(
     for name, items in sorted(groups.items()):
         part = compare({k: after.own.credit[k] for k in items}, {k: before.credit[k] for k in items})
         if part.items >= FEWEST_IN_SLICE:
-            parts[name] = (part.difference, math.sqrt(part.standard_error**2 + trainings * noise**2))
-    shown = abs(pair.difference) > SHOWN_ERRORS * error
+            parts[name] = (part.difference, math.hypot(part.standard_error, trained))
+    shown = abs(pair.difference) > max(SHOWN_ERRORS * error, LEAST_EFFECT)
     confirmed = pair.difference > 0 if shown else None
     return Effect(
-        change.knob, number, after.number, pair.difference, error, pair.items, parts, confirmed, change.before, change.after
+        change.knob,
+        number,
+        after.number,
+        pair.difference,
+        error,
+        pair.items,
+        parts,
+        confirmed,
+        change.before,
+        change.after,
+        noise,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ft_agent.changes import differences
-from ft_agent.effects import Effect, named, repeat_noise, table
+from ft_agent.effects import Effect, named, table
 from ft_agent.history import History
 from ft_agent.plan import Iteration, Plan, Score
 from ft_agent.thinking import Thought, summed
@@ -29,7 +29,6 @@ class ReportFacts:
         first_submission: the same for the first submission, None: there was none.
         seconds: used when the report is written.
         effects: what single knobs did.
-        noise: how much a repeated training varies by itself, None: nothing was repeated.
         thoughts: every call to a backbone, with its cost.
         counterfactuals: number of an iteration → what the rules would have planned in its place.
         dollars: spent on thinking, None: the budget does not tell.
@@ -42,7 +41,6 @@ class ReportFacts:
     first_submission: float | None = None
     seconds: float = 0.0
     effects: tuple[Effect, ...] = ()
-    noise: float | None = None
     thoughts: tuple[Thought, ...] = ()
     counterfactuals: Mapping[int, Plan] = field(default_factory=dict)
     dollars: float | None = None
@@ -71,7 +69,6 @@ def facts_of(history: History, seconds: float, budget: Mapping[str, Any], slices
         first_submission=history.first_submission,
         seconds=round(seconds, 1),
         effects=table(history.iterations, history.base_own, slices),
-        noise=repeat_noise(history.iterations),
         thoughts=history.thoughts,
         counterfactuals=history.counterfactuals,
         dollars=None if used is None else float(used),

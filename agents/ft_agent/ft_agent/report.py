@@ -162,9 +162,10 @@ def _effects(facts: ReportFacts) -> str:
         )
         for e in facts.effects
     ]
+    noise = next((e.noise for e in facts.effects if e.noise is not None), None)
     error = (
-        f"± holds items and trainings: a repeated training varies by {facts.noise:.3f}."
-        if facts.noise is not None
+        f"± holds items and trainings: a repeated training varies by {noise:.3f}."
+        if noise is not None
         else "± holds items only: no plan was repeated, so how much a training varies by itself is not in it."
     )
     return (

@@ -137,6 +137,13 @@ def test_a_repeated_plan_widens_every_error_by_what_trainings_vary() -> None:
     assert wider.confirmed is None
 
 
+def test_a_model_that_knows_nothing_shows_nothing_however_sure_the_difference() -> None:
+    tiny = [{f"i{k}": 1e-8 * (k + 1) * factor for k in range(20)} for factor in (1.0, 1.5)]
+    (row,) = table([measured(1, tiny[0]), measured(2, tiny[1], rate(0.0025))], None)
+    assert row.certainty > 2
+    assert row.confirmed is None
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -225,7 +232,7 @@ def test_every_rendered_row_names_itself() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(count=st.integers(0, 200), limit=st.integers(60, 3000))
+@given(count=st.integers(0, 200), limit=st.integers(80, 3000))
 def test_a_rendered_table_keeps_within_its_tokens_and_says_what_it_leaves_out(count: int, limit: int) -> None:
     rows = [replace(ROWS[0], with_=n, effect=0.001 * n) for n in range(1, count + 1)]
     text = render(rows, limit)
@@ -235,6 +242,11 @@ def test_a_rendered_table_keeps_within_its_tokens_and_says_what_it_leaves_out(co
         assert f"{count - shown} less certain rows are left out" in text
     if shown:
         assert f"{count}v1 " in text.splitlines()[1]  # the most certain first
+
+
+def test_what_the_error_holds_is_said() -> None:
+    assert "items only, no plan was repeated" in render(ROWS, 500)
+    assert "items and trainings, these vary by 0.012" in render([replace(r, noise=0.012) for r in ROWS], 500)
 
 
 def test_a_limit_below_the_heading_is_an_error_that_names_what_is_needed() -> None:
