@@ -50,7 +50,7 @@ def test_everything_of_a_file_is_one_batch_that_goes_on_after_a_crash_and_tells_
     process = dojo.start("submit", "--from-file", str(matrix), "--parallel", "1")
     dojo.wait_for(lambda events: any(e["kind"] == "graded" for e in events))
     dojo.kill(process)
-    answer = dojo("resume", timeout=400)
+    answer = dojo("resume", timeout=560)  # other runs of this machine may hold its cores
     assert answer.code == 0, (answer.document, answer.stderr[-2000:])
     runs = answer.data["runs"]
     assert len({run["batch"] for run in runs}) == 1 and len(runs) == 4

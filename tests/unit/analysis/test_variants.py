@@ -10,6 +10,7 @@ from harness.analysis.compare import compare, compare_all
 from harness.analysis.groups import groups_on
 from harness.analysis.leaderboard import leaderboard
 from harness.analysis.measurement import measurements_from
+from harness.analysis.plots import write_plots
 from harness.analysis.report import markdown_report
 from harness.spec.backbone import BackboneRef
 from harness.spec.budget import Budget
@@ -123,3 +124,8 @@ def test_variants_of_budget_and_backbone_stand_beside_agents_that_do_not_think(r
     found = compare(runs, "ft backbone=wise wall=60", "ft backbone=fast wall=120")
     assert "differ in budget, backbone, as their names say" in found.warnings[0]
     assert compare(runs, "ft backbone=wise wall=60", "base wall=60").rows[0].budget == "1m, 20 evaluations"
+
+
+def test_the_plots_of_variants_have_files_that_any_system_can_name(ablation, tmp_path):
+    names = {path.name for path in write_plots(ablation, tmp_path)}
+    assert "compare-ft-ft-feedback=false.svg" in names

@@ -45,3 +45,28 @@ def test_it_says_what_thinking_may_cost_at_most(capsys: pytest.CaptureFixture[st
     assert "the backbone costs at most $5.00 (each run at most $5.00, 2,000,000 tokens; a run that" in out
     assert out.endswith("is tried again with a budget of its own)\n")
     assert "the backbone may cost without limit (no run has a limit in dollars or tokens;" in rendered(capsys, "gpt", None)
+
+
+def test_runs_that_differ_only_in_their_seed_share_a_row_and_variants_have_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    metered = dict.fromkeys(("tokens", "output_tokens", "requests"))
+    runs = [
+        {"agent": "ft", "variant": variant, "task": "t/x", "profile": "mini", "seed": seed, "base_model": "smol", "limit": None,
+         "sandbox": "docker", "dojo_version": "0.1.0", "backbone": backbone,
+         "budget": {"wall": 60.0, "cpu": 30.0, "evaluations": 2, **metered, "dollars": dollars}}
+        for variant, backbone, dollars in (("", "", None), ("backbone=a", "a", 1.0), ("backbone=b", "b", 2.5))
+        for seed in (0, 1, 2, 7)[: 4 if variant else 3]
+    ]  # fmt: skip
+    total = {"wall": 660.0, "cpu": 330.0, "evaluations": 22}
+    render(
+        {"runs": runs, "max_wall_s": 660.0, "max_dollars": 14.0, "total": total, "power": {"rows": [], "overall": None}}, Output()
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "would run · docker · dojo 0.1.0"
+    assert [line.split() for line in lines[1:5]] == [
+        ["agent", "task", "profile", "seeds", "base", "model", "backbone", "time", "cpu", "evals"],
+        ["ft", "t/x", "mini", "0–2", "smol", "1m", "00s", "30s", "2"],
+        ["ft", "backbone=a", "t/x", "mini", "0,", "1,", "2,", "7", "smol", "a", "1m", "00s", "30s", "2"],
+        ["ft", "backbone=b", "t/x", "mini", "0,", "1,", "2,", "7", "smol", "b", "1m", "00s", "30s", "2"],
+    ]
+    assert lines[5].startswith("11 runs, at most 11m 00s of agent time one after the other, 5m 30s cpu, 22 evaluations;")
+    assert "at most $14.00 (each run at most $1.00 or $2.50;" in lines[6]
