@@ -2,10 +2,11 @@
 
     python benchmarks/run_overhead.py [--task math/aime25] [--wall 120] [--repeats 1] [--json FILE]
 
-The bare script is this file with `--bare`: it calls the agent `recipe`'s own functions in a plain process, trains for the same
-seconds, then scores the adapter on the same hidden items with plain lm-eval and peft. dojo's side is `dojo submit --agent recipe`
-from the command's start to its end: sandboxes, API, seal, grader and all. Data and model are prepared before. The recipe trains
-by the clock, so `ratio` compares whole wall times, and `step_ratio` what a training step takes: isolation must not slow training.
+The bare script is this file with `--bare`: it calls the functions that the agent `recipe` calls in a plain process, trains for
+the same seconds, then scores the adapter on the same hidden items with plain lm-eval and peft. dojo's side is
+`dojo submit --agent recipe` from the command's start to its end: sandboxes, API, seal, grader and all. Data and model are
+prepared before. The recipe trains by the clock, so `ratio` compares whole wall times, and `step_ratio` what a training step
+takes: isolation must not slow training.
 """
 
 from __future__ import annotations
@@ -19,26 +20,29 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
 RECIPE = REPO / "agents" / "recipe"
+# The share of the wall time that both sides train for: what is left is enough for dojo's start and end, on a busy machine too.
+TRAIN_SHARE = 0.7
 _STEPS = re.compile(r"'train_steps_per_second': '?([\d.]+)")
 
 
 def bare(job: dict[str, Any]) -> None:
     """Train and score as somebody without a harness would, in this process."""
-    sys.path[:0] = [str(RECIPE), str(RECIPE.parent)]  # the recipe itself, and what agents share
-    sys.modules["dojo_tool"] = types.ModuleType("dojo_tool")  # the recipe imports it for its main program only
+    sys.path.insert(0, str(RECIPE.parent))  # what agents share
     os.chdir(job["work"])
-    import recipe
+    from reading.dataset import read_material
+    from reading.pace import Stint
     from reading.training import load_model, train_adapter
 
     out = Path(job["work"]) / "adapter"
-    data = recipe.build_dataset(job["task"], 0)
-    train_adapter(*load_model(job["task"]["base_model"]["path"]), data, job["params"], seconds=job["seconds"], seed=0, out=out)
+    material = read_material(job["task"])
+    data = material.pairs(material.drawn(0))
+    stint: Stint = {"clock": "wall", "seconds": job["seconds"], "wall_at_most": job["seconds"]}
+    train_adapter(*load_model(job["task"]["base_model"]["path"]), data, job["params"], stint=stint, seed=0, out=out)
     print(json.dumps({"score": plain_score(job, out)}), flush=True)
 
 
@@ -111,7 +115,7 @@ def run_dojo(task: str, wall: float, env: dict[str, str]) -> dict[str, Any]:
             "--profile",
             "mini",
         ]
-        command += ["--budget", f"wall={wall:g}s", "--json"]
+        command += ["--budget", f"wall={wall:g}s,cpu=none", "--agent-param", f"train_share={TRAIN_SHARE}", "--json"]
         started = time.perf_counter()
         done = subprocess.run(command, env=env | {"DOJO_HOME": home}, capture_output=True, text=True, cwd=REPO)
         seconds = time.perf_counter() - started
@@ -154,7 +158,7 @@ def describe_job(task: str, wall: float) -> tuple[dict[str, Any], int]:
     job = {
         "task": view,
         "params": params,
-        "seconds": wall * float(params["train_share"]),  # what recipe.py takes where the budget leaves room for the rest
+        "seconds": wall * TRAIN_SHARE,
         "hidden": str(prepared.hidden_path),
         "task_dir": str(found.path),
         "base_model": str(model.path),

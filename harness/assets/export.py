@@ -13,6 +13,7 @@ from harness.assets.harbor_files import harbor_files
 from harness.assets.prepare import PreparedTask
 from harness.files import build_folder
 from harness.project import PACKAGE, bundled
+from harness.spec.budget import Budget
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.task import ProfileSpec
 
@@ -23,8 +24,8 @@ _UNDER_HARBOR = """
 There is no `dojo-tool` here and nothing is scored before the end: put the adapter or full weights into `/workspace/submission`.
 The verifier scores what lies there when the time is up.
 """
-# What Harbor's agent may take to start, and a day where the budget names no time; in seconds.
-_START_S, _NO_WALL_S = 120.0, 86400.0
+# What Harbor's agent may take to start, in seconds.
+_START_S = 120.0
 _IMAGE_MB = 4096
 _NOISE = shutil.ignore_patterns("__pycache__", "*.pyc")
 
@@ -52,7 +53,7 @@ def export_harbor(prepared: PreparedTask, base_model: BaseModel, target: Path) -
         profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
         config = (prepared.task.path / "task.toml").read_text(encoding="utf-8")
         (part / "task.toml").write_text(with_limits(config, profile), encoding="utf-8")
-        goal = prepared.instruction(base_model.name, profile.budget, profile.limits, profile.generation)
+        goal = prepared.instruction(base_model.name, _harbor_budget(profile), profile.limits, profile.generation)
         (part / "instruction.md").write_text(goal + _UNDER_HARBOR, encoding="utf-8")
         _oracle(prepared, profile, part / "solution")
         _agent_side(prepared, base_model, part / "environment")
@@ -70,7 +71,7 @@ def with_limits(config: str, profile: ProfileSpec) -> str:
     if limits.gpus:
         machine["gpus"] = str(limits.gpus)
     tables = {
-        "agent": {"timeout_sec": f"{(profile.budget.wall or _NO_WALL_S) + _START_S:.1f}"},
+        "agent": {"timeout_sec": f"{_harbor_budget(profile).wall + _START_S:.1f}"},
         "verifier.environment": machine,
         # Harbor counts the image, with the model in it, as the environment's storage
         "environment": machine | ({"storage_mb": str(limits.disk_mb + _IMAGE_MB)} if limits.disk_mb else {}),
@@ -83,6 +84,11 @@ def with_limits(config: str, profile: ProfileSpec) -> str:
         separator = "" if mark else ("\n" if head.endswith("\n") else "\n\n")
         config = f"{head}{separator}[{table}]\n" + "\n".join(lines) + ("\n\n[" + after if end else "\n")
     return config
+
+
+def _harbor_budget(profile: ProfileSpec) -> Budget:
+    """Return the budget in the one dimension of time that Harbor has: wall time, as a quiet machine would need it."""
+    return profile.budget.model_copy(update={"wall": profile.budget.at_full_speed(profile.limits.cpus), "cpu": None})
 
 
 def _agent_side(prepared: PreparedTask, base_model: BaseModel, folder: Path) -> None:
@@ -126,5 +132,7 @@ def _oracle(prepared: PreparedTask, profile: ProfileSpec, folder: Path) -> None:
         "examples": [{"prompt": example["prompt"], "answer": example["answer"]} for example in examples],
         "subsets": [subset.model_dump() for subset in dojo.subsets],
         "max_train_samples": dojo.max_train_samples,
+        "limits": profile.limits.model_dump(mode="json"),
     }
-    (folder / "task.json").write_text(json.dumps({"task": task, "wall_s": profile.budget.wall}), encoding="utf-8")
+    facts = {"task": task, "wall_s": _harbor_budget(profile).wall}
+    (folder / "task.json").write_text(json.dumps(facts), encoding="utf-8")

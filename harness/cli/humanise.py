@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 
 def duration(seconds: float | None) -> str:
@@ -67,6 +69,12 @@ def interval(low: float | None, high: float | None) -> str:
 def count(number: int, noun: str) -> str:
     """Return ``1 run``, ``2 runs``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def time_limits(budget: Mapping[str, Any]) -> str:
+    """Return a budget's limits on time: ``40m 00s, 4m 00s CPU``."""
+    others = [f"{amount(name, budget[name])} {name.upper()}" for name in ("cpu", "gpu") if budget.get(name)]
+    return ", ".join([amount("wall", budget["wall"]), *others])
 
 
 def amount(dimension: str, value: float | None) -> str:

@@ -83,10 +83,12 @@ def _cells(row: dict[str, Any]) -> list[object]:
 
 
 def spent(row: dict[str, Any]) -> str:
-    """Return time used, with its limit where there is one: ``1m 05s of 10m 00s``."""
-    wall = row["budget"].get("wall") or {}
-    limit = wall.get("limit")
-    return duration(row["elapsed_s"]) + (f" of {amount('wall', limit)}" if limit else "")
+    """Return time used, with its limit where there is one: ``1m 05s of 10m 00s``; CPU-seconds where more of those is used up."""
+    limited = {name: line for name in ("wall", "cpu") if (line := row["budget"].get(name) or {}).get("limit")}
+    shares = {name: (row["elapsed_s"] if name == "wall" else line["used"]) / line["limit"] for name, line in limited.items()}
+    if "cpu" in shares and shares["cpu"] > shares.get("wall", 0.0):
+        return f"{duration(limited['cpu']['used'])} of {amount('cpu', limited['cpu']['limit'])} CPU"
+    return duration(row["elapsed_s"]) + (f" of {amount('wall', limited['wall']['limit'])}" if "wall" in limited else "")
 
 
 def thought(row: dict[str, Any]) -> str:

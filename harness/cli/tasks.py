@@ -10,7 +10,7 @@ import click
 from harness.cli.base import Command, Invocation, LazyGroup, pass_invocation
 from harness.cli.commands import TASKS
 from harness.cli.complete import tasks as complete_tasks
-from harness.cli.humanise import amount
+from harness.cli.humanise import time_limits
 from harness.cli.output import Output, plain
 from harness.cli.sanitise import one_line
 
@@ -146,7 +146,7 @@ def _render_task(data: Any, output: Output) -> None:
                 name,
                 profile["base_model"],
                 _counts(profile["sizes"]),
-                amount("wall", budget["wall"]),
+                time_limits(budget),
                 budget["evaluations"],
                 machine,
             )

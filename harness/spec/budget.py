@@ -54,6 +54,10 @@ class Budget(Spec):
     requests: int | None = Field(None, ge=0, description="backbone calls")
     dollars: float | None = Field(None, ge=0, allow_inf_nan=False, description="backbone cost (metered by the gateway)")
 
+    def at_full_speed(self, cpus: float) -> float:
+        """Return the wall seconds that a run on ``cpus`` busy cores of a quiet machine lasts at most."""
+        return self.wall if self.cpu is None else min(self.wall, self.cpu / cpus)
+
     def override(self, text: str) -> Budget:
         """Return this budget with ``wall=2h,evaluations=5`` applied.
 

@@ -45,7 +45,7 @@ def test_harbor_is_told_the_limits_of_the_profile_that_is_exported(task: Task) -
     before = tomllib.loads(text)
     for profile in task.dojo.profiles.values():
         found = tomllib.loads(with_limits(text, profile))
-        assert found["agent"] == before["agent"] | {"timeout_sec": profile.budget.wall + 120}
+        assert found["agent"] == before["agent"] | {"timeout_sec": profile.budget.at_full_speed(profile.limits.cpus) + 120}
         machine = {"cpus": profile.limits.cpus, "memory_mb": profile.limits.memory_mb}
         machine |= {"gpus": profile.limits.gpus} if profile.limits.gpus else {}
         assert found["verifier"]["environment"] == before["verifier"]["environment"] | machine
@@ -56,7 +56,7 @@ def test_harbor_is_told_the_limits_of_the_profile_that_is_exported(task: Task) -
 def test_limits_are_added_to_a_task_that_names_none() -> None:
     profile = list_tasks()[0].dojo.profiles["mini"]
     found = tomllib.loads(with_limits('[task]\nname = "a/b"', profile))
-    assert found["task"] == {"name": "a/b"} and found["environment"]["cpus"] == 1 and found["agent"] == {"timeout_sec": 720.0}
+    assert found["task"] == {"name": "a/b"} and found["environment"]["cpus"] == 1 and found["agent"] == {"timeout_sec": 600.0}
 
 
 def test_every_copied_file_of_the_dockerfiles_is_there(exported: Path) -> None:

@@ -35,6 +35,11 @@ def test_it_lists_the_runs_and_starts_nothing(capsys: pytest.CaptureFixture[str]
     assert out.endswith("1 run, at most 5m 00s of agent time one after the other, 8 evaluations; nothing was started\n")
 
 
+def test_a_budget_in_cpu_seconds_stands_beside_the_wall_time(capsys: pytest.CaptureFixture[str]) -> None:
+    out = rendered(capsys, cpu=240.0)
+    assert "cpu" in out and "4m 00s" in out
+
+
 def test_it_says_what_thinking_may_cost_at_most(capsys: pytest.CaptureFixture[str]) -> None:
     out = rendered(capsys, "gpt", 5.0, dollars=5.0, tokens=2_000_000)
     assert out.startswith("would run · backbone gpt · docker")

@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.cli.headings import wrapped
+from harness.cli.rows import spent
 from harness.spec import EventKind, RunResult
 from harness.spec.event import payload_of
 from harness.store.database import SqlStore
@@ -233,3 +235,11 @@ def test_a_quick_look_is_marked_wherever_it_is_shown(dojo_cli: Cli, home: list[s
     board = dojo_cli("leaderboard")
     assert f"left out: run {home[0]}, agent base, task math/sums, reason quick look at 2 items" in board.out
     assert "left out" in dojo_cli("compare", "recipe", "base").out
+
+
+def test_the_time_spent_is_shown_by_what_is_nearer_its_end() -> None:
+    row: dict[str, Any] = {"elapsed_s": 130.0, "budget": {"wall": {"limit": 2400.0}, "cpu": {"limit": 240.0, "used": 124.0}}}
+    assert spent(row) == "2m 04s of 4m 00s CPU"
+    assert spent({**row, "elapsed_s": 2000.0}) == "33m 20s of 40m 00s"
+    assert spent({**row, "budget": {"wall": {"limit": 600.0}, "cpu": None}}) == "2m 10s of 10m 00s"
+    assert spent({**row, "budget": {}}) == "2m 10s"

@@ -94,6 +94,7 @@ def test_times_sizes_and_amounts() -> None:
     assert humanise.when("2025-12-24T12:00:00+00:00", now).startswith("2025-12-24")
     assert [humanise.size(n) for n in (5, 1500, 2e9, 3e12)] == ["5 B", "1.5 kB", "2.0 GB", "3.0 TB"]
     assert humanise.amount("wall", 600) == "10m 00s"
+    assert humanise.time_limits({"wall": 2400.0, "cpu": 240.0, "gpu": None}) == "40m 00s, 4m 00s CPU"
     assert humanise.amount("disk_mb", 1500) == "1.5 GB"
     assert humanise.amount("dollars", 1) == "$1.00"
     assert humanise.amount("evaluations", None) == "no limit"

@@ -40,3 +40,9 @@ def test_an_unlimited_dimension_has_no_rest():
 def test_a_negative_duration_is_called_negative():
     with pytest.raises(UsageError, match="negative"):
         Budget(wall=3600).override("wall=-1")
+
+
+def test_at_full_speed_cpu_seconds_are_wall_seconds_of_busy_cores() -> None:
+    assert Budget(wall=2400, cpu=240).at_full_speed(1.0) == 240.0
+    assert Budget(wall=2400, cpu=960).at_full_speed(4.0) == 240.0
+    assert Budget(wall=300).at_full_speed(1.0) == 300.0 == Budget(wall=300, cpu=900).at_full_speed(1.0)
