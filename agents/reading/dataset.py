@@ -47,9 +47,9 @@ class Material:
 
     def fits(self, row: Row) -> bool:
         """Whether a row has question and answer, the latter of the examples' kind, and is none of the examples."""
-        return (
-            bool(row.prompt and row.value) and normal(row.prompt) not in self.shown and (not self.numeric or is_number(row.value))
-        )
+        if not (row.prompt and row.value) or (self.numeric and not is_number(row.value)):
+            return False
+        return not {normal(row.prompt), normal(self.prompts.write(row.prompt))} & self.shown
 
     def drawn(self, seed: int, shares: Mapping[str, float] | None = None) -> list[Row]:
         """Shuffle the rows and take as many as the task allows; of each source only its share, where one is given."""

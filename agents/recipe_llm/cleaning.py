@@ -1,4 +1,4 @@
-"""Rows read and mended by a language model, in batches; what it says is checked, and rows stay as they were where it is unusable."""
+"""Rows read and mended by a language model, in batches; what it says is checked, and unusable words leave rows as they were."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from where import AGENTS
 
 sys.path.insert(0, str(AGENTS / "recipe_llm"))
 
-from cleaning import Cleaner, read_rows  # noqa: E402
+from cleaning import Cleaner, read_rows
 
 Reply = Callable[[list[dict[str, Any]]], Any]  # the rows of a call → what is said about them
 
@@ -68,7 +68,7 @@ class Model:
 @contextmanager
 def model_of(reply: Reply) -> Iterator[Model]:
     model = Model(reply)
-    threading.Thread(target=model.server.serve_forever, daemon=True).start()
+    threading.Thread(target=model.server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield model
     finally:
