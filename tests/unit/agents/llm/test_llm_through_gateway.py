@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ft_agent.llm.client import Backbone, NoAnswer
+from reading.backbone import Backbone, NoAnswer
 
 from harness.gateway.ledger import Ledger
 from harness.gateway.server import GatewayContext, GatewayServer
