@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from reading.backbone import Backbone
+
 from ft_agent.data import Maker
-from ft_agent.llm.client import Backbone
 from ft_agent.llm.desk import Desk
 from ft_agent.llm.lessons import read_lessons
 from ft_agent.llm.planner import LlmPlanner

@@ -23,7 +23,7 @@ from ft_agent.effects import table
 from ft_agent.forms import Forms
 from ft_agent.journal import Journal
 from ft_agent.llm.calls import CALLS
-from ft_agent.llm.client import Answer
+from reading.backbone import Answer
 from ft_agent.llm.desk import Desk
 from ft_agent.llm.facts import task_text
 from ft_agent.llm.limits import LIMITS, tokens_of

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from reading.backbone import Answer, Backbone, NoAnswer
+
 from ft_agent.llm.calls import CALLS, Reply, schema_of
-from ft_agent.llm.client import Answer, Backbone, NoAnswer
 from ft_agent.llm.limits import AROUND, LIMITS, PER_ITERATION, REPAIR_TOKENS, Limit, clipped, tokens_of
 from ft_agent.llm.parsing import Unreadable, read_reply
 from ft_agent.llm.prompting import FOLDER, TooLong, fill, render, template

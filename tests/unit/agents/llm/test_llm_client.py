@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from backbone_server import Reply, refused, serving
-from ft_agent.llm.client import MOST_BYTES, Answer, Backbone, NoAnswer
+from reading.backbone import MOST_BYTES, Answer, Backbone, NoAnswer
 
 HELLO = [{"role": "user", "content": "hello"}]
 SCHEMA = {"title": "Survey", "type": "object"}

@@ -12,7 +12,7 @@ import pytest
 from backbone_server import Reply, refused, serving
 from ft_agent.history import Chronicle
 from ft_agent.journal import Journal
-from ft_agent.llm.client import Backbone
+from reading.backbone import Backbone
 from ft_agent.llm.desk import Desk
 from ft_agent.llm.ideas import untaken
 from ft_agent.llm.lessons import FILE, read_lessons

@@ -12,10 +12,10 @@ import pytest
 from backbone_server import Reply, refused, serving
 from ft_agent.journal import Journal
 from ft_agent.llm.calls import Causes
-from ft_agent.llm.client import Backbone
 from ft_agent.llm.limits import LIMITS, PER_ITERATION, REPAIR_TOKENS, tokens_of
 from ft_agent.llm.prompting import slots
 from ft_agent.llm.thinker import MOST_SILENT, Read, Thinker
+from reading.backbone import Backbone
 
 FACTS = {name: f"the {name}" for name in slots("diagnose")}
 GOOD = json.dumps({"causes": [{"cause": "the rate is too low", "evidence": "guess"}]})

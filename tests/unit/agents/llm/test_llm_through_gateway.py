@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ft_agent.llm.calls import CALLS, schema_of
-from ft_agent.llm.client import Backbone, NoAnswer
+from reading.backbone import Backbone, NoAnswer
 
 from harness.gateway.ledger import Ledger
 from harness.gateway.server import GatewayContext, GatewayServer
