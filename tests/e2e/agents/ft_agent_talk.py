@@ -6,6 +6,8 @@ from typing import Any
 
 # The words a call's prompt begins with, and no other.
 SURVEY, PROPOSE, DIAGNOSE = "look at the data once", "Propose the next experiments", "An iteration is over"
+# One good source of each task that is played; what a task has not is passed over.
+SOURCES = ("textbook", "tidy", "curated")
 WRITE, LESSONS, REPAIR = "Write one data program", "Write the lessons", "That answer cannot be used"
 
 
@@ -51,7 +53,8 @@ def said(when: str, answer: Any, **more: Any) -> dict[str, Any]:
 
 def good() -> list[dict[str, Any]]:
     """A sensible model."""
-    survey = {"task": "Answer as asked.", "good_row": "A question with its bare answer.", "sources": [], "risks": []}
+    sources = [{"source": name, "worth": "use", "why": "The samples have the task's form."} for name in SOURCES]
+    survey = {"task": "Answer as asked.", "good_row": "A question with its bare answer.", "sources": sources, "risks": []}
     causes = {"causes": [{"cause": "Few steps fit the time.", "evidence": "guess", "test": "a higher rate"}]}
     lessons = {"lessons": [{"lesson": "A higher rate helps in short runs.", "evidence": "", "scope": "model"}]}
     return [
