@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from harness.session import dojo_tool
+
 HERE = Path(__file__).resolve().parent
 AGENTS = HERE.parents[2] / "agents"
 for path in (HERE, AGENTS / "ft_agent"):
@@ -11,3 +13,5 @@ for path in (HERE, AGENTS / "ft_agent"):
 # last, because every agent's folder is a name there
 if str(AGENTS) not in sys.path:
     sys.path.append(str(AGENTS))
+# the client's name inside a sandbox; one module, so that its error is one class for all tests
+sys.modules["dojo_tool"] = dojo_tool

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 from fake_api import FakeApi, make_task
+from general.prompt import prompt
 from sources import boxed_sources
 from where import AGENTS
-
-sys.path.insert(0, str(AGENTS.parent / "harness" / "session"))  # where `dojo_tool` lies, as in a run
-from general.prompt import prompt
 
 UNLIMITED = {"limit": None, "used": 0.0, "left": None}
 

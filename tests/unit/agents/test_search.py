@@ -16,12 +16,11 @@ from where import AGENTS
 
 from harness.session import dojo_tool
 
-sys.modules.setdefault("dojo_tool", dojo_tool)  # its name inside a sandbox
 sys.path.insert(0, str(AGENTS / "search"))
 
-import search  # noqa: E402
-from evaluations import Evaluations  # noqa: E402
-from reading.run import Run  # noqa: E402
+import search
+from evaluations import Evaluations
+from reading.run import Run
 
 PARAMS = {"trial_share": 0.06, "min_trial_s": 15, "max_trial_s": 900, "final_share": 0.55, "max_length": 512}
 
