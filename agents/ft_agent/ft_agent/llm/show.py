@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reading.backbone import Answer
 from reading.rows import AnswerForm, PromptForm, Row
 
 from ft_agent.cards import Card
@@ -23,7 +24,6 @@ from ft_agent.effects import table
 from ft_agent.forms import Forms
 from ft_agent.journal import Journal
 from ft_agent.llm.calls import CALLS
-from reading.backbone import Answer
 from ft_agent.llm.desk import Desk
 from ft_agent.llm.facts import task_text
 from ft_agent.llm.limits import LIMITS, tokens_of

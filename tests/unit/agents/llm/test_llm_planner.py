@@ -12,7 +12,6 @@ import pytest
 from backbone_server import Reply, refused, serving
 from ft_agent.history import Chronicle
 from ft_agent.journal import Journal
-from reading.backbone import Backbone
 from ft_agent.llm.desk import Desk
 from ft_agent.llm.ideas import untaken
 from ft_agent.llm.lessons import FILE, read_lessons
@@ -24,6 +23,7 @@ from ft_agent.planner import Fallback
 from ft_agent.thinking import Thought
 from ft_cases import a_plan, a_view, an_iteration
 from llm_cases import HELD, LESSONS, PROGRAM, SURVEY, a_desk, a_run, an_idea, by_call, probes, proposal, scored
+from reading.backbone import Backbone
 
 HISTORY = probes((1e-3, 0.3), (2e-3, 0.5))
 CAUSES = json.dumps(
