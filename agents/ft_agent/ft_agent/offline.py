@@ -53,7 +53,8 @@ class Offline:
     def propose(self, view: View) -> tuple[Plan, ...]:
         """Return the next plan; none when nothing worth its time is left."""
         plan = self._propose(view)
-        return (fit_batch(plan, view),) if plan is not None else ()
+        # it may go on with another planner's settings: whoever thought of them, it is the rules that propose them now
+        return (replace(fit_batch(plan, view), author=self.name, evidence=""),) if plan is not None else ()
 
     def _propose(self, view: View) -> Plan | None:
         caught = view.iterations[-1] if view.iterations and view.iterations[-1].status != "trained" else None

@@ -377,3 +377,9 @@ def test_one_meanwhile_is_at_work_at_a_time(tmp_path: Path) -> None:
         first.join()
         assert len(server.asked) == 1
     assert outcomes(made) == [("survey", "good")]
+
+
+def test_what_the_rules_make_of_the_models_settings_is_the_rules_own_plan() -> None:
+    theirs = replace(HISTORY[1], plan=replace(HISTORY[1].plan, author="llm", evidence="2v1 trainer.learning_rate"))
+    (plan,) = Offline().propose(a_run(HISTORY[0], theirs, wall_limit=300.0, usable=120.0))
+    assert (plan.phase, plan.parent, plan.author, plan.evidence) == ("exploit", 2, "offline", "")
