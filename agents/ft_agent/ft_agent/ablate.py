@@ -14,7 +14,7 @@ from ft_agent.offline import SLACK_S, fit_batch, probe_seconds
 from ft_agent.plan import Iteration, Operation, Plan
 from ft_agent.view import View
 
-# how the plans of ablations are known
+# how the plans of ablations are known, by author and reason
 REASON = "ablation"
 
 # What no ablation takes out: without it rows of the own split are trained on, and what they score means nothing.
@@ -64,7 +64,7 @@ def whole(champion: Iteration, start: Plan, seconds: float) -> Plan:
         average=(),
         evidence="",
         expected_gain=0.0,
-        author="offline",
+        author=REASON,
         knob="the champion's settings again",
         hypothesis="a fresh short training of the champion's settings is what its parts are held against",
         reason=REASON,
@@ -107,7 +107,7 @@ def _minus(settings: Plan, plan: Plan, knob: str, value: str) -> Plan:
         plan,
         reason=settings.reason,
         knob=f"without {knob}",
-        hypothesis=f"{knob} back to {value} costs score: it is a part the champion needs",
+        hypothesis=f"with {knob} back to {value} it scores higher: where this is refuted, the champion owes it score",
     )
 
 

@@ -202,7 +202,8 @@ def distrust(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
 def rebalance(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
     """Even out slices: each gets rows in proportion to its size to the ``power`` (0: equal), weak ones more by ``boost``.
 
-    ``by`` is slice (default) or source. Rows are taken without repetition, so that a small group is used whole.
+    ``by`` is slice (default) or source. Rows are taken without repetition, so that a small group is used whole; without ``rows``
+    every row is, and only `curriculum` decides which come first.
     """
     power, boost = float(args.get("power", 0.5)), float(args.get("boost", 0.0))
     rng = random.Random(context.seed)
@@ -230,14 +231,42 @@ def rebalance(rows: list[Row], args: dict[str, Any], context: Context) -> list[R
 
 
 def curriculum(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
-    """Order rows: ``shuffled`` (default), or ``short_first`` with some mixing left in."""
+    """Order rows, by ``order``: shuffled (default), short_first, weak_last, trusted_last, or even: slices by size^``power``.
+
+    Training goes through the rows in this order until its time is up, so the order decides what is seen at all. With ``even`` any
+    beginning holds the slices in that mix (power 0, the default: equally), weak ones more by ``boost``; weak_last ends with the
+    slices that fail, trusted_last with the sources that err least. All but ``even`` keep some shuffling.
+    """
     rng = random.Random(context.seed + 1)
     shuffled = rng.sample(rows, len(rows))
-    if args.get("order", "shuffled") == "shuffled":
+    order = args.get("order", "shuffled")
+    if order == "shuffled":
         return shuffled
-    length = {id(r): len(r.prompt) + len(r.value) for r in shuffled}
-    longest = max(length.values(), default=1)
-    return sorted(shuffled, key=lambda r: length[id(r)] / longest + 0.3 * rng.random())
+    if order == "even":
+        return _even(shuffled, float(args.get("power", 0.0)), float(args.get("boost", 0.0)), context.slice_scores)
+    longest = max((len(r.prompt) + len(r.value) for r in shuffled), default=1)
+    late: dict[str, Callable[[Row], float]] = {
+        "short_first": lambda r: (len(r.prompt) + len(r.value)) / longest,
+        "weak_last": lambda r: 1.0 - context.slice_scores.get(slice_of(r), 0.5),
+        "trusted_last": lambda r: 1.0 - context.source_errors.get(r.source, 0.0),
+    }
+    if order not in late:
+        raise ValueError(f"order {order!r} is unknown; there are shuffled, even, {', '.join(late)}")
+    return [r for _, r in sorted(((late[order](r) + 0.3 * rng.random(), r) for r in shuffled), key=lambda pair: pair[0])]
+
+
+def _even(rows: list[Row], power: float, boost: float, slice_scores: Mapping[str, float]) -> list[Row]:
+    """Deal out the slices in proportion to their weights, as evenly as whole rows allow; a slice that runs out drops out."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for r in rows:
+        groups[slice_of(r)].append(r)
+    placed: list[tuple[float, Row]] = []
+    for name, members in groups.items():
+        weight = len(members) ** power * (1 + boost * (1 - slice_scores.get(name, 0.5)))
+        if weight <= 0:
+            raise ValueError(f"power {power:g} and boost {boost:g} leave slice {name!r} no weight; boost must be above -1")
+        placed += [((n + 0.5) / weight, r) for n, r in enumerate(members)]
+    return [r for _, r in sorted(placed, key=lambda pair: pair[0])]
 
 
 def template(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
@@ -292,7 +321,7 @@ OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "drop_leaks": (drop_leaks, frozenset()),
     "distrust": (distrust, frozenset({"rows"})),
     "rebalance": (rebalance, frozenset({"by", "power", "boost", "rows"})),
-    "curriculum": (curriculum, frozenset({"order"})),
+    "curriculum": (curriculum, frozenset({"order", "power", "boost"})),
     "cap": (cap, frozenset({"rows"})),
     "template": (template, frozenset({"style"})),
     "program": (program, frozenset({"name"})),

@@ -5,6 +5,7 @@ import pytest
 from ft_agent.ablate import next_ablation, parts, whole
 from ft_agent.changes import differences
 from ft_agent.effects import table
+from ft_agent.figures import hypotheses
 from ft_agent.plan import Iteration, Operation, Plan
 from ft_cases import a_plan, a_view, an_iteration
 from hypothesis import given, settings
@@ -81,6 +82,9 @@ def test_the_parts_effects_are_booked_by_the_table() -> None:
     assert set(rows) == {"trainer.learning_rate", "data.verify"}
     assert rows["trainer.learning_rate"].effect == pytest.approx(-0.2)
     assert all(e.against == 10 and e.confirmed is False for e in rows.values())
+    # they are no planner's hypotheses, and where both are refuted the champion owes both score
+    assert hypotheses(done, tuple(rows.values())).keys() == {"ablation"}
+    assert hypotheses(done, tuple(rows.values()))["ablation"]["refuted"] == 2
 
 
 def test_a_champion_that_is_an_average_is_taken_apart_by_its_settings() -> None:

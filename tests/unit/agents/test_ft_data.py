@@ -102,6 +102,32 @@ def test_rebalance_evens_out_slices_and_boosts_weak_ones() -> None:
     assert boosted.count("\\boxed{2}") == 30
 
 
+def test_without_a_number_of_rows_rebalance_keeps_all_and_even_order_puts_the_mix_into_every_beginning() -> None:
+    rows = [row(f"A {i}.", "1", slice_name="big", index=i) for i in range(100)] + [
+        row(f"B {i}.", "2", slice_name="small", index=100 + i) for i in range(30)
+    ]
+    assert run(rows, Operation("rebalance", {"power": 0.0}))[1] == [("rebalance", 130, 130)]
+    even, _ = run(rows, Operation("curriculum", {"order": "even"}))
+    for beginning in (10, 20, 40, 60):
+        assert even[:beginning].count("\\boxed{1}") == beginning // 2
+    assert even[60:] == ["\\boxed{1}"] * 70
+    natural, _ = run(rows, Operation("curriculum", {"order": "even", "power": 1.0}))
+    assert abs(natural[:65].count("\\boxed{1}") - 50) <= 1
+    weak, _ = run(rows, Operation("curriculum", {"order": "even", "boost": 3.0}), slice_scores={"big": 1.0, "small": 0.0})
+    assert weak[:30].count("\\boxed{2}") == 24
+
+
+def test_rows_of_slices_that_fail_or_of_sources_that_err_least_can_come_last() -> None:
+    rows = [row(f"A {i}.", "1", slice_name="good", source="a", index=i) for i in range(50)] + [
+        row(f"B {i}.", "2", slice_name="bad", source="b", index=i) for i in range(50)
+    ]
+    weak, _ = run(rows, Operation("curriculum", {"order": "weak_last"}), slice_scores={"good": 0.9, "bad": 0.1})
+    assert set(weak[:40]) == {"\\boxed{1}"}
+    trusted, _ = run(rows, Operation("curriculum", {"order": "trusted_last"}), source_errors={"a": 0.0, "b": 0.6})
+    assert set(trusted[:40]) == {"\\boxed{2}"}
+    assert sorted(trusted) == sorted(weak)
+
+
 def test_the_cap_of_the_task_is_enforced_whatever_the_recipe_says() -> None:
     made = build([row(f"Say {i}.", "1", index=i) for i in range(50)], [Operation("cap", {"rows": 40})], Context(BOXED, 10))
     assert len(made.examples) == 10
@@ -114,6 +140,10 @@ def test_the_cap_of_the_task_is_enforced_whatever_the_recipe_says() -> None:
         (Operation("cap", {"row": 3}), r"cap takes \['rows'\], not \['row'\]"),
         (Operation("cap", {"rows": "many"}), "cap with"),
         (Operation("template", {"style": "verse"}), "style 'verse' is unknown"),
+        (Operation("curriculum", {"order": "random"}), "order 'random' is unknown; there are shuffled, even"),
+        (Operation("curriculum", {"order": ["even"]}), "curriculum with"),
+        (Operation("curriculum", {"order": "even", "boost": -2}), "leave slice 's' no weight"),
+        (Operation("rebalance", {"boost": -2.0}), "rebalance with"),
         (Operation("select", {"sources": ["nowhere"]}), "after select no row is left of 1"),
     ],
 )
