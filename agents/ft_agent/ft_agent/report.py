@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ft_agent.ablate import REASON
 from ft_agent.data import Dataset
 from ft_agent.effects import Effect
 from ft_agent.figures import ReportFacts, choices_apart, effect_of, figures, improved, verdict
@@ -96,6 +97,7 @@ def report_text(task: Mapping[str, Any], facts: ReportFacts, numbers: Mapping[st
         "## What was tried\n\n" + _tried(facts),
         "## What single knobs did\n\n" + _effects(facts),
         "## What helped\n\n" + _helped(facts),
+        *([f"## What the champion owes its score to\n\n{_owed(facts)}"] if _ablated(facts) else []),
         *([f"## What the hypotheses came to\n\n{_hypotheses(numbers)}"] if facts.iterations else []),
         *([f"## Thinking\n\n{_thinking(numbers)}"] if facts.thoughts else []),
         *([f"## What the rules would have done\n\n{_beside(facts)}"] if facts.counterfactuals else []),
@@ -184,6 +186,18 @@ def _helped(facts: ReportFacts) -> str:
         if e.confirmed and e.against
     ]
     return "\n".join(lines) or "Nothing beat the base model beyond the margin."
+
+
+def _ablated(facts: ReportFacts) -> list[Effect]:
+    """The effects of ablations: each the champion's settings with one part put back or taken out."""
+    numbers = {i.number for i in facts.iterations if i.plan.author == REASON}
+    return [e for e in facts.effects if e.with_ in numbers and e.against in numbers]
+
+
+def _owed(facts: ReportFacts) -> str:
+    said = {True: "better without it", False: "needed", None: "not told from noise"}
+    rows = [(e.knob, f"{e.before} → {e.after}", _measured(e), said[e.confirmed]) for e in _ablated(facts)]
+    return _table(("part", "put back or out", "effect of that", "verdict"), rows)
 
 
 def _hypotheses(numbers: Mapping[str, Any]) -> str:

@@ -214,6 +214,17 @@ def test_the_report_tells_each_effect_with_its_error_and_what_the_hypotheses_wer
     assert "| propose | 2 | 1 | 1 | 6000 | 500 | 15.0 |" in text
 
 
+def test_what_the_champion_owes_its_score_to_is_told_from_its_ablations() -> None:
+    facts = thinking_run()
+    again = replace(facts.iterations[1], number=5, plan=replace(facts.iterations[1].plan, author="ablation"))
+    without = replace(facts.iterations[0], number=6, plan=replace(facts.iterations[0].plan, author="ablation"))
+    history = (*facts.iterations, again, without)
+    facts = replace(facts, iterations=history, effects=table(history, facts.base))
+    text = report_text(TASK, facts, figures(facts), "")
+    assert "| trainer.learning_rate | 0.004 → 0.001 | -0.300 ± 0.000 | needed |" in text
+    assert "owes its score" not in report_text(TASK, thinking_run(), figures(thinking_run()), "")
+
+
 def test_a_planners_words_do_not_break_out_of_their_cell() -> None:
     facts = thinking_run()
     text = report_text(TASK, facts, figures(facts), "")
