@@ -41,10 +41,27 @@ def differences(before: Plan, after: Plan) -> tuple[Change, ...]:
     found = [c for c in plain if c is not None]
     # another method has other arguments: those that only one of the two knows belong to the change of method
     shared = None if before.method == after.method else set(before.trainer) & set(after.trainer)
-    found += _settings("trainer", before.trainer, after.trainer, shared)
-    found += _adapter(before.lora, after.lora)
-    found += _recipe(before.data, after.data)
+    if before.trainer != after.trainer:
+        found += _settings("trainer", before.trainer, after.trainer, shared)
+    if before.lora != after.lora:
+        found += _adapter(before.lora, after.lora)
+    if before.data != after.data:
+        found += _recipe(before.data, after.data)
     return tuple(found)
+
+
+def differing_parts(before: Plan, after: Plan) -> int:
+    """Count the parts that two plans do not share: at most as many as there are `differences`, and told in no time."""
+    return (
+        (before.phase != after.phase)
+        + (before.parent != after.parent)
+        + (before.method != after.method)
+        + (before.average != after.average)
+        + (not same_seconds(before, after))
+        + (before.trainer != after.trainer)
+        + (before.lora != after.lora)
+        + (before.data != after.data)
+    )
 
 
 def same_seconds(before: Plan, after: Plan) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
-from ft_agent.changes import Change, differences
+from ft_agent.changes import Change, differences, differing_parts
 from ft_agent.choose import compare
 from ft_agent.plan import Iteration, Score
 
@@ -112,8 +112,12 @@ def one_change(before: Iteration, after: Iteration, history: Mapping[int, Iterat
         if before.number not in after.plan.average:
             return None
         return Change("average", f"{before.number} alone", "of " + ", ".join(str(n) for n in after.plan.average))
+    went_on = after.plan.parent == before.number
+    # most pairs of a long history are far apart
+    if not went_on and differing_parts(before.plan, after.plan) > 2:
+        return None
     changes = differences(before.plan, after.plan)
-    if after.plan.parent == before.number and {c.knob for c in changes} <= GOING_ON:
+    if went_on and {c.knob for c in changes} <= GOING_ON:
         return Change("more training", "none", f"{after.plan.seconds:.0f} s")
     if len(changes) == 2 and changes[0].knob == "parent":
         parents = [history.get(i.plan.parent or 0) for i in (before, after)]
@@ -131,7 +135,7 @@ def repeat_noise(iterations: Sequence[Iteration]) -> float | None:
     excess = []
     for position, after in enumerate(measured):
         for before in measured[:position]:
-            if before.plan.phase == after.plan.phase and not differences(before.plan, after.plan):
+            if not differing_parts(before.plan, after.plan):
                 assert before.own and after.own
                 pair = compare(after.own.credit, before.own.credit)
                 if pair.items >= FEWEST_ITEMS:
