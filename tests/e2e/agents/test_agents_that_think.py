@@ -81,3 +81,20 @@ def test_an_agent_whose_backbone_is_spent_ends_quietly_with_what_it_handed_in(ho
     assert "all 2 requests of the run's budget are used" in printed
     assert [said["note"] for said in events(folder, "submit")] == ["first the base"]
     assert len(events(folder, "llm_call")) == 2
+
+
+def test_a_recipe_trains_on_rows_that_its_backbone_has_mended(home: Path, tmp_path: Path) -> None:
+    """Every batch is told the same: the first row is wrong, the third one goes, the second and all others are right."""
+    said = {"rows": [{"n": 1, "answer": "17"}, {"n": 3, "drop": True}, *({"n": n} for n in (2, *range(4, 17)))]}
+    script = tmp_path / "talk.jsonl"
+    script.write_text(json.dumps({"order": "dialogue"}) + "\n" + json.dumps({"text": json.dumps(said)}) + "\n")
+    budget = "wall=400s,cpu=none,evaluations=0,requests=5"
+    params = ("--agent-param", "rows=160", "--agent-param", "train_share=0.06", "--agent-param", "calls_at_once=1")
+    folder = run(home, "recipe_llm", "--backbone", f"scripted:{script}", "--budget", budget, *params)
+    printed = (folder / "agent.stdout").read_text() + (folder / "agent.stderr").read_text()
+    outcome = json.loads((folder / "result.json").read_text())["outcome"]
+    assert outcome["cause"] == "completed", (outcome, printed[-3000:])
+    assert len(events(folder, "llm_call")) == 5, "what the budget allows is asked"
+    assert '"mended": 5, "dropped": 5, "unusable": 0, "unasked": 80' in printed and "stopped early: spent" in printed
+    assert [said["note"] for said in events(folder, "submit")][-1] == "one LoRA recipe on rows cleaned by the backbone"
+    assert (folder / "sealed" / "adapter_model.safetensors").exists()
