@@ -2,17 +2,19 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ft_agent_talk as talk
 import pytest
-from one_run import SANDBOX, submit, swept
+from one_run import SANDBOX, start, submit, swept, wait_for_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 # CPU-seconds: room for the probes of a model that is worth them, and for no more than one training beside the others
-BUDGET, SHORT = "wall=20m,cpu=150,evaluations=3", "wall=15m,cpu=75,evaluations=3"
+BUDGET, SHORT = "wall=20m,cpu=240,evaluations=3", "wall=15m,cpu=75,evaluations=3"
 TALKS = {
     "good": talk.good,
     "useless": talk.useless,
@@ -84,6 +86,31 @@ def test_whatever_the_backbone_says_the_run_is_graded_and_tells_what_thinking_wa
         assert all("output_dir" not in p["trainer"] and "report_to" not in p["trainer"] for p in taken)
         made = [o for p in taken for o in p["data"] if o["name"] == "program"]
         assert not made, "a program that attacks makes no row"
+
+
+def test_a_program_plays_the_backbone_through_a_whole_run(home: Path) -> None:
+    environment = {**os.environ, "DOJO_HOME": str(home)}
+    dojo = [sys.executable, "-m", "harness.cli.main"]
+    with start(home, "ft_agent", "table/fact_checking", "--backbone", "manual", "--budget", "wall=20m,cpu=110") as submitted:
+        run = wait_for_run(home, submitted)
+        command = [*dojo, "backbone", "answer", run.name, "--follow"]
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as player:
+            assert player.stdin and player.stdout
+            asked = []
+            for line in player.stdout:
+                question = json.loads(line)
+                words = str(question["messages"][-1])
+                reply = next((r for r in talk.good() if r["when"] in words), {"text": "I do not know."})
+                asked.append(reply.get("when"))
+                print(json.dumps({"call": question["call"], "text": reply["text"]}), file=player.stdin, flush=True)
+            assert player.wait(60) == 0, player.stderr.read() if player.stderr else ""
+        assert submitted.wait(300) == 0
+    assert talk.SURVEY in asked
+    thoughts = [r for r in journal_of(run) if r["kind"] == "thought" and r["input_tokens"]]
+    assert len(thoughts) >= 1 and all(t["outcome"] != "fell_back" for t in thoughts if t["call"] == "survey")
+    assert result_of(run)["grade"]["scores"]["items"] == 8
 
 
 def test_where_the_run_has_no_backbone_asking_for_one_is_refused_with_the_remedy(home: Path) -> None:
