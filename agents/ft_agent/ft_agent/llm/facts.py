@@ -8,6 +8,7 @@ from typing import Any
 
 from reading.rows import Row
 
+from ft_agent.cards import Card
 from ft_agent.changes import differences
 from ft_agent.effects import Effect, render
 from ft_agent.llm.calls import Lessons, Survey
@@ -20,6 +21,8 @@ from ft_agent.view import View, clip, curve_text, one_line
 TOLD_IN_FULL = 4
 # Rows shown of each source, and characters of a text in a row.
 SAMPLED, TEXT = 6, 400
+# Characters of the task's goal: what comes after them is about files, budgets and rules.
+GOAL = 500
 # Tokens of the table of effects, by its own careful count.
 EFFECT_TOKENS = 900
 # Wrong answers shown.
@@ -31,7 +34,7 @@ def task_text(view: View) -> str:
     task, generation = view.task, view.task["generation"]
     subsets = "; ".join(f"{s['name']} ({s['metric']})" for s in task["subsets"])
     return (
-        f"{task['id']} ({task['profile']}). {clip(' '.join(str(task['goal']).split()), 1500)}\n"
+        f"{task['id']} ({task['profile']}). {clip(' '.join(str(task['goal']).split()), GOAL)}\n"
         f"Answers: {task['answer_format']} At most {generation['max_new_tokens']} tokens long; "
         f"question and answer together at most {generation['max_context']}.\n"
         f"Scored by {task['metric']['name']} ({task['metric']['description']}), over {subsets}.\n"
@@ -53,13 +56,23 @@ def examples_text(view: View, most: int = 6) -> str:
 
 
 def sources_text(view: View) -> str:
-    """The data cards."""
-    return "\n".join(
-        f"- {c.source}: {c.rows} rows, {c.usable} usable; without answer {c.empty:.0%}, wrong kind of answer {c.wrong_kind:.0%}, "
-        f"repeated {c.duplicated:.0%}, answers wrong {c.contradicted:.0%} (estimated from {c.checkable}), "
-        f"with solution {c.solutions:.0%}; slices {', '.join(f'{k!r} {n}' for k, n in list(c.slices.items())[:8])}"
-        for c in view.cards
+    """What the task says of each source, and what was measured."""
+    said = {s["name"]: s.get("description", "") for s in view.task.get("data", {}).get("sources", [])}
+    return "\n".join(f"- {c.source}: {_sentence(said.get(c.source, ''))}{_card(c)}" for c in view.cards)
+
+
+def _card(card: Card) -> str:
+    slices = ", ".join(f"{k!r} {n}" for k, n in list(card.slices.items())[:8])
+    return (
+        f"{card.rows} rows, {card.usable} usable; without answer {card.empty:.0%}, wrong kind of answer {card.wrong_kind:.0%}, "
+        f"repeated {card.duplicated:.0%}, answers wrong {card.contradicted:.0%} (estimated from {card.checkable}), "
+        f"with solution {card.solutions:.0%}; slices {slices}"
     )
+
+
+def _sentence(text: str) -> str:
+    words = " ".join(str(text).split()).rstrip(".")
+    return f"{clip(words, 200)}. " if words else ""
 
 
 def samples_text(desk: Desk, sources: Iterable[str], n: int = SAMPLED, seed: int = 0) -> str:
@@ -185,5 +198,5 @@ def time_text(view: View, stage: str) -> str:
     for name, line in view.budget.items():
         limit, left = line.get("limit"), line.get("left")
         if name != "wall" and limit is not None and left is not None:
-            lines.append(f"{name}: {left:g} of {limit:g} left.")
+            lines.append(f"{name}: {left:.4g} of {limit:g} left.")
     return "\n".join([*lines, stage])

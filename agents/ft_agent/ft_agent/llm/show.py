@@ -43,6 +43,12 @@ TASK: dict[str, Any] = {
     "metric": {"name": "accuracy", "description": "share of right answers"},
     "subsets": [{"name": "all", "metric": "accuracy", "description": ""}],
     "base_model": {"name": "SmolLM2-135M"},
+    "data": {
+        "sources": [
+            {"name": "school", "description": "Exercises with checked answers."},
+            {"name": "forum", "description": "Questions and answers of a forum; nobody checked them."},
+        ]
+    },
     "examples": [
         {"prompt": "What is 17 + 25?\nAnswer in \\boxed{}.", "answer": "\\boxed{42}"},
         {"prompt": "Round 3,482 to the nearest hundred.\nAnswer in \\boxed{}.", "answer": "\\boxed{3500}"},

@@ -12,9 +12,11 @@ import pytest
 from backbone_server import Reply, refused, serving
 from ft_agent.history import Chronicle
 from ft_agent.journal import Journal
+from ft_agent.llm.calls import CALLS
 from ft_agent.llm.desk import Desk
 from ft_agent.llm.ideas import untaken
 from ft_agent.llm.lessons import FILE, read_lessons
+from ft_agent.llm.limits import LIMITS, tokens_of
 from ft_agent.llm.planner import WAIT_SHARE, LlmPlanner
 from ft_agent.llm.thinker import Thinker
 from ft_agent.offline import Offline
@@ -383,3 +385,34 @@ def test_what_the_rules_make_of_the_models_settings_is_the_rules_own_plan() -> N
     theirs = replace(HISTORY[1], plan=replace(HISTORY[1].plan, author="llm", evidence="2v1 trainer.learning_rate"))
     (plan,) = Offline().propose(a_run(HISTORY[0], theirs, wall_limit=300.0, usable=120.0))
     assert (plan.phase, plan.parent, plan.author, plan.evidence) == ("exploit", 2, "offline", "")
+
+
+def test_a_long_run_with_many_sources_and_long_errors_still_fits_every_prompt(tmp_path: Path) -> None:
+    start = HISTORY[0].plan
+    many = tuple(
+        scored(
+            n,
+            0.3 + 0.001 * n,
+            replace(start, hypothesis="because " * 60, trainer={**start.trainer, "learning_rate": 1e-4 * n}),
+            data_log=tuple({"operation": f"step{k}", "args": {}, "rows_in": 9999, "rows_out": 9998} for k in range(20)),
+        )
+        for n in range(1, 90)
+    )
+    cards = tuple(
+        replace(a_view().cards[0], source=f"source-{n}", slices={f"slice {k}" * 4: k for k in range(12)}) for n in range(40)
+    )
+    wrong = [{"prompt": "why " * 900, "response": "because " * 900, "answer": "42" * 90}] * 12
+    view = a_run(
+        *many, cards=cards, arguments="- trainer.x: float\n" * 300, feedback={**feedback(None), "errors": wrong}, usable=3500.0
+    )
+    view = replace(view, lessons="- a lesson of some length that was learnt\n" * 200, wall_limit=36000.0)
+    with serving(by_call({"Proposal": proposal(an_idea()), "Causes": CAUSES, "Lessons": LESSONS, "Survey": SURVEY})) as server:
+        made = planner(server.url, tmp_path, a_desk(tmp_path))
+        made.propose(view)
+        made.diagnose(view, scored(90, 0.5, start))
+        made.meanwhile(view, a_plan())
+        for asked in server.asked:
+            call = next(c for c, m in CALLS.items() if m.__name__ == asked["response_format"]["json_schema"]["name"])
+            assert sum(tokens_of(m["content"]) for m in asked["messages"][:2]) <= LIMITS[call].prompt
+    assert [call for call, _ in outcomes(made)] == ["propose", "diagnose", "survey", "lessons"]
+    assert not [t for t in records(made, "thought") if "needs" in t["why"]]
