@@ -53,7 +53,7 @@ def thinks_with(switches: Switches, environment: Mapping[str, str] = os.environ)
 def minds(setting: Setting) -> tuple[Planner, dict[str, Maker]]:
     """Make the run's planner, and the operations that need more than rows."""
     rules = Offline()
-    workshop = Workshop(setting.folder / "programs", lengths=_lengths(setting))
+    workshop = Workshop(setting.folder / "programs", lengths=Lengths.of_task(setting.task))
     if not thinks_with(setting.switches):
         return rules, _making(setting, workshop, None)
     if setting.switches.lessons and not setting.chronicle.of("lessons"):
@@ -71,10 +71,6 @@ def minds(setting: Setting) -> tuple[Planner, dict[str, Maker]]:
     return Fallback(LlmPlanner(thinker, rules, desk), rules, setting.say), _making(setting, workshop, thinker)
 
 
-def _lengths(setting: Setting) -> Lengths:
-    return Lengths.of_task(setting.task)
-
-
 def _making(setting: Setting, workshop: Workshop, thinker: Thinker | None) -> dict[str, Maker]:
     if not setting.switches.synthesis:
         return {"program": workshop.maker()}
@@ -82,7 +78,9 @@ def _making(setting: Setting, workshop: Workshop, thinker: Thinker | None) -> di
 
     def ask(call: str, facts: Mapping[str, str]) -> Any:
         assert thinker is not None
-        limit = min(MOST_CALL_S, MAKING_SHARE * times.usable())
+        # a backbone takes its time by the wall, whatever training is paced by
+        left = (setting.counter.budget.get("wall") or {}).get("left")
+        limit = MOST_CALL_S if left is None else min(MOST_CALL_S, MAKING_SHARE * float(left))
         return thinker.think(call, facts, iteration=chronicle.history.next_number, timeout_s=limit)
 
     def sampler() -> Sampler:
