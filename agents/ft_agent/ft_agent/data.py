@@ -160,8 +160,8 @@ def drop_leaks(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row
 def is_barred(question: str, context: Context) -> bool:
     """Whether a question must not be trained on, bare or in the task's wording: it is held out, or the task has shown it."""
     form = context.forms.prompts
-    asked = {normal(question), normal(form.write(question)), normal(strip_form(question, form))}
-    return bool(asked & context.held_out or asked & context.forms.leaks)
+    asked = {normal(text) for text in {question, form.write(question), strip_form(question, form)}}
+    return not (asked.isdisjoint(context.held_out) and asked.isdisjoint(context.forms.leaks))
 
 
 def trust(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:

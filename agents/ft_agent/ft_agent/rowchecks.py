@@ -92,20 +92,23 @@ def sift(
         before: id → the row as it was; a row that equals it passes unjudged.
         known: questions there are already; a row that asks one anew is a repeat.
     """
-    asked = {normal(q) for q in known}
+    asked: set[str] | None = None
     found = Sifted([])
     for row in rows:
         old = (before or {}).get(row_id(row))
         if old == row:
             found.good.append(row)
             continue
-        new_question = old is None or normal(old.prompt) != normal(row.prompt)
         problem = row_problem(row, old, context, lengths)
-        if problem is None and new_question and normal(row.prompt) in asked:
-            problem = "its question is there already"
+        if problem is None and (old is None or old.prompt != row.prompt):
+            # worked out only where it is needed: there may be 100,000 rows
+            asked = {normal(q) for q in known} if asked is None else asked
+            question = normal(row.prompt)
+            if question in asked and (old is None or normal(old.prompt) != question):
+                problem = "its question is there already"
+            asked.add(question)
         if problem is None:
             found.good.append(row)
-            asked.add(normal(row.prompt))
         else:
             found.bad.append(Bad(shown(row), problem))
     return found
@@ -116,7 +119,7 @@ def row_problem(row: Row, old: Row | None, context: Context, lengths: Lengths) -
     forms = context.forms
     if len(row.prompt.strip()) < 4:
         return "its question is empty"
-    if is_barred(row.prompt, context):
+    if (old is None or old.prompt != row.prompt) and is_barred(row.prompt, context):
         return "its question is held out for validation or shown by the task, and must not be trained on"
     value = bare_value(row.value, forms.answers.key)
     if not value:
