@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reading.pace import Stint
+
 from ft_agent.config import ModelFacts, describe, schema_from_json
 from ft_agent.counter import Counter
 from ft_agent.data import NEED_MAKERS, OPERATIONS, Context, Maker
@@ -56,10 +58,10 @@ class Bench:
         weak = next((i.own.slices for i in reversed(iterations) if i.own), {})
         return replace(self.material.context, slice_scores=weak, makers=self.makers)
 
-    def own_seconds(self) -> float:
-        """Seconds that one look at the own split may take."""
+    def own_stint(self) -> Stint:
+        """How long one look at the own split may take."""
         times = self.counter.timebook
-        return max(5.0, min(0.06 * times.limit, 0.3 * times.usable()))
+        return times.clock.stint(max(5.0, min(0.06 * times.limit, 0.3 * times.usable())))
 
     def operations(self) -> str:
         """The data operations of this run, in words: those that need a maker only where it is there."""

@@ -139,7 +139,7 @@ def describe(schemas: Mapping[str, Schema]) -> str:
 def _instead(name: str, group: str, method: str, schemas: Mapping[str, Schema]) -> str:
     others = [m for m in schemas if m not in ("lora", method) and name in schemas[m]]
     if group == "trainer" and others:
-        return f" for {method}; only {' and '.join(others)} takes it"
+        return f" for {method}; it is one for {' and '.join(others)}"
     close = difflib.get_close_matches(name, schemas[method if group == "trainer" else "lora"], n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from reading.pace import Stint
+
 from ft_agent.data import Example
 from ft_agent.plan import Score
 from ft_agent.train import Trainer
@@ -37,13 +39,13 @@ class Api(Protocol):
         ...
 
 
-def own_score(trainer: Trainer, split: Sequence[Example], adapter: Path | None, *, seconds: float) -> Score:
-    """Score on the own split by forced decoding; stops after ``seconds`` with the items done by then.
+def own_score(trainer: Trainer, split: Sequence[Example], adapter: Path | None, stint: Stint) -> Score:
+    """Score on the own split by forced decoding; stops when the stint is over, with the items done by then.
 
     Raises:
         TrainingFailed: the training process crashed or hung.
     """
-    done = trainer.score(split, adapter, seconds=seconds)
+    done = trainer.score(split, adapter, **stint)
     slices = {e.id: e.slice for e in split}
     return Score(
         split="own",

@@ -5,6 +5,7 @@ Each process takes its part of a batch, so a step sees the same examples as in o
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ def how_many(info: dict[str, Any], asked: int, batch: int) -> int:
 
 
 def divided(job: dict[str, Any], processes: int) -> dict[str, Any]:
-    """Return the job as each of the processes does it."""
-    batch = int(job["trainer"].get("per_device_train_batch_size", 8))
-    return {**job, "trainer": {**job["trainer"], "per_device_train_batch_size": batch // processes}}
+    """Return the job as each of the processes does it: its part of every batch, its part of the processor time."""
+    batch, stint = int(job["trainer"].get("per_device_train_batch_size", 8)), dict(job["stint"])
+    if stint["clock"] == "cpu":
+        stint["seconds"] /= processes
+    return {**job, "stint": stint, "trainer": {**job["trainer"], "per_device_train_batch_size": batch // processes}}
 
 
 def command(model_path: str, job: Path, processes: int) -> list[str]:
@@ -38,6 +41,10 @@ def command(model_path: str, job: Path, processes: int) -> list[str]:
     return [sys.executable, "-m", "accelerate.commands.launch", *how, "-m", "ft_agent.worker", model_path, "--job", str(job)]
 
 
-def environment(cuda: bool) -> dict[str, str]:
-    """Return the variables that the processes need beside their parent's: on a CPU they talk over the loopback only."""
-    return {} if cuda else {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"}
+def environment(cuda: bool, processes: int) -> dict[str, str]:
+    """Return the variables that the processes need beside their parent's: on a CPU they share its cores and use loopback."""
+    if cuda:
+        return {}
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1) // processes)
+    there = {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"}
+    return {**there, "OMP_NUM_THREADS": str(threads)}

@@ -213,7 +213,7 @@ class Agent:
     def _measure_base(self, bench: Bench) -> None:
         begun = self.times.used()
         try:
-            base = own_score(bench.trainer, bench.material.own, None, seconds=bench.own_seconds())
+            base = own_score(bench.trainer, bench.material.own, None, bench.own_stint())
         except TrainingFailed as exc:
             self.say(f"    base model not measured: {exc}")
             return

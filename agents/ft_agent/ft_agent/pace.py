@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reading.pace import Progress, Stint
+
 # What a stint is measured by: the wall clock, or the processor time of the training process with all its threads. On a machine
 # shared with others the latter says what a run has cost whoever else is at work.
 Clock = Literal["wall", "cpu"]
-CLOCKS: dict[Clock, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
 
 # Loss this far above its best smoothed value means the run has diverged: no ordinary noise of a small batch reaches it.
 DIVERGED_FACTOR, DIVERGED_PLUS = 2.0, 1.5
@@ -32,36 +33,38 @@ class Pace:
     the learning rate. Following the clock it has come down when the time is up, on a fast machine and on a slow one.
 
     Attributes:
-        seconds: how long the run is, by ``clock``.
-        clock: what the run is paced by (`CLOCKS`).
-        wall_at_most: seconds of the wall clock after which the run is over whatever ``clock`` says; the rate comes down in time.
+        stint: how long the run is, by which clock, and how long at most by the wall.
         agree: several processes of one run take the share of the first, so that all step at the same rate and stop together.
+        wall: monotonic seconds; tests give their own.
+        cpu: seconds of processor time; likewise.
     """
 
-    seconds: float
+    stint: Stint
     max_steps: int | None
     start: float
     warm: float
     end: float
-    clock: Callable[[], float] = time.monotonic
-    wall_at_most: float = math.inf
-    wall: Callable[[], float] = time.monotonic
     agree: Callable[[float], float] = float
+    wall: Callable[[], float] = time.monotonic
+    cpu: Callable[[], float] = time.process_time
     steps: int = 0
-    begun: float = field(init=False)
-    wall_begun: float = field(init=False)
+    _progress: Progress = field(init=False)
+    _begun: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.begun, self.wall_begun = self.clock(), self.wall()
+        self._progress, self._begun = Progress(self.stint, self.wall, self.cpu), self._now()
 
     def used(self) -> float:
         """Return the seconds used so far, by the clock the run is paced by."""
-        return self.clock() - self.begun
+        return self._now() - self._begun
 
     def share(self) -> float:
         """Return how much of the run is done, 0 to 1."""
-        by_clock = max(self.used() / self.seconds, (self.wall() - self.wall_begun) / self.wall_at_most)
-        return self.agree(min(1.0, max(by_clock, self.steps / self.max_steps) if self.max_steps else by_clock))
+        done = self._progress.share()
+        return self.agree(min(1.0, max(done, self.steps / self.max_steps)) if self.max_steps else done)
+
+    def _now(self) -> float:
+        return self.cpu() if self.stint["clock"] == "cpu" else self.wall()
 
     def rate(self) -> float:
         """Return the factor on the learning rate now."""

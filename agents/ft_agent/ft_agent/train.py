@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import reading
+from reading.pace import Stint
 from reading.rows import AnswerForm
 
 from ft_agent import launch
@@ -24,6 +24,8 @@ from ft_agent.plan import Method
 STALL_S = 120.0
 # Loading a model and importing its libraries takes 5 s for a small model and minutes for a large one from a slow disk.
 START_S = 900.0
+# Thirty years.
+UNLIMITED_S = 1e9
 
 
 class Trainer:
@@ -128,9 +130,7 @@ class Trainer:
             "form": {"kind": form.kind, "key": form.key, "lead": form.lead},
             "trainer": trainer,
             "lora": lora,
-            "seconds": seconds,
-            "clock": clock,
-            "wall_at_most": wall_at_most,
+            "stint": _stint(clock, seconds, wall_at_most),
             "max_steps": max_steps,
             "seed": seed,
             "schedule": schedule or {"start": 0.05, "warm": 0.05, "end": 0.02},
@@ -138,8 +138,7 @@ class Trainer:
             "out": str(out) if out else None,
             "scratch": str(self.scratch),
         }
-        limit_s = seconds * 1.25 + 30.0 if clock == "wall" else math.inf
-        limit_s = min(limit_s, wall_at_most * 1.25 + 30.0 if wall_at_most else math.inf)
+        limit_s = _most_wall(job["stint"]) * 1.25 + 30.0
         self.ready()
         # what is thrown away afterwards is not worth starting several processes
         processes = launch.how_many(self.info, self.processes, int(trainer.get("per_device_train_batch_size", 8))) if out else 1
@@ -153,19 +152,29 @@ class Trainer:
             )
         return done
 
-    def score(self, examples: Sequence[Example], adapter: Path | None, *, seconds: float = 3600.0) -> dict[str, Any]:
-        """Score an adapter, or the base model without one, on examples (`ft_agent.worker.Worker.score`).
+    def score(
+        self,
+        examples: Sequence[Example],
+        adapter: Path | None,
+        *,
+        seconds: float = 3600.0,
+        clock: Clock = "wall",
+        wall_at_most: float | None = None,
+    ) -> dict[str, Any]:
+        """Score an adapter, a full model, or the base model without one, on examples (`ft_agent.worker.Worker.score`).
+
+        It ends after ``seconds`` of ``clock``, and after ``wall_at_most`` seconds of wall time in any case.
 
         Raises:
             TrainingFailed: the worker crashed or hung.
         """
-        job = {
+        job: dict[str, Any] = {
             "job": "score",
             "examples": [(e.id, e.prompt, e.answer) for e in examples],
             "adapter": str(adapter) if adapter else None,
-            "seconds": seconds,
+            "stint": _stint(clock, seconds, wall_at_most),
         }
-        return self._job(job, limit_s=seconds * 1.5 + 60.0, on_step=None)
+        return self._job(job, limit_s=_most_wall(job["stint"]) * 1.5 + 60.0, on_step=None, busy=clock == "cpu")
 
     def generate(
         self,
@@ -190,18 +199,17 @@ class Trainer:
         Raises:
             TrainingFailed: the worker crashed or hung.
         """
-        wall = seconds if wall_at_most is None else wall_at_most
-        job = {
+        job: dict[str, Any] = {
             "job": "generate",
             "examples": [(str(i), e.prompt) for i, e in enumerate(examples)],
             "adapter": str(adapter) if adapter else None,
             "samples": samples,
             "temperature": temperature,
             "max_new_tokens": max_new_tokens,
-            "stint": {"clock": clock, "seconds": seconds, "wall_at_most": wall},
+            "stint": _stint(clock, seconds, wall_at_most),
             "seed": seed,
         }
-        said = self._job(job, limit_s=wall * 1.5 + 60.0, on_step=None)["said"]
+        said = self._job(job, limit_s=_most_wall(job["stint"]) * 1.5 + 60.0, on_step=None, busy=clock == "cpu")["said"]
         return [list(said[str(i)]) for i in range(len(examples))]
 
     def _job(self, job: dict[str, Any], limit_s: float, on_step: OnStep | None, *, busy: bool = False) -> dict[str, Any]:
@@ -232,7 +240,7 @@ class Trainer:
         """Do a training job in several processes of its own, beside the warm one."""
         path = self.scratch / "job.json"
         path.write_text(json.dumps(launch.divided(job, processes)), encoding="utf-8")
-        env = {**self._environment(), **launch.environment(bool(self.info["cuda"]))}
+        env = {**self._environment(), **launch.environment(bool(self.info["cuda"]), processes)}
         child = Child(launch.command(self.model_path, path, processes), env, self.scratch / "worker.log", group=True)
         heard: list[int] = []
 
@@ -254,3 +262,13 @@ class Trainer:
     def _restart(self) -> None:
         self.stop()
         self.start()
+
+
+def _stint(clock: Clock, seconds: float, wall_at_most: float | None) -> Stint:
+    # a number that JSON has stands for no limit
+    most = UNLIMITED_S if wall_at_most is None and clock == "cpu" else seconds if wall_at_most is None else wall_at_most
+    return {"clock": clock, "seconds": seconds, "wall_at_most": most}
+
+
+def _most_wall(stint: Stint) -> float:
+    return min(stint["wall_at_most"], stint["seconds"] if stint["clock"] == "wall" else stint["wall_at_most"])

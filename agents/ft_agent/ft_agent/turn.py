@@ -177,7 +177,7 @@ class Turn:
                 self.bench.trainer,
                 self.bench.material.own,
                 self.bench.folder / iteration.adapter,
-                seconds=self.bench.own_seconds(),
+                self.bench.own_stint(),
             )
         except TrainingFailed as exc:
             return replace(iteration, notes=(*iteration.notes, f"own split not measured: {exc}"))

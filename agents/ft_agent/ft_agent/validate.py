@@ -101,18 +101,19 @@ def climb(
     found = found or catch("static", memory_problems(plan, dataset, machine))
     if found:
         return dataset, found, {}
+    fit = learnable(plan, dataset.examples)
     key, batch = structure(plan), int(plan.trainer.get("per_device_train_batch_size", 8))
     if proven.get(key, 0) >= batch:
         return dataset, [], {}
     try:
-        measured = trial(small_batch(plan), hardest(plan, dataset.examples), 1)
+        measured = trial(small_batch(plan), hardest(plan, fit), 1)
     except TrainingFailed as exc:
         return dataset, catch("batch", [f"{exc.kind}: {exc}"]), {}
     measured = {**measured, "per_second": WARM_FACTOR * float(measured["per_second"])}
     if TRIAL_STEPS * batch / measured["per_second"] > TRIAL_SHARE * timebook.usable():
         # on a machine this slow the trial would cost more than it could save; one batch has told the speed, roughly
         return dataset, catch("steps", step_problems(plan, measured)), measured
-    part = dataset.examples[: TRIAL_STEPS * batch * int(plan.trainer.get("gradient_accumulation_steps", 1))]
+    part = fit[: TRIAL_STEPS * batch * int(plan.trainer.get("gradient_accumulation_steps", 1))]
     try:
         measured = trial(plan, part, TRIAL_STEPS)
     except TrainingFailed as exc:
@@ -156,8 +157,7 @@ def memory_problems(plan: Plan, dataset: Dataset, machine: Machine) -> list[str]
 
 def method_problems(plan: Plan, dataset: Dataset) -> list[str]:
     """Whether the examples hold what the method learns from."""
-    wanted = {"dpo": "rejected", "grpo": "gold"}.get(plan.method)
-    if wanted is None or any(getattr(e, wanted) for e in dataset.examples):
+    if plan.method == "sft" or learnable(plan, dataset.examples):
         return []
     lacking = "wrong answers beside the right ones" if plan.method == "dpo" else "bare right answers"
     return [f"{plan.method} learns from {lacking}, and none of {len(dataset.examples)} examples has one; take method sft"]
@@ -182,6 +182,12 @@ def data_problems(dataset: Dataset, context: Context) -> list[str]:
     if len(dataset.examples) < 8:
         problems.append(f"only {len(dataset.examples)} samples are left; loosen the recipe")
     return problems
+
+
+def learnable(plan: Plan, examples: Sequence[Example]) -> list[Example]:
+    """Return the examples that hold what the method learns from; it leaves out the others."""
+    wanted = {"dpo": "rejected", "grpo": "gold"}.get(plan.method, "answer")
+    return [e for e in examples if getattr(e, wanted)]
 
 
 def step_problems(plan: Plan, measured: dict[str, Any]) -> list[str]:

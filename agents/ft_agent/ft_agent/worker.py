@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -17,6 +16,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from reading.pace import Progress
 
 from ft_agent.generating import generate
 from ft_agent.lean import decoder_of
@@ -86,7 +87,7 @@ class Worker:
         examples, dropped = encode(self.tokenizer, job["examples"], int(job.get("max_length") or 10**9))
         batch = int(job.get("batch", 8))
         collator = choose_collator(examples, batch, dtype=self.dtype, pad=self.pad, shared_works=self.shared_works)
-        begun, budget = time.monotonic(), float(job.get("seconds") or math.inf)
+        begun, progress = time.monotonic(), Progress(job["stint"])
         items: dict[str, float] = dict.fromkeys(dropped, 0.0)
         credit: dict[str, float] = dict.fromkeys(dropped, 0.0)
         said: dict[str, str] = {}
@@ -96,7 +97,7 @@ class Worker:
         try:
             model.eval()
             for at in range(0, len(examples), batch):
-                if time.monotonic() - begun > budget:
+                if progress.share() >= 1.0:
                     break
                 part = examples[at : at + batch]
                 inputs = {k: v.to(self.model.device) for k, v in collator([vars(e) for e in part]).items()}

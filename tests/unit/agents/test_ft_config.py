@@ -5,6 +5,7 @@ from ft_agent.config import (
     ModelFacts,
     Schema,
     check,
+    describe,
     estimate_memory_mb,
     lora_parameters,
     schema_from_json,
@@ -91,3 +92,25 @@ def test_memory_grows_with_the_batch_and_shrinks_with_checkpointing() -> None:
     assert 700 < base < 2500
     assert estimate_memory_mb(SMALL, 4_900_000, 4000, 800, False) > 3 * base
     assert estimate_memory_mb(SMALL, 4_900_000, 4000, 800, True) < estimate_memory_mb(SMALL, 4_900_000, 4000, 800, False)
+
+
+def test_each_method_has_its_own_arguments_and_a_wrong_one_says_whose_it_is() -> None:
+    from peft import LoraConfig
+    from trl import DPOConfig, GRPOConfig, SFTConfig
+
+    classes = {"sft": SFTConfig, "dpo": DPOConfig, "grpo": GRPOConfig, "lora": LoraConfig}
+    schemas = {name: schema_of(cls) for name, cls in classes.items()}
+    assert check({"beta": 0.1}, {}, schemas, cuda=False, method="dpo") == []
+    assert check({"beta": 0.1}, {}, schemas, cuda=False) == [
+        "trainer.beta is no argument of the trainer for sft; it is one for dpo and grpo"
+    ]
+    assert "not told apart" in check({"beta": 0}, {}, schemas, cuda=False, method="dpo")[0]
+    assert check({"num_generations": 4}, {}, schemas, cuda=False, method="grpo") == []
+    assert "no whole groups" in check({"num_generations": 3}, {}, schemas, cuda=False, method="grpo")[0]
+    assert "is outside 2 … 64" in check({"num_generations": 1}, {}, schemas, cuda=False, method="grpo")[0]
+    assert "decided by the loop" in check({"use_vllm": True}, {}, schemas, cuda=False, method="grpo")[0]
+    assert "there are dpo, grpo, sft" in check({}, {}, schemas, cuda=False, method="ppo")[0]
+    said = describe(schemas)
+    assert "- trainer.learning_rate: float, default" in said
+    assert "- trainer.num_generations (grpo only): int or none, default 8, 2 … 64" in said
+    assert "- lora.r: int, default 8, 1 … 512" in said

@@ -54,7 +54,9 @@ def up(trainer: Trainer, plan: Plan, make: Callable[[], Dataset], context: Conte
             part, tried.trainer, tried.lora, method=tried.method, form=FORMS.answers, seconds=60.0, max_steps=steps
         )
 
-    return climb(plan, make, context, machine, TimeBook(3600.0, 3600.0), trial, proven={})[1]
+    return climb(
+        plan, make, context, machine, TimeBook({"wall": {"limit": 3600.0, "used": 0.0, "left": 3600.0}}), trial, proven={}
+    )[1]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def argued(**trainer: Any) -> Plan:
 FAULTS = {
     "more time than is left": Fault("time", "needs", replace(PLAN, seconds=9000.0)),
     "an argument that is none": Fault("static", "did you mean learning_rate", argued(lerning_rate=1e-3)),
-    "an argument of another method": Fault("static", "only grpo takes it", argued(num_generations=4)),
+    "an argument of another method": Fault("static", "it is one for grpo", argued(num_generations=4)),
     "a rate that is no number": Fault("static", "is not finite", argued(learning_rate=float("nan"))),
     "groups that do not fill a step": Fault(
         "static", "num_generations = 8", replace(PLAN, method="grpo", trainer={"per_device_train_batch_size": 4})
@@ -130,6 +132,9 @@ def test_nothing_is_caught_where_nothing_is_wrong_whatever_the_method(trainer: T
     grpo = replace(PLAN, method="grpo", trainer={"per_device_train_batch_size": 8, "max_completion_length": 4})
     for plan in (PLAN, replace(PLAN, lora={}), replace(PLAN, method="dpo"), grpo):
         assert up(trainer, plan, lambda: Dataset(pairs, ()), CONTEXT, 6000.0) == [], plan.method
+    # most rows have no wrong answer yet: dpo learns from those that have one
+    few = tuple(replace(e, rejected="") if i % 4 else e for i, e in enumerate(pairs))
+    assert up(trainer, replace(PLAN, method="dpo"), lambda: Dataset(few, ()), CONTEXT, 6000.0) == []
     assert up(trainer, replace(PLAN, method="average", average=(1, 2), data=()), lambda: Dataset((), ()), CONTEXT, 6000.0) == []
 
 

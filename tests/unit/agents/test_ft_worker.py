@@ -115,6 +115,17 @@ def test_the_time_given_is_kept_and_the_rate_has_come_down(trainer: Trainer) -> 
     assert steps[-1]["rate"] < 0.3 * max(s["rate"] for s in steps)
 
 
+def test_paced_by_processor_time_it_ends_when_that_is_used_or_when_the_wall_allows_no_more(trainer: Trainer) -> None:
+    done = trainer.train(EXAMPLES, ARGUMENTS, LORA, seconds=1.0, clock="cpu")
+    assert (done["end"], done["steps"] > 0) == ("done", True)
+    assert done["seconds"] >= 1.0
+    cut = trainer.train(EXAMPLES, ARGUMENTS, LORA, seconds=1e6, clock="cpu", wall_at_most=1.0)
+    assert (cut["end"], cut["steps"] > 0) == ("done", True)
+    assert cut["seconds"] < 1e3
+    assert set(trainer.score(EXAMPLES, None, seconds=1e3, clock="cpu")["items"]) == {e.id for e in EXAMPLES}
+    assert trainer.score(EXAMPLES, None, seconds=1e-9)["items"] == {}
+
+
 def test_gradient_accumulation_weighs_all_answer_tokens_the_same(trainer: Trainer) -> None:
     whole: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []

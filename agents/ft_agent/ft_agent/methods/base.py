@@ -42,11 +42,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Material:
-    """Rows ready for the trainer, how many were left out, how long they are, and how they are laid out in a batch."""
+    """Rows ready for the trainer.
+
+    Attributes:
+        rows: in training order.
+        dropped: examples left out because they are too long.
+        unused: examples left out because they hold nothing that the method learns from.
+        mean_tokens: of a row.
+        layout: how rows are laid out in a batch.
+    """
 
     rows: list[Any]
     dropped: int
     mean_tokens: float
+    unused: int = 0
     layout: str = "Padded"
 
 

@@ -41,7 +41,7 @@ class Dpo:
             raise ValueError(f"no pair of answers fits max_length = {setting.max_length}; raise it or take shorter examples")
         rows = [{"prompt_ids": list(e.prompt), "chosen_ids": list(e.answer), "rejected_ids": list(r.answer)} for e, r in pairs]
         tokens = sum(len(e) + len(r) for e, r in pairs)
-        return Material(rows, len(job["examples"]) - len(pairs), tokens / len(pairs))
+        return Material(rows, len(given) - len(pairs), tokens / len(pairs), len(job["examples"]) - len(given))
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer on rows that are tokens already."""

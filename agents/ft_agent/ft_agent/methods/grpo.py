@@ -45,7 +45,8 @@ class Grpo:
         # a step that cannot fill its groups with prompts would be left out by the trainer
         step = setting.batch * int(setting.arguments.get("gradient_accumulation_steps", 1))
         rows *= math.ceil(step / len(rows))
-        return Material(rows, len(job["examples"]) - len(fit), sum(len(e) for _, e in fit) / len(fit))
+        mean = sum(len(e) for _, e in fit) / len(fit)
+        return Material(rows, len(known) - len(fit), mean, len(job["examples"]) - len(known))
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer with the task's own form of answers as its judge."""

@@ -30,9 +30,8 @@ class Sft:
         examples, dropped = encode(setting.tokenizer, setting.job["examples"], setting.max_length)
         if not examples:
             raise ValueError(f"no training example fits max_length = {setting.max_length}; raise it or take shorter examples")
-        return Material(
-            examples, len(dropped), sum(map(len, examples)) / len(examples), type(_collator(setting, examples)).__name__
-        )
+        layout = type(_collator(setting, examples)).__name__
+        return Material(examples, len(dropped), sum(map(len, examples)) / len(examples), layout=layout)
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer with the lean loss."""

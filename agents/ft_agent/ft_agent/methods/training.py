@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ft_agent.methods.dpo import Dpo
 from ft_agent.methods.grpo import Grpo
 from ft_agent.methods.sft import Sft
 from ft_agent.methods.weights import put_on, save
-from ft_agent.pace import CLOCKS, Pace
+from ft_agent.pace import Pace
 
 METHODS: dict[str, Callable[[], Method]] = {"sft": Sft, "dpo": Dpo, "grpo": Grpo}
 
@@ -79,9 +78,9 @@ def _run(
     }
     trainer = method.trainer(setting, material, model, common)
     trainer.remove_callback(PrinterCallback)
-    begun, used_before = time.monotonic(), pace.used()
+    set_up = pace.used()
     trainer.train()
-    training = time.monotonic() - begun
+    training = (pace.used() - set_up) / _at_full_speed(setting.job)
     if setting.job["out"] and not ending and first_process():
         save(model, Path(setting.job["out"]), worker.dtype)
     seen = pace.steps * setting.batch * config.gradient_accumulation_steps * processes()
@@ -91,7 +90,8 @@ def _run(
         "examples": seen,
         "tokens": round(seen * material.mean_tokens),
         "dropped": material.dropped,
-        "setup": used_before,
+        "unused": material.unused,
+        "setup": set_up,
         "seconds": pace.used(),
         "per_second": seen / max(1e-6, training),
         "layout": material.layout,
@@ -114,16 +114,15 @@ def first_process() -> bool:
 
 def _pace(job: dict[str, Any]) -> Pace:
     start, warm, end = (float(job["schedule"][k]) for k in ("start", "warm", "end"))
-    return Pace(
-        float(job["seconds"]),
-        int(job["max_steps"]) if job["max_steps"] else None,
-        start,
-        warm,
-        end,
-        clock=CLOCKS[job["clock"]],
-        wall_at_most=float(job["wall_at_most"] or math.inf),
-        agree=_agreed if processes() > 1 else float,
-    )
+    max_steps = int(job["max_steps"]) if job["max_steps"] else None
+    return Pace(job["stint"], max_steps, start, warm, end, agree=_agreed if processes() > 1 else float)
+
+
+def _at_full_speed(job: Mapping[str, Any]) -> float:
+    """Return the seconds of the stint's clock in a second on a machine without neighbours."""
+    import torch
+
+    return float(torch.get_num_threads()) if job["stint"]["clock"] == "cpu" else 1.0
 
 
 def _agreed(share: float) -> float:
