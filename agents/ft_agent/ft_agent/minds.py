@@ -11,6 +11,7 @@ from typing import Any
 from reading.backbone import Backbone
 
 from ft_agent.data import Maker
+from ft_agent.halves import Halves
 from ft_agent.llm.desk import Desk
 from ft_agent.llm.lessons import read_lessons
 from ft_agent.llm.planner import LlmPlanner
@@ -47,12 +48,13 @@ def thinks_with(switches: Switches, environment: Mapping[str, str] = os.environ)
         raise NoBackbone("planner=llm needs a language model: submit with --backbone NAME, or with planner=offline")
     if switches.lessons:
         read_lessons(AGENT / switches.lessons)
-    return there and switches.planner != "offline"
+    return there and switches.planner in ("auto", "llm")
 
 
 def minds(setting: Setting) -> tuple[Planner, dict[str, Maker]]:
     """Make the run's planner, and the operations that need more than rows."""
-    rules = Offline()
+    experiment = setting.switches.planner in ("plain", "self_taught")
+    rules = Halves(setting.switches.planner == "self_taught") if experiment else Offline()
     workshop = Workshop(setting.folder / "programs", lengths=Lengths.of_task(setting.task))
     if not thinks_with(setting.switches):
         return rules, _making(setting, workshop, None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-Planning = Literal["auto", "llm", "offline"]
+Planning = Literal["auto", "llm", "offline", "plain", "self_taught"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Switches:
     """The agent's parameters (`--agent-param NAME=VALUE`).
 
     Attributes:
-        planner: ``llm`` thinks with the run's backbone, ``offline`` by rules; ``auto``: llm where the run has a backbone.
+        planner: ``llm`` thinks with the run's backbone, ``offline`` by rules; ``auto``: llm where the run has a backbone;
+            ``plain`` and ``self_taught`` are an experiment (`ft_agent.halves`).
         feedback: False: the metered dev evaluation is never called; the own validation split decides alone.
         ladder: False: plans are trained without validation; only the time and the data recipe are looked at.
         memory: False: the planner sees the champion and the last iteration, nothing before.

@@ -25,7 +25,7 @@ def test_each_part_can_be_taken_away() -> None:
         ({"data_cap": True}, "data_cap = true is no int, as data_cap=0"),
         ({"data_cap": 1.5}, "data_cap = 1.5 is no int"),
         ({"data_cap": -1}, "0 means the task's own cap"),
-        ({"planner": "oracle"}, "planner = 'oracle'; there are auto, llm, offline"),
+        ({"planner": "oracle"}, "planner = 'oracle'; there are auto, llm, offline, plain, self_taught"),
         ({"lessons": None}, "lessons = null is no str"),
     ],
 )
