@@ -56,7 +56,10 @@ class Stage:
     def words(self) -> str:
         """The same for the backbone."""
         if self.probes:
-            return "Probes are wanted now: test what you do not know yet. An exploit without evidence is probed first."
+            return (
+                "Test by probes what you do not know; exploit what the effects have measured and the START PLAN does not have. "
+                "An exploit without evidence is probed first."
+            )
         return (
             "The time for probes is used up: propose exploits (or polishes) only, each with evidence for everything it changes "
             "against the START PLAN; there you may join several knobs that have each been shown to help."

@@ -21,7 +21,7 @@ from ft_agent.llm.desk import Desk
 from ft_agent.llm.ideas import Stage, planned, start_of, untaken
 from ft_agent.llm.lessons import write_lessons
 from ft_agent.llm.thinker import Read, Thinker
-from ft_agent.offline import WORTH_S, Offline, probe_seconds
+from ft_agent.offline import WORTH_S, Offline, full_seconds, probe_seconds
 from ft_agent.plan import Diagnosis, Iteration, Plan
 from ft_agent.view import View
 
@@ -36,6 +36,8 @@ EXPECTED_S = 12.0
 WAITED_FOR = ("propose", "diagnose")
 # Share of the run that probes of a language model's ideas may take; the rules give theirs a quarter.
 PROBE_SHARE = 0.3
+# Whole trainings for which there must be time before probes go on beyond their share.
+AMPLE = 3.0
 # Lessons are written anew after so many iterations.
 LESSONS_EVERY = 2
 # Tries of a survey that comes to nothing.
@@ -206,7 +208,10 @@ class LlmPlanner:
         share = PROBE_SHARE * view.wall_limit - spent
         # as much again for what the probes find
         left = 0.5 * (view.usable - view.costs["overhead_dev"] - WORTH_S)
-        probes = int(min(share, left) / each)
+        # once something was trained at length, and time for as much is left several times over, finding out is what time is for
+        whole = full_seconds(view) + view.costs["overhead_dev"]
+        ample = view.usable >= AMPLE * whole and any(i.plan.phase != "probe" for i in view.trained())
+        probes = int((left if ample else min(share, left)) / each)
         return Stage(probes=probes >= 1), probes
 
     # --- the other calls ---

@@ -157,7 +157,7 @@ def test_when_the_time_for_probes_is_used_up_only_what_was_measured_is_trained(t
     guess = made(tmp_path, EXPLOITING, phase="exploit", evidence="2v1 trainer.learning_rate")
     assert guess[0] is None and "has measured trainer.learning_rate 0.0005" in guess[1][0]
     assert good(tmp_path, EXPLOITING, phase="exploit", changes={})
-    assert "used up" in EXPLOITING.words and "Probes are wanted" in PROBING.words
+    assert "used up" in EXPLOITING.words and "by probes what you do not know" in PROBING.words
 
 
 def test_going_on_needs_a_champion_with_the_same_adapter(tmp_path: Path) -> None:

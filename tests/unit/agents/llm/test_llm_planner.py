@@ -186,6 +186,19 @@ def test_after_the_probes_only_what_was_shown_and_the_best_lacks_is_asked_for_an
         assert made.propose(view) == Offline().propose(view), "a rate that nobody measured is not trained at length"
 
 
+def test_after_a_long_training_ideas_are_tested_again_where_time_for_more_of_them_is_left(tmp_path: Path) -> None:
+    long = scored(3, 0.6, replace(HISTORY[1].plan, phase="exploit", parent=2, seconds=100.0))
+    spent = tuple(scored(n, 0.2, replace(HISTORY[0].plan, knob=f"k{n}"), train_seconds=400.0) for n in (4, 5, 6))
+    with serving(proposal(an_idea())) as server:
+        made = planner(server.url, tmp_path)
+        ample: dict[str, Any] = {"usable": 1500.0, "speed": 50.0, "champion": 3}
+        assert made.propose(a_run(*HISTORY, long, *spent, **ample))[0].author == "llm"
+        assert made.propose(a_run(*HISTORY, long, *spent, **{**ample, "usable": 300.0}))[0].author == "offline"
+        assert made.propose(a_run(*HISTORY, *spent, **{**ample, "champion": 2}))[0].author == "offline", (
+            "first something at length"
+        )
+
+
 def test_the_rules_mend_their_own_plans_and_the_model_hears_what_stopped_its_own(tmp_path: Path) -> None:
     caught = {"rung": "data", "problem": "after trust no row is left of 3", "seconds": 0.1}
     own = an_iteration(3, None, "caught", plan=a_plan(), caught=(caught,))
