@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.humanise import amount, count, duration, time_limits
+from harness.cli.humanise import amount, count, duration
 from harness.cli.output import Output
 from harness.cli.rows import shown
 from harness.cli.sanitise import one_line
@@ -72,14 +72,15 @@ def render(data: Any, output: Output) -> None:
 
 def _table(runs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
     """Return columns and rows, a row for each kind of run; what no run has, or all have alike, takes no column."""
-    columns = ["agent", "task", "profile", "seeds", "base model", "backbone", "time>", "evals>"]
+    columns = ["agent", "task", "profile", "seeds", "base model", "backbone", "time>", "cpu>", "evals>"]
     kinds: dict[tuple[object, ...], list[int]] = {}
     for run in runs:
         budget = run["budget"]
+        cpu = "" if budget.get("cpu") is None else duration(budget["cpu"])
         what = (shown(run), run["task"], run["profile"], run["base_model"], run["backbone"])
-        kinds.setdefault((*what, time_limits(budget), budget["evaluations"]), []).append(run["seed"])
+        kinds.setdefault((*what, duration(budget["wall"]), cpu, budget["evaluations"]), []).append(run["seed"])
     rows: list[list[object]] = [[*kind[:3], _seeds(seeds), *kind[3:]] for kind, seeds in kinds.items()]
-    needed = {"backbone": len({row[5] for row in rows}) > 1}
+    needed = {"backbone": len({row[5] for row in rows}) > 1, "cpu>": any(row[7] for row in rows)}
     kept = [place for place, column in enumerate(columns) if needed.get(column, True)]
     return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
 

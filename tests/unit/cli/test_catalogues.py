@@ -35,7 +35,7 @@ def test_an_unknown_task_or_agent_says_what_was_meant(dojo_cli: Cli) -> None:
     assert (task.code, task.json["error"]["code"]) == (2, "not_found")
     assert task.json["error"]["hint"] == "did you mean math/aime25?"
     agent = dojo_cli("submit", "--agent", "recipes", "--task", "math/aime25", "--json")
-    assert (agent.code, agent.json["error"]["hint"]) == (2, "did you mean recipe?")
+    assert (agent.code, agent.json["error"]["hint"]) == (2, "did you mean recipe or recipe_llm?")
     assert agent.json["schema"] == "dojo/submit/v1"
 
 
