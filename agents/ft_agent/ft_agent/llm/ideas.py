@@ -155,6 +155,8 @@ def untaken(view: View) -> list[Effect]:
 
 def _phase_problems(plan: Plan, knobs: Sequence[Change], evidence: str, view: View, stage: Stage) -> list[str]:
     names = [c.knob for c in knobs]
+    if stopped := _stopped(plan, view):
+        return [stopped]
     if plan.phase == "probe":
         if not stage.probes:
             return ["the time for probes is used up; propose an exploit of what has been shown to help"]
@@ -177,6 +179,15 @@ def _values(knobs: Sequence[Change]) -> str:
 
 def _one_knob(names: Sequence[str], plan: Plan) -> bool:
     return len(names) == 1 or "method" in names or any(set(names) <= group for group in TOGETHER)
+
+
+def _stopped(plan: Plan, view: View) -> str:
+    """Say what stopped exactly this plan before, unless it was the time, of which there is another amount now."""
+    for iteration in view.iterations:
+        faults = [c for c in iteration.caught if c["rung"] != "time" and "interrupted" not in str(c["problem"])]
+        if iteration.status != "trained" and faults and not _apart(replace(iteration.plan, phase=plan.phase), plan):
+            return f"iteration {iteration.number} was stopped for exactly this: {str(faults[-1]['problem'])[:200]}"
+    return ""
 
 
 def _apart(one: Plan, other: Plan) -> list[Change]:

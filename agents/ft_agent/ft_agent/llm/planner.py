@@ -62,6 +62,8 @@ class LlmPlanner:
         # ideas whose program is still to be written, and those whose program stands
         self._wished: list[Idea] = []
         self._ready: list[Idea] = []
+        # programs that nobody could write
+        self._unwritten: set[str] = set()
 
     def propose(self, view: View) -> tuple[Plan, ...]:
         """Return up to three plans of the model's, or what the rules say."""
@@ -183,6 +185,8 @@ class LlmPlanner:
         problems: list[str] = []
         for number, idea in enumerate(proposal.ideas, 1):
             plan, wrong = planned(idea, view, self.desk, stage)
+            if idea.program and idea.program.name in self._unwritten:
+                plan, wrong = None, [f"the program {idea.program.name} could not be written; propose something else"]
             problems += [f"idea {number} ({idea.knob}): {problem}" for problem in wrong]
             if plan is not None and not any(_alike(plan, other) for _, other in plans):
                 plans.append((idea, plan))
@@ -263,7 +267,10 @@ class LlmPlanner:
             "samples": facts.samples_text(self.desk, [c.source for c in view.cards], 5),
             "failed": "",
         }
-        return self.thinker.think("write_program", told, iteration=view.next_number, timeout_s=timeout_s, read=read) is not None
+        written = self.thinker.think("write_program", told, iteration=view.next_number, timeout_s=timeout_s, read=read)
+        if written is None:
+            self._unwritten.add(wish.name)
+        return written is not None
 
     def _rows_before_programs(self, view: View) -> list[Row]:
         """Return the rows as a program in the recipe gets them."""

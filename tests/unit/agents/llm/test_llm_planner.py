@@ -211,6 +211,18 @@ def test_the_rules_mend_their_own_plans_and_the_model_hears_what_stopped_its_own
         assert "[data] after trust no row is left of 3" in server.asked[0]["messages"][1]["content"]
 
 
+def test_what_was_stopped_is_not_proposed_again_and_says_why(tmp_path: Path) -> None:
+    with serving(proposal(an_idea())) as server:
+        made = planner(server.url, tmp_path)
+        (plan,) = made.propose(a_run(*HISTORY))
+        faults = ({"rung": "batch", "problem": "error: no such kernel", "seconds": 0.1},)
+        stopped = an_iteration(3, None, "caught", plan=plan, caught=faults)
+        assert made.propose(a_run(*HISTORY, stopped, champion=2))[0].author == "offline"
+        assert "iteration 3 was stopped for exactly this: error: no such kernel" in server.asked[-1]["messages"][-1]["content"]
+        late = replace(stopped, caught=({"rung": "time", "problem": "needs 40 s", "seconds": 0.1},))
+        assert made.propose(a_run(*HISTORY, late, champion=2))[0].author == "llm", "there may be time for it now"
+
+
 WISH = an_idea(knob="strip", changes={}, program={"name": "strip", "purpose": "Strip blanks around questions."})
 
 
@@ -265,7 +277,11 @@ def test_a_program_that_stays_bad_leaves_the_rules_plan_and_no_program(tmp_path:
     with serving(by_call({"Proposal": proposal(WISH), "Program": json.dumps({"code": "x = 1"})})) as server:
         made = planner(server.url, tmp_path)
         assert made.propose(a_run(*HISTORY)) == RULED
-    assert made.desk.programs.names() == [] and outcomes(made)[-1] == ("write_program", "fell_back")
+        calls = len(server.asked)
+        assert made.propose(a_run(*HISTORY)) == RULED
+        assert "could not be written; propose something else" in server.asked[-1]["messages"][-1]["content"]
+        assert len(server.asked) == calls + 2, "and it is not tried again"
+    assert made.desk.programs.names() == [] and ("write_program", "fell_back") in outcomes(made)
 
 
 def test_meanwhile_the_data_are_surveyed_once_and_lessons_written_every_second_iteration(tmp_path: Path) -> None:
