@@ -11,9 +11,9 @@ from reading.pace import Stint
 
 from ft_agent.config import ModelFacts, describe, schema_from_json
 from ft_agent.counter import Counter
-from ft_agent.data import NEED_MAKERS, OPERATIONS, Context, Maker
+from ft_agent.data import NEED_MAKERS, OPERATIONS, Context, Maker, names_of
+from ft_agent.history import History
 from ft_agent.material import Material
-from ft_agent.plan import Iteration
 from ft_agent.switches import Switches
 from ft_agent.train import Trainer
 from ft_agent.validate import Machine
@@ -53,10 +53,12 @@ class Bench:
     say: Callable[[str], None]
     proven: dict[str, int] = field(default_factory=dict)
 
-    def context(self, iterations: tuple[Iteration, ...]) -> Context:
-        """Return what data operations may look at, now."""
-        weak = next((i.own.slices for i in reversed(iterations) if i.own), {})
-        return replace(self.material.context, slice_scores=weak, makers=self.makers)
+    def context(self, history: History) -> Context:
+        """Return what data operations may look at, now; what dev feedback has shown is held out from now on."""
+        weak = next((i.own.slices for i in reversed(history.iterations) if i.own), {})
+        context = self.material.context
+        held_out = context.held_out | names_of(history.shown, context.forms.prompts)
+        return replace(context, slice_scores=weak, held_out=held_out, makers=self.makers)
 
     def own_stint(self) -> Stint:
         """How long one look at the own split may take."""

@@ -10,11 +10,11 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reading.rows import Row, bare_value, is_number, normal, rationale_value
+from reading.rows import PromptForm, Row, bare_value, is_number, normal, rationale_value
 
 from ft_agent.evidence import answer_votes, contradicts_itself
 from ft_agent.forms import Forms, strip_form
@@ -159,9 +159,14 @@ def drop_leaks(rows: list[Row], _: dict[str, Any], context: Context) -> list[Row
 
 def is_barred(question: str, context: Context) -> bool:
     """Whether a question must not be trained on, bare or in the task's wording: it is held out, or the task has shown it."""
-    form = context.forms.prompts
-    asked = {normal(text) for text in {question, form.write(question), strip_form(question, form)}}
+    asked = names_of([question], context.forms.prompts)
     return not (asked.isdisjoint(context.held_out) and asked.isdisjoint(context.forms.leaks))
+
+
+def names_of(questions: Iterable[str], form: PromptForm) -> frozenset[str]:
+    """What questions are known by, however they are worded: themselves, within the task's words, and without them."""
+    worded = {text for q in questions for text in (q, form.write(q), strip_form(q, form))}
+    return frozenset(normal(text) for text in worded)
 
 
 def trust(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:

@@ -22,6 +22,7 @@ class History:
         handed_in: number of what was handed in last; None: nothing yet.
         base_own: the base model on the agent's own validation split, where measured.
         feedback: the last dev evaluation, whole.
+        shown: the dev prompts that any evaluation has shown; no row may ask them.
         speed: training examples a second, measured, or None before anything was trained.
         costs: step → measured seconds.
         at: number of an iteration → seconds of the budget that were used when it ended.
@@ -38,6 +39,7 @@ class History:
     handed_in: int | None = None
     base_own: Score | None = None
     feedback: dict[str, Any] | None = None
+    shown: frozenset[str] = frozenset()
     speed: float | None = None
     costs: dict[str, float] = field(default_factory=dict)
     at: dict[int, float] = field(default_factory=dict)
@@ -72,7 +74,8 @@ class History:
         if kind == "speed":
             return replace(self, speed=float(record["per_second"]))
         if kind == "feedback":
-            return replace(self, feedback=dict(record["feedback"]))
+            shown = {str(error["prompt"]) for error in record["feedback"].get("errors", ())}
+            return replace(self, feedback=dict(record["feedback"]), shown=self.shown | shown)
         if kind == "heat":
             return replace(self, heat=Heat.from_json(record["heat"]))
         if kind == "thought":

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reading.rows import Row, layout_of, normal, parse_source, read_jsonl
+from reading.rows import Row, layout_of, parse_source, read_jsonl
 
 from ft_agent.cards import Card, describe_source, hold_out
-from ft_agent.data import Context, Example, clean, kind, repair
+from ft_agent.data import Context, Example, clean, kind, names_of, repair
 from ft_agent.evidence import error_rates
 from ft_agent.forms import learn_forms
 from ft_agent.slices import name_slices
@@ -53,7 +53,7 @@ def read_material(task: dict[str, Any], seed: int, wall_limit: float, say: Calla
     context = replace(context, source_errors=error_rates(fitting))
     low, high = OWN_ITEMS
     own, held = hold_out(rows, context, int(min(high, max(low, wall_limit / SECONDS_PER_OWN_ITEM))))
-    context = replace(context, held_out=held | frozenset(normal(e.prompt) for e in own))
+    context = replace(context, held_out=held | names_of((e.prompt for e in own), forms.prompts))
     grouped: dict[str, list[Row]] = {}
     for row in rows:
         grouped.setdefault(row.source, []).append(row)

@@ -65,7 +65,7 @@ class Turn:
 
     def _validate(self, plan: Plan) -> tuple[Dataset | None, list[Catch]]:
         history, bench = self.chronicle.history, self.bench
-        context = bench.context(history.iterations)
+        context = bench.context(history)
         if plan.method == "average":
             return Dataset((), ()), []
         if not bench.switches.ladder:

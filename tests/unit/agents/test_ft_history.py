@@ -59,3 +59,8 @@ def test_an_iteration_closes_its_plan() -> None:
 @pytest.mark.parametrize("kind", ["end", "something of a later version"])
 def test_records_that_say_nothing_here_change_nothing(kind: str) -> None:
     assert History().after({"n": 0, "kind": kind, "reason": "x"}) == History()
+
+
+def test_every_dev_prompt_that_any_evaluation_has_shown_is_remembered() -> None:
+    records = [{"kind": "feedback", "number": n, "feedback": {"errors": [{"prompt": f"Say {n}."}]}} for n in (1, 2)]
+    assert fold(records).shown == {"Say 1.", "Say 2."}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ft_agent.bench import Bench
 from ft_agent.data import Context, build
 from ft_agent.minds import minds
 from ft_agent.plan import Operation
@@ -47,3 +48,17 @@ def test_the_champion_of_the_moment_answers(tmp_path: Path) -> None:
 
 def with_makers(run: Any, makers: Any) -> Context:
     return replace(run.material.context, makers=makers)
+
+
+def test_what_dev_feedback_has_shown_is_never_trained_on(tmp_path: Path) -> None:
+    run = a_setting(tmp_path, None)
+    shared = {
+        k: getattr(run, k) for k in ("task", "folder", "seed", "counter", "trainer", "material", "machine", "switches", "say")
+    }
+    bench = Bench(facts={}, arguments="", makers={}, **shared)
+    recipe = [Operation(n) for n in ("clean", "repair", "kind", "dedupe", "drop_leaks")]
+    before = build(run.material.rows, recipe, bench.context(run.chronicle.history)).examples
+    errors = [{"prompt": before[0].prompt}, {"prompt": before[5].prompt}]
+    run.chronicle.append("feedback", number=1, feedback={"errors": errors})
+    after = build(run.material.rows, recipe, bench.context(run.chronicle.history)).examples
+    assert {e.prompt for e in before} - {e.prompt for e in after} == {e["prompt"] for e in errors}

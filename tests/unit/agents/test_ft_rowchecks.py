@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import pytest
-from ft_agent.data import Context
+from ft_agent.data import Context, names_of
 from ft_agent.forms import Forms
 from ft_agent.rowchecks import Bad, Lengths, concludes, roughly, sift, summary, token_counter
-from reading.rows import AnswerForm, PromptForm, Row, normal
+from reading.rows import AnswerForm, PromptForm, Row
 from tiny_model import make_tiny_model
 
 FORMS = Forms(PromptForm("Task: ", "\nIn \\boxed{}."), AnswerForm("boxed", reasons=True), frozenset({"integer"}))
-CONTEXT = Context(FORMS, 100, held_out=frozenset({normal("Say 9."), normal("Task: Say 8.\nIn \\boxed{}.")}))
+HELD = names_of(["Say 9.", "Task: Say 8.\nIn \\boxed{}."], FORMS.prompts)
+CONTEXT = Context(FORMS, 100, held_out=HELD)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_solution_arrives_at_an_answer_by_naming_it_or_ending_in_it(rationale:
 @pytest.mark.parametrize("question", ["Say 9.", "say 9", "Task: Say 9.\nIn \\boxed{}.", "Say 8.", " Say  8 "])
 def test_what_is_held_out_is_known_again_in_either_wording(question: str) -> None:
     found = sift([Row(question, "9", "", "", "new", 0)], CONTEXT, Lengths())
-    assert [b.problem[:30] for b in found.bad] == ["its question is held out for va"[:30]]
+    assert [b.problem[:30] for b in found.bad] == ["its question is held out for v"]
 
 
 def test_what_came_through_unchanged_is_not_judged() -> None:
