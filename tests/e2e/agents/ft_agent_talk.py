@@ -9,6 +9,7 @@ SURVEY, PROPOSE, DIAGNOSE = "look at the data once", "Propose the next experimen
 # One good source of each task that is played; what a task has not is passed over.
 SOURCES = ("textbook", "tidy", "curated")
 WRITE, LESSONS, REPAIR = "Write one data program", "Write the lessons", "That answer cannot be used"
+MAKE = "new training rows for this task"
 
 
 def idea(knob: str, changes: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def idea(knob: str, changes: dict[str, Any], **more: Any) -> dict[str, Any]:
 GOOD_IDEAS = {
     "ideas": [
         idea("learning rate", {"trainer": {"learning_rate": 0.002}}, expected_gain=0.06),
-        idea("natural mix", {"data": [{"do": "put", "operation": "rebalance", "args": {"power": 1.0}}]}),
+        idea("new sums", {"data": [{"do": "put", "operation": "synthesise", "args": {"rows": 12, "like": "Sums."}}]}),
         idea(
             "tidy questions",
             {"data": [{"do": "put", "operation": "program", "args": {"name": "tidy"}}]},
@@ -28,6 +29,11 @@ GOOD_IDEAS = {
         ),
     ]
 }
+# Every other one is wrong: what can be checked is, and left out.
+SUMS = [
+    {"prompt": f"What is {a} + {a + 7}?", "answer": str(2 * a + 7 + (3 if a % 2 else 0)), "rationale": "", "slice": ""}
+    for a in range(301, 317)
+]
 TIDY = "def transform(rows):\n    return [{**row, 'prompt': ' '.join(row['prompt'].split())} for row in rows]\n"
 # What a program of an ill-willed or confused model would try: walk off with the run's tokens, end it, or write into it.
 HOSTILE = """
@@ -61,6 +67,7 @@ def good() -> list[dict[str, Any]]:
         said(SURVEY, survey),
         said(PROPOSE, GOOD_IDEAS),
         said(WRITE, {"code": TIDY, "note": ""}),
+        said(MAKE, {"rows": SUMS}),
         said(DIAGNOSE, causes),
         said(LESSONS, lessons),
     ]
