@@ -6,37 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from reading.pace import Stint
 
 from ft_agent.data import Example
 from ft_agent.plan import Score
+from ft_agent.refusals import Harness
 from ft_agent.train import Trainer
-
-
-class Api(Protocol):
-    """What this agent needs of the agent API (`dojo_tool.Client`)."""
-
-    def task(self) -> dict[str, Any]:
-        """Return the task."""
-        ...
-
-    def budget(self) -> dict[str, dict[str, float | None]]:
-        """Return each budget dimension with limit, used and left."""
-        ...
-
-    def evaluate(self, path: str, note: str = "") -> dict[str, Any]:
-        """Score on the dev split (metered)."""
-        ...
-
-    def submit(self, path: str, note: str = "") -> dict[str, Any]:
-        """Hand in."""
-        ...
-
-    def note(self, text: str, data: Any = None) -> None:
-        """Write into the trajectory."""
-        ...
 
 
 def own_score(trainer: Trainer, split: Sequence[Example], adapter: Path | None, stint: Stint) -> Score:
@@ -58,14 +35,14 @@ def own_score(trainer: Trainer, split: Sequence[Example], adapter: Path | None, 
     )
 
 
-def dev_score(api: Api, path: Path, note: str) -> tuple[Score, dict[str, Any]]:
+def dev_score(harness: Harness, path: Path, note: str) -> tuple[Score, dict[str, Any]]:
     """Spend one metered evaluation; return the score and the whole feedback.
 
     Raises:
-        dojo_tool.ApiError: the meter is used up, or the harness said no.
+        Refused: the meter is used up, or the harness said no.
     """
     begun = time.monotonic()
-    feedback = api.evaluate(str(path), note=note)
+    feedback = harness.evaluate(str(path), note=note)
     scores = feedback["scores"]
     return (
         Score(
