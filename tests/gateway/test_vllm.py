@@ -14,6 +14,7 @@ import pytest
 from harness.gateway.recording import Recording
 from harness.spec.budget import Budget
 from harness.spec.event import LlmCalled, LlmRefused, LlmReserved
+from tests.e2e.agents.one_run import submit, swept
 from tests.e2e.conftest import HAND_IN_BASE, Commands
 from tests.gateway.opened import Open, Opening
 from tests.gateway.vllm_server import CONTEXT
@@ -217,3 +218,21 @@ def test_a_run_that_thought_on_vllm_is_played_again_byte_for_byte_without_it(doj
 
 def asked(exchange: Any) -> tuple[Any, ...]:
     return exchange.request, exchange.path, json.dumps(exchange.body, sort_keys=True), exchange.answer
+
+
+def test_ft_agent_before_a_model_that_answers_nonsense_trains_by_its_rules_and_counts_what_came_of_thinking(
+    vllm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "dojo.toml"
+    file.write_text(f'[backbones.small]\nupstream = "openai"\nmodel = "smol"\nbase_url = "{vllm}"\ncontext = {CONTEXT}\n')
+    monkeypatch.setenv("DOJO_CONFIG", str(file))
+    with swept(tmp_path):
+        folder = submit(tmp_path / "home", "ft_agent", "math/aime25", "--backbone", "small", "--budget", "wall=20m,cpu=90")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["outcome"]["cause"] == "completed"
+    assert result["backbone"]["calls"] >= 1, "it asked"
+    figures = json.loads((folder / "workspace/figures.json").read_text())
+    print(result["grade"]["scores"]["primary"]["value"], figures)
+    assert figures["effective"] >= 1, "the rules train whatever it says"
+    asked = figures["thinking"]["calls"].values()
+    assert sum(call["fell_back"] + call["repaired"] for call in asked) >= 1, "a model of this size answers in no form"
