@@ -1,6 +1,7 @@
 """Prints a rendered prompt of each call, from the facts of a small run: ``python -m ft_agent.llm.show [CALL …]``.
 
-The prompts come out of the planner's own code: a backbone that only listens takes them down.
+Run it in ``agents/ft_agent``, with ``PYTHONPATH=..`` for what agents share. The prompts come out of the planner's own code: a
+backbone that only listens takes them down.
 """
 
 from __future__ import annotations
