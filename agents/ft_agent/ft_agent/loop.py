@@ -86,7 +86,8 @@ class Agent:
         if self.chronicle.history.handed_in is None:
             self.counter.hand_in_base()
         memory = float(self.task["limits"]["memory_mb"])
-        with Trainer(self.task["base_model"]["path"], self.folder / "scratch", memory_mb=memory) as trainer:
+        base, processes = self.task["base_model"]["path"], self.switches.processes
+        with Trainer(base, self.folder / "scratch", memory_mb=memory, processes=processes) as trainer:
             material = read_material(self.task, self.seed, self.times.limit, self.say)
             self._slices = {e.id: e.slice for e in material.own}
             self._introduce(material)

@@ -23,6 +23,7 @@ class Switches:
         synthesis: False: no rows are made; the sources are all there is.
         data_cap: most training samples; 0: the task's own cap.
         lessons: a file below the agent's folder with the lessons of other runs (``lessons.jsonl``); empty: none.
+        processes: how many processes train a plan together; 0: one a GPU, and one where there is none.
     """
 
     planner: Planning = "auto"
@@ -32,6 +33,7 @@ class Switches:
     synthesis: bool = True
     data_cap: int = 0
     lessons: str = ""
+    processes: int = 0
 
     @staticmethod
     def read(params: Mapping[str, Any]) -> Switches:
@@ -52,4 +54,6 @@ class Switches:
             raise ValueError(f"planner = {found.planner!r}; there are {', '.join(get_args(Planning))}")
         if found.data_cap < 0:
             raise ValueError(f"data_cap = {found.data_cap} is no number of samples; 0 means the task's own cap")
+        if found.processes < 0:
+            raise ValueError(f"processes = {found.processes} is no number of processes; 0 means one a GPU")
         return found

@@ -82,6 +82,7 @@ class Turn:
             self.times,
             self._trial,
             proven=bench.proven,
+            init=self._init(plan),
         )
         if measured:
             self.chronicle.append("speed", per_second=float(measured["per_second"]))
@@ -119,8 +120,6 @@ class Turn:
                 told = time.monotonic()
                 self.say(f"[{self.times.used():.0f} s]   step {event['step']}, loss {event['loss']}, rate {event['rate']:.2g}")
 
-        parent = self.chronicle.history.iteration(plan.parent)
-        init = self.bench.folder / parent.adapter if parent and parent.adapter else None
         ahead = threading.Thread(target=self.planner.meanwhile, args=(view, plan), daemon=True)
         ahead.start()
         begun = self.times.used()
@@ -134,7 +133,7 @@ class Turn:
                 form=self.bench.material.context.forms.answers,
                 seed=self.bench.seed + iteration.number,
                 schedule=SCHEDULES[plan.phase],
-                init=init if init and init.exists() else None,
+                init=self._init(plan),
                 out=out,
                 on_step=on_step,
             )
@@ -157,6 +156,12 @@ class Turn:
             adapter=str(out.relative_to(self.bench.folder)),
             notes=(f"layout {done['layout']}, {done['mean_tokens']:.0f} tokens an example, {done['per_second']:.2f} examples/s",),
         )
+
+    def _init(self, plan: Plan) -> Path | None:
+        """The folder that a plan goes on from."""
+        parent = self.chronicle.history.iteration(plan.parent)
+        init = self.bench.folder / parent.adapter if parent and parent.adapter else None
+        return init if init and init.exists() else None
 
     def _average(self, iteration: Iteration, out: Path) -> Iteration:
         members = [self.chronicle.history.iteration(n) for n in iteration.plan.average]

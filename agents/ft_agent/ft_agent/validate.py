@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from reading.rows import bare_value, normal
@@ -16,6 +17,7 @@ from reading.rows import bare_value, normal
 from ft_agent.config import ModelFacts, Schema, check
 from ft_agent.data import Context, Dataset, Example, RecipeError
 from ft_agent.memory import CHARS_PER_TOKEN, needed_mb
+from ft_agent.methods.lineage import lineage_problems
 from ft_agent.pace import DIVERGED_FACTOR, DIVERGED_PLUS
 from ft_agent.plan import Plan
 from ft_agent.timebook import DoesNotFit, TimeBook
@@ -65,6 +67,7 @@ def climb(
     trial: Trial,
     *,
     proven: dict[str, int],
+    init: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Dataset | None, list[Catch], dict[str, Any]]:
     """Take a plan up the ladder until a rung catches something.
@@ -78,6 +81,7 @@ def climb(
         trial: trains a few steps without keeping anything.
         proven: configuration (`structure`) → largest batch that has passed the last two rungs in this run; what is as small is
             not tried again. Extended here.
+        init: the folder of what the plan goes on from.
         clock: seconds; tests give their own.
 
     Returns:
@@ -88,7 +92,7 @@ def climb(
     def catch(rung: str, problems: Sequence[str]) -> list[Catch]:
         return [Catch(rung, p, round(clock() - begun, 3)) for p in problems]
 
-    found = catch("time", time_problems(plan, timebook)) or catch("static", static_problems(plan, machine))
+    found = catch("time", time_problems(plan, timebook)) or catch("static", static_problems(plan, machine, init))
     if found:
         return None, found, {}
     if plan.method == "average":
@@ -135,13 +139,14 @@ def time_problems(plan: Plan, timebook: TimeBook) -> list[str]:
     return []
 
 
-def static_problems(plan: Plan, machine: Machine) -> list[str]:
-    """Whether every argument exists, has the right type and a sensible value."""
+def static_problems(plan: Plan, machine: Machine, init: Path | None = None) -> list[str]:
+    """Whether every argument exists, has the right type and a sensible value, and fits what the plan goes on from."""
     if plan.method == "average":
         wrong = len(set(plan.average)) < 2 or bool(plan.data)
         named = f"average = {list(plan.average)}"
         return [f"{named}: name two iterations or more and no data; their adapters are averaged as they are"] if wrong else []
-    return check(plan.trainer, plan.lora, machine.schemas, cuda=machine.cuda, method=plan.method)
+    found = check(plan.trainer, plan.lora, machine.schemas, cuda=machine.cuda, method=plan.method)
+    return found + lineage_problems(plan.lora, init)
 
 
 def memory_problems(plan: Plan, dataset: Dataset, machine: Machine) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ft_agent.data import Example
+from ft_agent.methods.lineage import lineage_problems
 from ft_agent.train import Trainer, TrainingFailed
 from reading.rows import AnswerForm
 from tiny_model import make_tiny_model
@@ -149,6 +150,20 @@ def test_an_adapter_that_does_not_fit_leaves_the_base_model_as_it_was(trainer: T
     with pytest.raises(TrainingFailed, match="size mismatch"):
         trainer.train(PAIRS, ARGUMENTS, {**LORA, "r": 3}, seconds=60.0, max_steps=1, init=tmp_path / "a")
     assert trainer.score(PAIRS, None)["credit"] == before
+
+
+def test_what_cannot_be_continued_is_told_before_it_is_tried_and_what_can_is_not(trainer: Trainer, tmp_path: Path) -> None:
+    trainer.train(PAIRS, ARGUMENTS, LORA, seconds=60.0, max_steps=1, out=tmp_path / "a")
+    trainer.train(PAIRS, ARGUMENTS, {}, seconds=60.0, max_steps=1, out=tmp_path / "full")
+    assert lineage_problems(LORA, tmp_path / "a") == lineage_problems({}, tmp_path / "a") == lineage_problems(LORA, None) == []
+    assert lineage_problems({**LORA, "r": 3}, tmp_path / "a") == [
+        "lora.r = 3: the parent's adapter has 8; take that, or set parent to null"
+    ]
+    # it would load, and the model would start from something else than the parent was
+    assert "lora.lora_alpha = 32" in lineage_problems({**LORA, "lora_alpha": 32}, tmp_path / "a")[0]
+    assert "lora.target_modules" in lineage_problems({**LORA, "target_modules": ["q_proj"]}, tmp_path / "a")[0]
+    assert lineage_problems({}, tmp_path / "full") == []
+    assert "an adapter on it could not be handed in" in lineage_problems(LORA, tmp_path / "full")[0]
 
 
 def test_every_method_tells_its_arguments(trainer: Trainer) -> None:
