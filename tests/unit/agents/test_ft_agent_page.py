@@ -19,7 +19,8 @@ FENCE = "````"
 def prompts() -> str:
     """The prompts as the page shows them."""
     environment = {**os.environ, "PYTHONPATH": f"{AGENTS / 'ft_agent'}:{AGENTS}"}
-    done = subprocess.run([sys.executable, "-m", "ft_agent.llm.show"], env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "ft_agent.llm.show"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return f"{FENCE}text\n{done.stdout.strip()}\n{FENCE}\n"
 
 
