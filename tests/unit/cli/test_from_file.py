@@ -198,15 +198,17 @@ def ready(dojo_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli
         ("no-memory", ["", "memory=false"]),
         ("no-synthesis", ["", "synthesis=false"]),
         ("offline", ["planner=llm", "planner=offline"]),
+        ("self-taught", ["planner=plain", "planner=self_taught"]),
     ],
 )
 def test_every_ablation_that_ships_plans_as_one_batch(ready: Cli, name: str, variants: list[str]) -> None:
     extra = ["--backbone", "anthropic"] if name == "offline" else []
+    tasks = read_matrix(ABLATIONS / f"{name}.toml").matrix.tasks
     answer = ready("submit", "--from-file", str(ABLATIONS / f"{name}.toml"), "--profile", "mini", *extra, "--dry-run", "--json")
     assert answer.code == 0, answer.err + answer.out
     runs = answer.data["runs"]
     assert [run["variant"] for run in runs if run["task"] == TASKS[0] and run["seed"] == 0] == variants
-    assert len(runs) == len(variants) * len(TASKS) * 4 and {run["agent"] for run in runs} == {"ft_agent"}
+    assert len(runs) == len(variants) * len(tasks) * 4 and {run["agent"] for run in runs} == {"ft_agent"}
     assert answer.data["name"] == f"ablation-{name}"
     assert answer.data["max_dollars"] == {"backbone": 2.0 * len(runs), "offline": None}.get(name, 0.0)
     assert answer.data["total"]["wall"] == answer.data["max_wall_s"] > 0
@@ -222,7 +224,7 @@ def test_the_matrix_is_shown_with_its_size_and_price(ready: Cli) -> None:
 def test_no_ablation_is_forgotten_here() -> None:
     shipped = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
     assert shipped == [
-        "backbone", "base-size", "data-cap", "no-feedback", "no-ladder", "no-memory", "no-synthesis", "offline",
+        "backbone", "base-size", "data-cap", "no-feedback", "no-ladder", "no-memory", "no-synthesis", "offline", "self-taught",
     ]  # fmt: skip
     assert all(read_matrix(path).matrix.agents for path in ABLATIONS.glob("*.toml"))
 
