@@ -25,11 +25,14 @@ from ft_agent.programs import Workshop
 from ft_agent.rowchecks import Lengths
 from ft_agent.switches import Switches
 from ft_agent.validate import static_problems
+from ft_agent.view import clip
 
 # The agent's own folder, as the sandbox shows it: files that parameters name lie there.
 AGENT = Path(__file__).resolve().parent.parent
 # Share of the usable time that the answers of one `self_generate`, or one call for rows, may take; no call longer than this.
 MAKING_SHARE, MOST_CALL_S = 0.1, 180.0
+# Of the task's goal, who makes rows is told the beginning: the rest is about files and rules of the run.
+GOAL_CHARS = 600
 
 
 class NoBackbone(Exception):
@@ -95,7 +98,7 @@ def _making(setting: Setting, workshop: Workshop, thinker: Thinker | None) -> di
     return makers(
         setting.folder / "made",
         workshop,
-        task=f"{task['goal'].strip()}\n{task['answer_format'].strip()}",
+        task=f"{clip(str(task['goal']).strip(), GOAL_CHARS)}\n{task['answer_format'].strip()}",
         ask=ask if thinker else None,
         sampler=sampler,
     )

@@ -276,7 +276,13 @@ def mend(caught: Iteration, view: View) -> Plan | None:
 
 
 def probe_seconds(view: View) -> float:
-    """How long a probe trains: enough steps to tell settings apart, longer where the run is long."""
+    """How long a probe trains: enough steps to tell settings apart, longer where the run is long.
+
+    As long as the first one that was trained: only probes of one length can be compared.
+    """
+    first = next((i for i in view.trained() if i.plan.phase == "probe" and i.plan.parent is None), None)
+    if first is not None:
+        return first.plan.seconds
     steps = PROBE_STEPS * BATCH / view.speed if view.speed else PROBE_MIN_S
     return max(PROBE_MIN_S, steps, min(0.02 * view.wall_limit, 0.5 * full_seconds(view)))
 

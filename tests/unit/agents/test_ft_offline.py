@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from ft_agent.offline import MAX_PROBES, Offline, first_plan, read_outcome
+from ft_agent.offline import MAX_PROBES, Offline, first_plan, probe_seconds, read_outcome
 from ft_agent.plan import Diagnosis, Iteration, Plan
 from ft_agent.planner import Fallback
 from ft_agent.view import View
@@ -29,7 +29,7 @@ def test_it_begins_with_a_short_probe_of_believable_data() -> None:
 
 
 def test_each_probe_turns_one_knob_against_the_best_and_says_why() -> None:
-    first = an_iteration(1, 0.2, plan=first_plan(a_view()))
+    first = an_iteration(1, 0.2, plan=proposed(a_view()))
     second = proposed(a_view(iterations=(first,), speed=5.0, usable=240.0))
     assert second.phase == "probe"
     assert second.trainer["learning_rate"] == 2.5 * first.plan.trainer["learning_rate"]
@@ -40,9 +40,16 @@ def test_each_probe_turns_one_knob_against_the_best_and_says_why() -> None:
     assert second.reason
 
 
+def test_probes_are_as_long_as_the_first_that_was_trained_or_nothing_could_be_compared() -> None:
+    first = an_iteration(1, 0.2, plan=replace(proposed(a_view()), seconds=17.0))
+    assert probe_seconds(a_view(iterations=(first,), speed=0.5)) == 17.0
+    caught = an_iteration(1, None, "caught", plan=first.plan)
+    assert probe_seconds(a_view(iterations=(caught,), speed=0.5)) == 96.0, "what was not trained sets no measure"
+
+
 def test_a_rate_that_helped_is_followed_by_another_step_the_same_way_and_one_that_hurt_by_the_other() -> None:
     hours = {"wall_limit": 36000.0, "usable": 35000.0, "speed": 5.0}
-    first = an_iteration(1, 0.2, plan=first_plan(a_view()))
+    first = an_iteration(1, 0.2, plan=proposed(a_view()))
     second = an_iteration(2, 0.4, plan=proposed(a_view(iterations=(first,), **hours)))
     assert proposed(a_view(iterations=(first, second), **hours)).trainer["learning_rate"] == pytest.approx(6.2e-3, rel=0.02)
     worse = replace(second, own=a_score(0.1))
@@ -50,10 +57,10 @@ def test_a_rate_that_helped_is_followed_by_another_step_the_same_way_and_one_tha
 
 
 def test_after_the_probes_it_exploits_the_best_one_from_its_adapter_with_most_of_the_time() -> None:
-    first, second = an_iteration(1, 0.2, plan=first_plan(a_view())), an_iteration(2, 0.4, plan=a_plan(knob="rate 0.0025"))
-    plan = proposed(a_view(iterations=(first, second), speed=4.5, usable=215.0))
+    first, second = an_iteration(1, 0.2, plan=proposed(a_view())), an_iteration(2, 0.4, plan=a_plan(knob="rate 0.0025"))
+    plan = proposed(a_view(iterations=(first, second), speed=4.5, usable=190.0))
     assert (plan.phase, plan.parent, plan.measure) == ("exploit", 2, "dev")
-    assert plan.seconds == pytest.approx(215 - 20 - 1)
+    assert plan.seconds == pytest.approx(190 - 20 - 1)
     assert plan.lora == second.plan.lora
 
 
