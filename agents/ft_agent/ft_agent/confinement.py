@@ -60,7 +60,10 @@ def limit(cpu_s: int, memory_mb: int) -> None:
         (resource.RLIMIT_NPROC, 0, 0),
         (resource.RLIMIT_CORE, 0, 0),
     ):
-        resource.setrlimit(kind, (soft, hard))
+        # a tighter limit that holds already cannot be raised, and stays
+        most = resource.getrlimit(kind)[1]
+        most = hard if most == resource.RLIM_INFINITY else min(hard, most)
+        resource.setrlimit(kind, (min(soft, most), most))
 
 
 def readable() -> list[str]:

@@ -33,6 +33,10 @@ from ft_agent.rowchecks import Bad, Lengths, Sifted, shown, sift, summary
 TRIED_ROWS = 50
 # Shown to the author for one repair; more would only repeat themselves.
 FIRST_BAD = 5
+# A dead child's pipes are empty in no time.
+PIPE_S = 10.0
+# Characters of what a program that broke off printed last.
+LAST_WORDS = 300
 # A program may make so many rows for each it is given, and so many beside.
 MOST_TIMES, MOST_PLUS = 4, 200
 # A saved program meets other rows than it was tried on; a larger share of bad ones is its fault.
@@ -85,7 +89,7 @@ class ProgramFailed(RecipeError):
 class _Ran:
     lines: list[Any]
     walls: tuple[str, ...]
-    seconds: float
+    seconds: float = 0.0
 
 
 class Workshop:
@@ -207,16 +211,19 @@ def _run_child(code: str, rows: Sequence[Mapping[str, Any]], seed: int, limits: 
     finally:
         _kill_group(process)
         process.wait()
-    said.join()
-    noise.join()
+    # whatever might still hold a pipe is not waited for
+    said.join(PIPE_S)
+    noise.join(PIPE_S)
     if said.too_much or noise.too_much:
         raise ProgramFailed(f"it wrote more than {limits.output_mb} MB")
     if late:
         raise ProgramFailed(f"it ran for more than {limits.wall_s:.0f} s and was stopped")
-    return _understood(bytes(said.data), process.returncode, most, limits, time.monotonic() - begun)
+    last_words = bytes(noise.data[-LAST_WORDS:]).decode(errors="replace").strip()
+    ran = _understood(bytes(said.data), process.returncode, last_words, most, limits)
+    return replace(ran, seconds=time.monotonic() - begun)
 
 
-def _understood(data: bytes, code: int, most: int, limits: Limits, seconds: float) -> _Ran:
+def _understood(data: bytes, code: int, last_words: str, most: int, limits: Limits) -> _Ran:
     """Take the child's lines apart; what a program can have tampered with is as good as anything else it says."""
     lines: list[Any] = []
     walls: tuple[str, ...] = ()
@@ -233,14 +240,14 @@ def _understood(data: bytes, code: int, most: int, limits: Limits, seconds: floa
         elif kind == "error":
             raise ProgramFailed(f"it failed: {value}", line.get("row") if isinstance(line.get("row"), dict) else None)
         elif kind == "done":
-            return _Ran(lines, walls, seconds)
+            return _Ran(lines, walls)
         else:
             lines.append(value)
         if len(lines) > most:
             raise ProgramFailed(f"it returned more than {most} rows")
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         raise ProgramFailed(f"it used more than {limits.cpu_s} s of CPU time; is there an endless loop?")
-    raise ProgramFailed(f"it ended (code {code}) before it had returned its rows")
+    raise ProgramFailed(f"it ended (code {code}) before it had returned its rows" + (last_words and f"; it said: {last_words}"))
 
 
 def _read(lines: Sequence[Any], rows: Sequence[Row], name: str) -> list[Row]:

@@ -40,6 +40,8 @@ def test_the_champion_of_the_moment_answers(tmp_path: Path) -> None:
         champion = an_iteration(1).to_json()
         run.chronicle.append("iteration", iteration=champion, champion=1, costs={}, at=10.0)
         trained = build(run.material.rows, recipe, with_makers(run, makers))
+        done = trainer.train(trained.examples, {"max_length": 256}, lora, seconds=60.0, max_steps=2, method="dpo")
+    assert done["steps"] == 2, "wrong answers of its own are what dpo learns from"
     wrong = [{e.id: e.rejected for e in made.examples if e.rejected} for made in (base, trained)]
     assert len(wrong[0]) == 8, "a random model is always wrong"
     assert wrong[0] != wrong[1]

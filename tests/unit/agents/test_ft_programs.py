@@ -2,9 +2,12 @@
 
 import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+import ft_agent.programs
 import pytest
 from ft_agent.confinement import call_filter
 from ft_agent.data import Context, RecipeError, build
@@ -72,6 +75,7 @@ BAD = {
     "memory bomb": (body("x = [0] * 10**9"), "MemoryError"),
     "raises its limits": (body("import resource", "resource.setrlimit(resource.RLIMIT_CPU, (9, 9))"), "not (allowed|permitted)"),
     "exits": (body("os._exit(0)"), r"ended \(code 0\) before"),
+    "exits with a word": (body("print('so long', flush=True)", "os._exit(3)"), r"ended \(code 3\) before .*; it said: so long"),
     "raises SystemExit": (body("sys.exit(3)"), "SystemExit: 3"),
     "recurses": (body("return transform(rows)"), "RecursionError"),
     "crashes": (body("import ctypes", "ctypes.string_at(0)"), "ended|Error"),
@@ -232,3 +236,18 @@ def test_a_name_leads_nowhere_else_and_is_never_given_twice(workshop: Workshop) 
 def test_a_program_is_given_five_texts_a_row(workshop: Workshop) -> None:
     given = body("return [r for r in rows if set(r) == {'id', 'prompt', 'answer', 'rationale', 'slice'}]")
     assert len(workshop.try_out(given, ROWS, CONTEXT).rows_out) == 79
+
+
+TIGHT = """
+import resource
+from ft_agent.confinement import limit
+resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+limit(5, 1024)
+print([resource.getrlimit(k) for k in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)])
+"""
+
+
+def test_a_tighter_limit_that_holds_already_stays() -> None:
+    folder = Path(ft_agent.programs.__file__).parents[1]
+    told = subprocess.run([sys.executable, "-c", TIGHT], capture_output=True, text=True, cwd=folder, check=True).stdout
+    assert told.strip() == str([(400 << 20, 400 << 20), (5, 6), (0, 0)])
