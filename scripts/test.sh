@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The test suite: quick tests on both cores, then those that train and score real models, one at a time.
+# The test suite: quick tests on both cores, then those that train and score real models: agents and gateway a file a core, and
+# one at a time what stops engines, fills disks or measures what a machine alone does.
 # --fast leaves the second half out; other arguments go to pytest in both halves. Ends with pytest's own summary.
 # Where a Docker engine answers or can be started (scripts/engine.sh), its images are built and the whole runs are tried on it too;
 # DOJO_TEST_DOCKER=0 leaves that out, DOJO_TEST_DOCKER=1 makes a missing engine an error.
@@ -35,11 +36,18 @@ fi
 run() { .venv/bin/python -m pytest --durations=10 "$@" && return 0 || { local code=$?; [ "$code" = 5 ] && [ "$extra" != 0 ] && return 0; return "$code"; }; }
 extra=$#
 
-fast_code=0 slow_code=0 docker_code=0
+together=(--ignore-glob='tests/e2e/test_*.py')
+alone=(--ignore=tests/unit --ignore=tests/gateway --ignore=tests/e2e/agents)
+for folder in attack contract faults images install; do together+=("--ignore=tests/$folder"); done
+
+fast_code=0 slow_code=0 alone_code=0 docker_code=0
 run -n 2 -m 'not slow and not e2e' "$@" || fast_code=$?
 if [ "$docker" = 1 ]; then
   echo "== whole runs on the Docker backend"
   DOJO_TEST_SANDBOX=docker run -m 'e2e and not slow' tests/e2e "$@" || docker_code=$?
 fi
-if [ "$slow" = 1 ]; then run -m 'slow or e2e' "$@" || slow_code=$?; fi
-for code in "$fast_code" "$docker_code" "$slow_code"; do [ "$code" = 0 ] || exit "$code"; done
+if [ "$slow" = 1 ]; then
+  run -n 2 --dist loadfile -m 'slow or e2e' "${together[@]}" "$@" || slow_code=$?
+  run -m 'slow or e2e' "${alone[@]}" "$@" || alone_code=$?
+fi
+for code in "$fast_code" "$docker_code" "$slow_code" "$alone_code"; do [ "$code" = 0 ] || exit "$code"; done

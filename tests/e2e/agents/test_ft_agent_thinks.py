@@ -14,7 +14,7 @@ from one_run import SANDBOX, start, submit, swept, wait_for_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 # CPU-seconds: room for the probes of a model that is worth them, and for no more than one training beside the others
-BUDGET, SHORT = "wall=20m,cpu=240,evaluations=3", "wall=15m,cpu=75,evaluations=3"
+BUDGET, SHORT = "wall=20m,cpu=240,evaluations=3", "wall=15m,cpu=60,evaluations=2"
 TALKS = {
     "good": talk.good,
     "useless": talk.useless,
