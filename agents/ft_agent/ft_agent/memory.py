@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from ft_agent.config import ModelFacts, estimate_memory_mb, lora_parameters
 from ft_agent.data import Example
+from ft_agent.methods.grpo import ROOM_FACTOR, ROOM_TOKENS
 from ft_agent.plan import Plan
 
 # Characters a token stands for, at least: real text has 3 to 4, numbers and SMILES down to 1.5.
 CHARS_PER_TOKEN = 2.0
-# TRL's own lengths where a plan names none.
-COMPLETION_TOKENS = 256
 
 
 def needed_mb(plan: Plan, examples: Sequence[Example], model: ModelFacts) -> float:
@@ -30,7 +29,7 @@ def needed_mb(plan: Plan, examples: Sequence[Example], model: ModelFacts) -> flo
     prompts = [len(e.prompt) / CHARS_PER_TOKEN for e in examples]
     answers = [len(e.answer) / CHARS_PER_TOKEN for e in examples]
     if plan.method == "grpo":
-        written = int(plan.trainer.get("max_completion_length") or COMPLETION_TOKENS)
+        written = int(plan.trainer.get("max_completion_length") or ROOM_FACTOR * max(answers, default=0.0) + ROOM_TOKENS)
         tokens = batch * (max(prompts, default=0.0) + written)
         cache = tokens * 2 * model.layers * model.hidden * model.bytes / 1e6
         return estimate_memory_mb(model, trained, int(tokens), batch * written, checkpointing) + reference + cache

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from ft_agent.data import Example
+from ft_agent.methods.base import Setting
+from ft_agent.methods.grpo import Grpo
 from ft_agent.methods.lineage import lineage_problems
 from ft_agent.train import Trainer, TrainingFailed
 from reading.rows import AnswerForm
@@ -107,6 +109,21 @@ def test_grpo_learns_to_write_what_is_rewarded(tiny: Path, tmp_path: Path) -> No
     # a rank of 8 under a frozen output layer cannot raise it to much more
     assert after > 1.3 * before
     assert accepted(tmp_path / "a", base) == (True, "adapter")
+
+
+def test_grpo_writes_little_more_than_the_longest_known_answer_where_a_plan_says_nothing(tiny: Path) -> None:
+    from transformers import AutoTokenizer
+
+    job = {"examples": [(e.id, e.prompt, e.answer) for e in PAIRS], "golds": [e.gold for e in PAIRS]}
+    setting = Setting(job, {"per_device_train_batch_size": 32}, AutoTokenizer.from_pretrained(tiny), 0, None, False, 512)
+    material = Grpo().read(setting)
+    # two digits and the end mark, doubled, and sixteen
+    assert material.arguments == {"max_completion_length": 22}
+    # rows come round again until a step's groups are full
+    assert (len(material.rows), material.dropped) == (48, 0)
+    narrow = Setting(job, {"max_completion_length": 500}, setting.tokenizer, 0, None, False, 512)
+    with pytest.raises(ValueError, match="lower max_completion_length"):
+        Grpo().read(narrow)
 
 
 def test_grpo_needs_a_known_answer(trainer: Trainer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -50,6 +50,7 @@ class Material:
         unused: examples left out because they hold nothing that the method learns from.
         mean_tokens: of a row.
         layout: how rows are laid out in a batch.
+        arguments: for the trainer, as the rows suggest them; a plan's own come first.
     """
 
     rows: list[Any]
@@ -57,6 +58,7 @@ class Material:
     mean_tokens: float
     unused: int = 0
     layout: str = "Padded"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Method(Protocol):

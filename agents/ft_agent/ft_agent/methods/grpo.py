@@ -13,6 +13,9 @@ from ft_agent.methods.reward import reward
 from ft_agent.pace import RewardWatch
 from ft_agent.packing import encode
 
+# Where a plan names no length: tokens that the model may write for each of the longest known answer, and beside them.
+ROOM_FACTOR, ROOM_TOKENS = 2, 16
+
 
 class Grpo:
     """See the module."""
@@ -33,11 +36,15 @@ class Grpo:
 
     def read(self, setting: Setting) -> Material:
         """Take the examples whose answer is known and whose prompt leaves room for one."""
-        job, room = setting.job, setting.longest - int(setting.arguments.get("max_completion_length", 256))
+        job = setting.job
         known = [(str(i), e[1], e[2], g) for i, (e, g) in enumerate(zip(job["examples"], job["golds"], strict=True)) if g]
         if not known:
             raise ValueError("no example has a bare right answer; grpo rewards by it, train with sft")
         encoded = {e.id: e for e in encode(setting.tokenizer, [k[:3] for k in known], 10**9)[0]}
+        # an answer of the model's own may be longer than any known one, but what goes on for long is lost and costs the time
+        longest = max((len(e.answer) for e in encoded.values()), default=1)
+        written = int(setting.arguments.get("max_completion_length") or ROOM_FACTOR * longest + ROOM_TOKENS)
+        room = setting.longest - written
         fit = [(k, encoded[k[0]]) for k in known if k[0] in encoded and len(encoded[k[0]].prompt) <= room]
         if not fit:
             raise ValueError(f"no prompt leaves room for an answer in {setting.longest} tokens; lower max_completion_length")
@@ -46,7 +53,9 @@ class Grpo:
         step = setting.batch * int(setting.arguments.get("gradient_accumulation_steps", 1))
         rows *= math.ceil(step / len(rows))
         mean = sum(len(e) for _, e in fit) / len(fit)
-        return Material(rows, len(known) - len(fit), mean, len(job["examples"]) - len(known))
+        return Material(
+            rows, len(known) - len(fit), mean, len(job["examples"]) - len(known), arguments={"max_completion_length": written}
+        )
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer with the task's own form of answers as its judge."""

@@ -49,7 +49,9 @@ def train(worker: Any, job: dict[str, Any]) -> dict[str, Any]:
         worker.model.config.max_position_embeddings,
     )
     material = method.read(setting)
-    config = method.config_class()(**{**method.defaults(), **setting.arguments, **method.fixed(), **_owned(worker, job)})
+    config = method.config_class()(
+        **{**method.defaults(), **material.arguments, **setting.arguments, **method.fixed(), **_owned(worker, job)}
+    )
     try:
         model = put_on(worker.model, job["lora"], Path(job["init"]) if job.get("init") else None)
     except Exception:
