@@ -12,8 +12,8 @@ from ft_agent.child import Child, TrainingFailed
 SAYS_DONE = "import json; print(json.dumps({'event': 'done', 'steps': 1}), flush=True)"
 WAITS = "import sys; sys.stdin.read()"
 SPINS = "import json; print(json.dumps({'event': 'step', 'step': 1}), flush=True)\nwhile True: pass"
-# a second of work without a word, then done
-WORKS = f"import time\nwhile time.process_time() < 1.0: pass\n{SAYS_DONE}"
+# two seconds of work without a word, then done
+WORKS = f"import time\nwhile time.process_time() < 2.0: pass\n{SAYS_DONE}"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_by_processor_time_a_slow_step_is_no_stall_and_a_loop_without_end_is_one
     started: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 20)
-    assert started(WORKS).wait("done", 600.0, lambda: 0.3, busy=True)["event"] == "done"
+    assert started(WORKS).wait("done", 600.0, lambda: 1.0, busy=True)["event"] == "done"
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert failure(started("while True: pass"), limit_s=600.0, stall_s=0.5, busy=True).kind == "stalled"
 
