@@ -133,6 +133,9 @@ class Offline:
         """After the first exploitation: turn knobs at full length where a full run is cheap, else polish the champion."""
         full = [i for i in view.trained() if i.plan.phase in ("exploit", "polish")]
         champion = next((i for i in full if i.number == view.champion), full[-1])
+        if champion.plan.method == "average":
+            # a mean has no settings of its own to go on with: its best member has
+            champion = best_of([i for i in view.trained() if i.number in champion.plan.average]) or champion
         need = full_seconds(view)
         if view.usable >= 2.0 * (need + view.costs["overhead_dev"]):
             tried = {i.plan.knob for i in full}

@@ -14,18 +14,12 @@ from typing import Any
 import pytest
 from fake_api import FakeApi, GraderBroke, make_task
 from sources import boxed_sources
-from tiny_model import make_tiny_model
 from where import AGENTS
 
 from harness.assets.agent_dir import copy_agent, load_agent
 from harness.sandbox.execd import tree
 
 HARNESS_TOOL = AGENTS.parent / "harness" / "session"
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture

@@ -8,16 +8,10 @@ from typing import Any
 
 import pytest
 from ft_agent.averaging import CannotAverage, average
-from tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.slow
 
 Make = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture

@@ -8,23 +8,10 @@ import pytest
 from ft_agent.data import Example
 from ft_agent.generating import generate
 from ft_agent.train import Trainer
-from tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.slow
 
 PROMPTS = [Example(f"a:{i}", f"Say {'very ' * (i % 5)}{i}.", "", "s") for i in range(13)]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def trainer(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with Trainer(str(tiny), tmp_path_factory.mktemp("scratch")) as worker:
-        worker.ready()
-        yield worker
 
 
 @pytest.fixture(scope="module")

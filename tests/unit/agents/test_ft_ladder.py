@@ -16,7 +16,6 @@ from ft_agent.train import Trainer, TrainingFailed
 from ft_agent.validate import Catch, Machine, climb
 from ft_cases import a_plan
 from reading.rows import AnswerForm, PromptForm, normal, parse_source
-from tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +29,6 @@ GOOD = tuple(Example(f"a:{i}", f"Say {i}.", f"\\boxed{{{i}}}", "s", gold=f"{i}")
 LONG = tuple(Example(f"a:{i}", f"{i} is to be said. " * 60, f"\\boxed{{{i}}}", "s", gold=f"{i}") for i in range(600))
 # allocations a process with its libraries has made before it trains: 480 MB
 ROOM_MB = 1200.0
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

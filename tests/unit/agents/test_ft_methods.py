@@ -12,7 +12,6 @@ from ft_agent.methods.grpo import Grpo
 from ft_agent.methods.lineage import lineage_problems
 from ft_agent.train import Trainer, TrainingFailed
 from reading.rows import AnswerForm
-from tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.slow
 
@@ -21,18 +20,6 @@ ARGUMENTS = {"learning_rate": 1e-2, "per_device_train_batch_size": 4, "max_lengt
 GROUP = {"learning_rate": 1e-2, "per_device_train_batch_size": 8, "num_generations": 8, "max_completion_length": 4}
 PAIRS = [Example(f"a:{i}", f"Say {i}.", f"{i}", "s", gold=f"{i}", rejected=f"x{i}") for i in range(24)]
 PLAIN = AnswerForm("plain")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def trainer(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with Trainer(str(tiny), tmp_path_factory.mktemp("scratch")) as worker:
-        worker.ready()
-        yield worker
 
 
 def accepted(folder: Path, tiny: Path) -> tuple[bool, str]:

@@ -211,3 +211,10 @@ def test_on_a_slow_machine_batches_shrink_until_enough_steps_fit() -> None:
     assert slow.trainer["per_device_train_batch_size"] == 4
     assert proposed(a_view(speed=0.2)).trainer["per_device_train_batch_size"] == 2
     assert proposed(a_view(speed=8.0, evaluations_left=0)).trainer["per_device_train_batch_size"] == 8
+
+
+def test_a_champion_that_is_a_mean_is_polished_by_its_best_member() -> None:
+    members = [an_iteration(1, 0.4, plan=a_plan(phase="exploit")), an_iteration(2, 0.5, plan=a_plan(phase="exploit"))]
+    mean = an_iteration(3, 0.6, plan=a_plan(phase="exploit", method="average", average=(1, 2)))
+    plan = proposed(a_view(iterations=(*members, mean), champion=3, usable=80.0, speed=4.0))
+    assert (plan.phase, plan.method, plan.average, plan.parent) == ("polish", "sft", (), 2)

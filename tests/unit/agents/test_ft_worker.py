@@ -7,25 +7,12 @@ import pytest
 from ft_agent.data import Example
 from ft_agent.packing import Encoded, Padded, SharedPrefix, choose_collator, encode, shared_prefix
 from ft_agent.train import Trainer, TrainingFailed
-from tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.slow
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 ARGUMENTS = {"learning_rate": 1e-2, "per_device_train_batch_size": 4, "max_length": 256}
 EXAMPLES = [Example(f"a:{i}", f"Say {i}.", f"\\boxed{{{i}}}", "s") for i in range(24)]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def trainer(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with Trainer(str(tiny), tmp_path_factory.mktemp("scratch")) as worker:
-        worker.ready()
-        yield worker
 
 
 @pytest.fixture(scope="module")
