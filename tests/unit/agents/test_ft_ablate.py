@@ -124,7 +124,7 @@ def test_the_time_left_over_takes_the_champion_apart_once() -> None:
         "without data.rebalance.power",
         "without data.clean",
     ]
-    assert ablated(ended(usable=60.0)) == ["the champion's settings again", "without trainer.learning_rate"]
+    assert ablated(ended(usable=80.0)) == ["the champion's settings again", "without trainer.learning_rate"]
     assert ablated(ended(usable=10.0)) == []
 
 
