@@ -75,11 +75,6 @@ def facts_of(history: History, seconds: float, budget: Mapping[str, Any], slices
     )
 
 
-def improved(iteration: Iteration) -> bool:
-    """Whether an iteration became the champion: it led beyond the noise."""
-    return iteration.decision.startswith("replaces ")
-
-
 def figures(facts: ReportFacts) -> dict[str, Any]:
     """Work out the figures, in plain JSON. Seconds are those of the budget."""
     effective = facts.effective
@@ -87,7 +82,7 @@ def figures(facts: ReportFacts) -> dict[str, Any]:
     return {
         "iterations": len(facts.iterations),
         "effective": len(effective),
-        "improving_share": _share(sum(improved(i) for i in effective), len(effective)),
+        "improving_share": _share(sum(i.replaces for i in effective), len(effective)),
         "seconds": facts.seconds,
         "seconds_to_first_submission": facts.first_submission,
         "seconds_to_best": facts.at.get(facts.champion),

@@ -17,8 +17,8 @@ from ft_agent.plan import Plan
 LEAST_S = 12.0
 # Who is behind the leader by more than this many errors does not go on, even where there is room.
 BEATEN_ERRORS = 2.0
-# Whoever was expected to bring more stays ahead within this many errors. In simulated heats of three plans half an error lost
-# nothing where the expectations knew nothing, and gained where they knew a little; a whole one lost.
+# Whoever was expected to bring more stays ahead within this many errors. In simulated heats of three plans half an error gained
+# where the expectations knew a little, and lost little where they knew nothing; a whole one lost.
 PREFERRED_ERRORS = 0.5
 # What finding the best plan may cost where plans ask for all the time there is: more, and the winner ends behind a plan taken
 # blindly that had all of it (simulated).

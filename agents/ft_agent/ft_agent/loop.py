@@ -25,7 +25,7 @@ from ft_agent.refusals import Client, Harness
 from ft_agent.report import write_report
 from ft_agent.switches import Switches
 from ft_agent.train import Trainer, TrainingFailed
-from ft_agent.turn import Turn, replaced
+from ft_agent.turn import Turn
 from ft_agent.validate import Machine
 from ft_agent.view import View
 
@@ -227,7 +227,7 @@ class Agent:
 
     def _remember(self, iteration: Iteration) -> None:
         before = self.chronicle.history.champion
-        champion = iteration.number if replaced(iteration) else before
+        champion = iteration.number if iteration.replaces else before
         self.chronicle.append(
             "iteration",
             at=round(self.counter.used(), 1),

@@ -154,7 +154,7 @@ class Offline:
         if sum(1 for i in full if i.plan.phase == "polish") >= 3 or view.usable < max(2 * WORTH_S, 0.08 * view.wall_limit):
             return None
         weak = weak_slices(champion)
-        data = with_operation(champion.plan.data, Operation("rebalance", {"power": 0.3, "boost": 3.0}))
+        data = with_operation(champion.plan.data, Operation("curriculum", {"order": "even", "power": 0.3, "boost": 3.0}))
         plan = replace(
             champion.plan,
             phase="polish",
@@ -232,8 +232,8 @@ def knobs(view: View, start: Plan, done: list[Iteration]) -> Iterator[Knob]:
     if any(c.contradicted > 0.06 for c in view.cards):
         loose = with_operation(start.data, Operation("trust", {"max_error": 1.0}))
         yield Knob("all sources", "more rows may outweigh some wrong answers", replace(start, data=loose))
-    equal = with_operation(start.data, Operation("rebalance", {"power": 1.0}))
-    yield Knob("natural mix", "the sources' own proportions may be the task's", replace(start, data=equal))
+    even = with_operation(start.data, Operation("curriculum", {"order": "even"}))
+    yield Knob("even mix", "time is up before the rows are: every beginning must hold all slices", replace(start, data=even))
     if start.lora:
         rank = int(start.lora["r"])
         wider = {**start.lora, "r": rank * 4, "lora_alpha": rank * 8}

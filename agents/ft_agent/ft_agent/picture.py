@@ -6,7 +6,7 @@ import math
 from itertools import groupby
 from xml.sax.saxutils import escape, quoteattr
 
-from ft_agent.figures import ReportFacts, improved
+from ft_agent.figures import ReportFacts
 from ft_agent.plan import Iteration
 
 WIDTH, HEIGHT = 860, 440
@@ -111,7 +111,7 @@ def _champion(axes: Axes, facts: ReportFacts, placed: list[Iteration]) -> list[s
         path = f"M{LEFT} {axes.y(begun.value):.1f}"
     for iteration in placed:
         score = iteration.own or iteration.dev
-        if improved(iteration) and score:
+        if iteration.replaces and score:
             x, y = axes.x(facts.at[iteration.number]), axes.y(score.value)
             path += f"H{x:.1f}V{y:.1f}" if path else f"M{x:.1f} {y:.1f}"
     if not path:
@@ -133,7 +133,7 @@ def _points(axes: Axes, at: float, iteration: Iteration, count: int) -> list[str
         y, title = axes.y(score.value), escape(f"{told}: {score.split} {score.value:.3f}")
         highest = min(highest, y)
         parts.append(_diamond(x, y, title) if score.split == "dev" else _circle(x, y, title))
-    if count <= MOST_NUMBERS or improved(iteration):
+    if count <= MOST_NUMBERS or iteration.replaces:
         parts.append(_text(x, highest - 9, str(iteration.number), "middle", 11))
     return parts
 

@@ -149,6 +149,11 @@ class Iteration:
     adapter: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def replaces(self) -> bool:
+        """Whether it became the champion."""
+        return self.decision.startswith("replaces ")
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self)

@@ -11,7 +11,7 @@ from typing import Any
 from ft_agent.ablate import REASON
 from ft_agent.data import Dataset
 from ft_agent.effects import Effect
-from ft_agent.figures import ReportFacts, choices_apart, effect_of, figures, improved, verdict
+from ft_agent.figures import ReportFacts, choices_apart, effect_of, figures, verdict
 from ft_agent.picture import score_plot
 from ft_agent.plan import Iteration, Score
 from ft_agent.view import clip, curve_text
@@ -179,7 +179,7 @@ def _effects(facts: ReportFacts) -> str:
 
 
 def _helped(facts: ReportFacts) -> str:
-    lines = [f"- {_cell(i.plan.knob)}: {_cell(i.decision)}" for i in facts.iterations if improved(i)]
+    lines = [f"- {_cell(i.plan.knob)}: {_cell(i.decision)}" for i in facts.iterations if i.replaces]
     lines += [
         f"- {_cell(e.knob)} {_cell(e.before)} → {_cell(e.after)}: {_measured(e)}"
         for e in facts.effects

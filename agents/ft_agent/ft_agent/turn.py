@@ -234,11 +234,6 @@ class Turn:
         return self.bench.folder / held.adapter if held and held.adapter else self.bench.counter.path_of_base()
 
 
-def replaced(iteration: Iteration) -> bool:
-    """Whether an iteration became the champion."""
-    return iteration.decision.startswith("replaces ")
-
-
 def _better(challenger: Score | None, champion: Score | None) -> tuple[bool, str]:
     if challenger is None:
         return False, "it could not be measured"

@@ -15,7 +15,7 @@ from ft_agent.plan import Iteration, Score
 # limit.
 CHARS_PER_TOKEN = 2.5
 # What the table of effects and the lessons may take of a view.
-EFFECTS_TOKENS, LESSONS_CHARS = 400, 1500
+EFFECTS_TOKENS, LESSONS_CHARS = 800, 1500
 
 
 @dataclass(frozen=True)

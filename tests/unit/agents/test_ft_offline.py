@@ -121,7 +121,7 @@ def test_what_is_left_after_exploiting_goes_to_the_slices_that_fail() -> None:
     done = an_iteration(1, 0.5, plan=a_plan(phase="exploit"))
     plan = proposed(a_view(iterations=(done,), champion=1, usable=80.0, speed=4.0))
     assert (plan.phase, plan.parent) == ("polish", 1)
-    assert operation(plan.data, "rebalance").args["boost"] > 0
+    assert operation(plan.data, "curriculum").args["boost"] > 0
     assert "rounding" in plan.reason
     assert plan.trainer["learning_rate"] < done.plan.trainer["learning_rate"]
 

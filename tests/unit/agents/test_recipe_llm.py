@@ -17,7 +17,7 @@ from reading.backbone import Backbone
 from reading.dataset import Material, read_material
 from reading.rows import Row
 from sources import boxed_sources
-from test_agents_run import by_kind, finish, start, tiny  # noqa: F401
+from test_agents_run import by_kind, finish, start
 from where import AGENTS
 
 sys.path.insert(0, str(AGENTS / "recipe_llm"))
