@@ -15,6 +15,7 @@ from one_run import SANDBOX, start, submit, swept, wait_for_run
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 # CPU-seconds: room for the probes of a model that is worth them, and for no more than one training beside the others
 BUDGET, SHORT = "wall=20m,cpu=240,evaluations=3", "wall=15m,cpu=60,evaluations=2"
+LONG = ("good", "hostile")
 TALKS = {
     "good": talk.good,
     "useless": talk.useless,
@@ -24,7 +25,7 @@ TALKS = {
     "hostile": talk.hostile,
 }
 TASKS = ("math/aime25", "table/fact_checking", "chemistry/mol_und")
-# every kind of backbone once, every task twice; DOJO_TEST_ALL=1 runs the whole table
+# every kind of backbone once, every task twice; DOJO_TEST_ALL=1 runs the whole table, each with time for probes
 SOME = {
     ("good", "math/aime25"),
     ("useless", "table/fact_checking"),
@@ -55,7 +56,7 @@ def test_whatever_the_backbone_says_the_run_is_graded_and_tells_what_thinking_wa
     home: Path, tmp_path: Path, kind: str, task: str
 ) -> None:
     script = talk.write(tmp_path / "talk.jsonl", TALKS[kind]())
-    budget = (BUDGET if kind == "good" else SHORT) + (",requests=2" if kind == "spent" else "")
+    budget = (BUDGET if kind in LONG or os.environ.get("DOJO_TEST_ALL") else SHORT) + (",requests=1" if kind == "spent" else "")
     folder = submit(home, "ft_agent", task, "--backbone", f"scripted:{script}", "--budget", budget)
     result, journal = result_of(folder), journal_of(folder)
     assert result["outcome"]["cause"] in ("completed", "agent_budget"), result["outcome"]
@@ -73,6 +74,8 @@ def test_whatever_the_backbone_says_the_run_is_graded_and_tells_what_thinking_wa
         assert any(i["plan"]["author"] == "llm" for i in trained), "the model's plans are trained"
         assert not [t for t in fell_back if "no time" not in t["why"]]
         assert any(r["kind"] == "counterfactual" for r in journal), "what the rules would have done stands beside it"
+    elif kind == "slow":
+        assert max(t["seconds"] for t in thoughts) >= 59, "it waited beside a training, or gave up"
     else:
         assert fell_back, "what could not be used is counted"
         report = (folder / "workspace/report.md").read_text()
