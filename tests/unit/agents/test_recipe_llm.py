@@ -220,7 +220,7 @@ def test_a_call_fits_a_third_of_the_context_and_shows_goal_form_and_examples(tas
 @pytest.mark.slow
 def test_a_whole_run_trains_on_what_was_mended(
     tmp_path: Path,
-    tiny: Path,  # noqa: F811
+    tiny: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = boxed_sources(tmp_path / "data")
@@ -242,7 +242,7 @@ def test_a_whole_run_trains_on_what_was_mended(
 @pytest.mark.slow
 def test_a_whole_run_without_an_answer_is_the_plain_recipe(
     tmp_path: Path,
-    tiny: Path,  # noqa: F811
+    tiny: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = boxed_sources(tmp_path / "data")
