@@ -121,7 +121,8 @@ class Place:
 Places = Callable[[Backbone], Any]
 
 
-@pytest.fixture(scope="session", params=["namespace", "docker"])
+# by module: the image that is named for these places is not to be taken for other tests' runs
+@pytest.fixture(scope="module", params=["namespace", "docker"])
 def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     """Makes places on a sandbox backend; skips where it is not to be had."""
     kind = request.param
@@ -160,7 +161,7 @@ def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield place
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def before_a_script(places: Places) -> Iterator[Place]:
     with places(SCRIPTED) as place:
         yield place
@@ -173,7 +174,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def before_vllm(places: Places, vllm: str) -> Iterator[Place]:
     backbone = Backbone(
         upstream="openai", model="smol", formats=("chat", "responses", "messages"), base_url=vllm, context=CONTEXT
