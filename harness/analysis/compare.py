@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
@@ -11,13 +10,13 @@ from pydantic import Field
 
 from harness.analysis import stats
 from harness.analysis.counted import counted_measurements
-from harness.analysis.groups import Group, groups_on, on_each_task, repeated_seeds, tasks_of, told_apart
 from harness.analysis.headings import measured_by
-from harness.analysis.measurement import LeftOut, Measurement, Measurements, require_same_items
-from harness.analysis.plan import Components, components_of, runs_needed
-from harness.analysis.tables import difference_of, item_means
+from harness.analysis.measurement import LeftOut, Measurements
+from harness.analysis.pairing import Found, Pair, bare_name, find_pairs
+from harness.analysis.plan import runs_needed
+from harness.analysis.tables import item_means
 from harness.spec.base import Spec
-from harness.spec.errors import NotFoundError, UsageError
+from harness.spec.errors import UsageError
 from harness.spec.measured import Measured, measured_together
 from harness.spec.result import RunResult
 from harness.spec.summary import Summaries, collector_paused
@@ -74,32 +73,6 @@ class Comparison(Spec):
         return self.rows if self.overall in self.rows else (*self.rows, self.overall)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """The tables of both agents on one task."""
-
-    task: str
-    runs_a: list[Measurement]
-    runs_b: list[Measurement]
-    estimate: stats.Estimate
-    components: Components | None
-    setting: str
-
-    @property
-    def single(self) -> bool:
-        return min(len(self.runs_a), len(self.runs_b)) < 2
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Two agents with the tasks on which they may be compared."""
-
-    a: str
-    b: str
-    pairs: list[_Pair]
-    warnings: list[str]
-
-
 @collector_paused()
 def compare(
     results: Summaries | Iterable[RunResult],
@@ -124,7 +97,7 @@ def compare(
         UsageError: the agents are the same, were scored on different items, or share no task in one setting.
     """
     measured = counted_measurements(results, excluded)
-    return _judge_together([_find_pairs(measured, a, b, task, mix)], measured)[0]
+    return _judge_together([find_pairs(measured, a, b, task, mix)], measured)[0]
 
 
 @collector_paused()
@@ -148,54 +121,13 @@ def compare_all(
     found, refused = [], []
     for a, b in combinations(sorted(means, key=lambda agent: -sum(means[agent]) / len(means[agent])), 2):
         try:
-            found.append(_find_pairs(measured, a, b, task, mix=False))
+            found.append(find_pairs(measured, a, b, task, mix=False))
         except UsageError as exc:
             refused.append(exc.message)
     return _judge_together(found, measured), refused
 
 
-def _find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: bool) -> _Found:
-    """Collect the tasks on which both agents have runs that may be compared."""
-    a, b = _known_agent(a, measured.measurements), _known_agent(b, measured.measurements)
-    if a == b:
-        raise UsageError(f"{a} cannot be compared with itself", hint="name two agents")
-    warnings = list(measured.warnings)
-    pairs: list[_Pair] = []
-    by_task = on_each_task(measured.measurements)
-    for name in tasks_of(measured.measurements, task):
-        why_not: list[str] = []
-        group = _choose_group(groups_on(name, told_apart(by_task[name]), mix), a, b, why_not)
-        if group is None and (group := _as_named(groups_on(name, by_task[name]), a, b)):
-            why_not = [f"{name}: {a} and {b} differ in {', '.join(_named(group, a, b))}, as their names say"]
-        warnings += why_not
-        if group is not None:
-            pairs.append(_pair(group, a, b, mix, warnings))
-    warnings += _unlike_minds(pairs, a, b)
-    if not pairs:
-        raise UsageError(
-            f"{a} and {b} have no runs that may be compared" + (f" on {task}" if task else "") + f": {'; '.join(warnings)}",
-            hint="run both on one task with the same settings, or ask for mixed settings with --mix",
-        )
-    if any(m.flagged for pair in pairs for m in (*pair.runs_a, *pair.runs_b)):
-        warnings.append("runs in which cheating was found count as the base model's score")
-    return _Found(a, b, pairs, warnings)
-
-
-def _unlike_minds(pairs: Sequence[_Pair], a: str, b: str) -> list[str]:
-    """Say where one agent thinks with a language model and the other does not, or did not although it requires one."""
-    found = []
-    for pair in pairs:
-        minds = [{m.setting.backbone for m in runs} for runs in (pair.runs_a, pair.runs_b)]
-        for (agent, own), (other, others) in zip(((a, minds[0]), (b, minds[1])), ((b, minds[1]), (a, minds[0])), strict=True):
-            if None not in own and others == {None}:
-                found.append(f"{pair.task}: {agent} thinks with a backbone, {other} with none")
-        for agent, runs in ((a, pair.runs_a), (b, pair.runs_b)):
-            if silent := sum(m.silent for m in runs):
-                found.append(f"{pair.task}: {agent} requires a backbone and never called it in {silent} of {len(runs)} runs")
-    return found
-
-
-def _judge_together(found: Sequence[_Found], measured: Measurements) -> list[Comparison]:
+def _judge_together(found: Sequence[Found], measured: Measurements) -> list[Comparison]:
     """Adjust all rows by Holm, as they are shown together, and judge them."""
     p_values = [float(pair.estimate.p_value()) for one in found for pair in one.pairs]
     tests = iter(zip(stats.holm(p_values), stats.holm_levels(p_values), strict=True))
@@ -208,104 +140,14 @@ def _judge_together(found: Sequence[_Found], measured: Measurements) -> list[Com
                 b=one.b,
                 rows=tuple(rows),
                 overall=rows[0] if len(rows) == 1 else _overall(one.pairs, rows),
-                left_out=tuple(out for out in measured.left_out if out.agent in (_bare(one.a), _bare(one.b))),
+                left_out=tuple(out for out in measured.left_out if out.agent in (bare_name(one.a), bare_name(one.b))),
                 warnings=tuple(dict.fromkeys(one.warnings)),
             )
         )
     return comparisons
 
 
-def _bare(shown: str) -> str:
-    """Return an agent's name (a variant's with what tells it apart) without version and backbone."""
-    return shown.partition("@")[0].partition(" [")[0]
-
-
-def _known_agent(name: str, measurements: Sequence[Measurement]) -> str:
-    """Return the name as it is written here: `-` and `_` are alike, and so is the order in which a variant's parameters stand.
-
-    An agent's bare name stands for its only variant, where it did not run as it comes.
-    """
-    known = sorted({m.agent for m in measurements})
-    bare = _bare(name)
-    wanted, *words = bare.split() or [""]
-    variants = [agent for agent in known if agent.split()[0].replace("-", "_") == wanted.replace("-", "_")]
-    alike = [agent for agent in variants if sorted(agent.split()[1:]) == sorted(words)]
-    if not alike and not words:
-        alike = variants
-    if len(alike) > 1:
-        raise UsageError(f"{wanted} ran in several variants: {', '.join(alike)}", hint=f'name one, as "{alike[0]}"')
-    if alike:
-        return alike[0] + name[len(bare) :]
-    raise NotFoundError.named("agent with runs that count", name, known)
-
-
-def _as_named(groups: Sequence[Group], a: str, b: str) -> Group | None:
-    """Take the newest group in which both ran in settings that differ only in what their names say."""
-    return next((g for g in groups if _versions(g, a) and _versions(g, b)), None)
-
-
-def _named(group: Group, a: str, b: str) -> list[str]:
-    """Return in what the settings of both differ, of what their names say."""
-    settings = [m.setting for shown in (*_versions(group, a), *_versions(group, b)) for m in group.agents[shown]]
-    return [field for field in group.setting.varied if len({getattr(setting, field) for setting in settings} - {None}) > 1]
-
-
-def _choose_group(groups: Sequence[Group], a: str, b: str, warnings: list[str]) -> Group | None:
-    """Take the newest group in which both agents ran; say which others there are."""
-    fitting = [g for g in groups if _versions(g, a) and _versions(g, b)]
-    task = groups[0].task
-    if not fitting:
-        ran_a, ran_b = (any(_versions(g, agent) for g in groups) for agent in (a, b))
-        if ran_a and ran_b:
-            fields = sorted({f for g in groups for f in g.differs})
-            warnings.append(f"{task}: runs of {a} and {b} differ in {', '.join(fields)}")
-        else:
-            missing = " and ".join(agent for agent, ran in ((a, ran_a), (b, ran_b)) if not ran)
-            warnings.append(f"{task}: no run of {missing} that counts")
-        return None
-    others = [g for g in groups if g is not fitting[0] and (_versions(g, a) or _versions(g, b))]
-    if others:
-        fields = sorted({f for g in others for f in g.setting.differing(fitting[0].setting)})
-        warnings.append(f"{task}: runs of other settings are left out; they differ in {', '.join(fields)}")
-    return fitting[0]
-
-
-def _versions(group: Group, agent: str) -> list[str]:
-    """Return the shown names in the group that ``agent`` may mean, the one with the newest run first."""
-    fitting = [shown for shown in group.agents if shown == agent or _bare(shown) == agent]
-    return sorted(fitting, key=lambda shown: max(m.created for m in group.agents[shown]), reverse=True)
-
-
-def _pair(group: Group, a: str, b: str, mix: bool, warnings: list[str]) -> _Pair:
-    chosen: list[list[Measurement]] = []
-    for agent in (a, b):
-        versions = _versions(group, agent)
-        if len(versions) > 1:
-            warnings.append(f"{group.task}: of {', '.join(versions)} the newest is compared, {versions[0]}")
-        runs = group.agents[versions[0]]
-        warnings += filter(None, [repeated_seeds(agent, runs)])
-        chosen.append(runs)
-    runs_a, runs_b = chosen
-    require_same_items([*runs_a, *runs_b])
-    if mix:
-        mixed = sorted({f for m in (*runs_a, *runs_b) for f in m.setting.differing(group.setting)})
-        if mixed:
-            warnings.append(f"{group.task}: MIXED runs that differ in {', '.join(mixed)}; the difference may be theirs")
-        for agent, runs in ((a, runs_a), (b, runs_b)):
-            if len({m.agent_digest for m in runs}) > 1:
-                warnings.append(f"{group.task}: MIXED several versions of {agent}")
-    several = min(len(runs_a), len(runs_b)) > 1
-    return _Pair(
-        task=group.task,
-        runs_a=runs_a,
-        runs_b=runs_b,
-        estimate=difference_of(runs_a, runs_b),
-        components=components_of(runs_a, runs_b) if several else None,
-        setting=f"other {', '.join(group.differs)}" if group.differs else "",
-    )
-
-
-def _task_row(pair: _Pair, p_adjusted: float, level: float) -> ComparisonRow:
+def _task_row(pair: Pair, p_adjusted: float, level: float) -> ComparisonRow:
     value = float(pair.estimate.value)
     win, loss = _wins(pair)
     return _row(
@@ -326,13 +168,13 @@ def _task_row(pair: _Pair, p_adjusted: float, level: float) -> ComparisonRow:
     )
 
 
-def _wins(pair: _Pair) -> tuple[int, int]:
+def _wins(pair: Pair) -> tuple[int, int]:
     """Count the items on which A's mean item score over its runs is above and below B's."""
     gaps = item_means(pair.runs_a) - item_means(pair.runs_b)
     return int((gaps > _TIE).sum()), int((gaps < -_TIE).sum())
 
 
-def _overall(pairs: Sequence[_Pair], rows: Sequence[ComparisonRow]) -> ComparisonRow:
+def _overall(pairs: Sequence[Pair], rows: Sequence[ComparisonRow]) -> ComparisonRow:
     """Make the row over the fixed set of tasks: one question of its own, hence not adjusted for the rows by task."""
     estimate = stats.over_tasks([pair.estimate for pair in pairs])
     components = [pair.components for pair in pairs if pair.components]

@@ -3,15 +3,15 @@
 import json
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from backbone_server import Reply as Said
+from backbone_server import refused, serving
 from fake_api import FakeApi, make_task
 from reading.backbone import Backbone
 from reading.dataset import Material, read_material
@@ -28,38 +28,21 @@ Reply = Callable[[list[dict[str, Any]]], Any]  # the rows of a call → what is 
 
 
 class Model:
-    """An HTTP server that answers chat completions by a function of the rows that a prompt shows."""
+    """Answers chat completions by a function of the rows that a prompt shows; ``errors`` come first."""
 
     def __init__(self, reply: Reply) -> None:
         self.prompts: list[str] = []
         self.errors: Iterator[tuple[int, str]] = iter(())
-        model = self
+        self.url, self._reply = "", reply
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                prompt = asked["messages"][-1]["content"]
-                model.prompts.append(prompt)
-                failed = next(model.errors, None)
-                if failed is None:
-                    rows = [json.loads(line) for line in prompt.rsplit("every `n`.", 1)[1].strip().splitlines()]
-                    said = reply(rows)
-                    text = said if isinstance(said, str) else json.dumps({"rows": said})
-                    message = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-                    status, body = 200, {"choices": [message], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}
-                else:
-                    status, body = failed[0], {"error": {"code": failed[1], "message": "no"}}
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+    def answer(self, asked: dict[str, Any]) -> Said:
+        prompt = asked["messages"][-1]["content"]
+        self.prompts.append(prompt)
+        failed = next(self.errors, None)
+        if failed is not None:
+            return refused(*failed)
+        said = self._reply([json.loads(line) for line in prompt.rsplit("every `n`.", 1)[1].strip().splitlines()])
+        return Said(said if isinstance(said, str) else json.dumps({"rows": said}))
 
     def environment(self) -> dict[str, str]:
         return {"LLM_BASE_URL": self.url, "LLM_API_KEY": "key", "LLM_MODEL": "small"}
@@ -68,12 +51,9 @@ class Model:
 @contextmanager
 def model_of(reply: Reply) -> Iterator[Model]:
     model = Model(reply)
-    threading.Thread(target=model.server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
+    with serving(model.answer) as server:
+        model.url = server.url
         yield model
-    finally:
-        model.server.shutdown()
-        model.server.server_close()
 
 
 @pytest.fixture
