@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,9 @@ def _read(name: str, value: Any, default: object) -> object:
             return kind(value)
         except ValueError:
             pass
-    raise UsageError(f"parameter {name}={value!r} is no {kind.__name__}", hint=f"default: {default!r}")
+    raise UsageError(
+        f"parameter {name}={value!r} is no {kind.__name__}", hint=f"give one, as the default is: {name}={json.dumps(default)}"
+    )
 
 
 def _shown(value: object) -> str:

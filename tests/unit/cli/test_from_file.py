@@ -63,7 +63,7 @@ def test_all_that_is_wrong_with_a_file_is_gathered_and_each_fault_has_its_line_a
     error = answer.json["error"]
     assert error["message"] == (
         "files/m.toml:11: no agent named 'recip'; "
-        "files/m.toml:19: parameter rank='eight' is no int (default: 16); "
+        "files/m.toml:19: parameter rank='eight' is no int (give one, as the default is: rank=16); "
         "files/m.toml:20: agent recipe has no parameter 'rnk' (did you mean rank?) (and 4 more)"
     )
     assert error["hint"].startswith("did you mean recipe")
