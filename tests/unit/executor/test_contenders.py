@@ -90,7 +90,7 @@ def test_a_name_never_outgrows_its_column():
 def test_a_parameter_that_does_not_fit_is_refused(tmp_path, params, words, hint):
     with pytest.raises(UsageError) as refused:
         contender("ft", an_agent(tmp_path), params)
-    assert words in refused.value.message and refused.value.hint == hint
+    assert words in refused.value.message and refused.value.hint.endswith(hint)
 
 
 def test_an_agent_without_parameters_says_so(tmp_path):
