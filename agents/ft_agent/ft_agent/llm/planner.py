@@ -258,6 +258,7 @@ class LlmPlanner:
                 self.desk.programs.save(wish.name, program.code)
             except (ValueError, OSError) as exc:
                 return Read(None, [str(exc)])
+            self._records.append("program", name=wish.name, walls=list(trial.walls))
             return Read(program)
 
         told = {

@@ -233,6 +233,7 @@ def test_a_program_is_written_tried_and_kept_at_once_where_nothing_else_can_be_t
         (plan,) = made.propose(a_run(*HISTORY))
     assert "program" in [o.name for o in plan.data]
     assert made.desk.programs.names() == ["strip"]
+    assert [r["name"] for r in made.thinker.journal.of("program")] == ["strip"], "with the walls it was tried behind"
     assert outcomes(made) == [("propose", "good"), ("write_program", "good")]
 
 
