@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.assets.roots import Place, own_roots, places, search_roots
-from harness.files import tree_digest
+from harness.assets.agent_files import Stranger, copy_files, digest_files, refuse, strangers_in
+from harness.assets.roots import Listing, Place, listing, look_in, own_roots, places, search_roots
 from harness.project import bundled, is_checkout
 from harness.spec.agent import AgentConfig, load_agent_config
-from harness.spec.errors import NotFoundError, SpecError
+from harness.spec.broken import Broken
+from harness.spec.errors import NotFoundError, SpecError, UsageError
 
-# Never part of an agent: neither copied nor looked at.
-_NOISE = ("__pycache__", ".git", ".venv")
 # Matrix files of experiments with the agent lie in this folder of it; they are no part of the agent.
 EXPERIMENTS = "ablations"
+# An agent.toml has some kilobytes.
+_CONFIG_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,31 @@ def load_agent(path: Path) -> Agent:
         SpecError: its ``agent.toml`` is missing or malformed, or a shared folder is not there or not beside it.
     """
     path = path.resolve()
+    _require_plain(path / "agent.toml")
     config = load_agent_config(path / "agent.toml")
     shared = tuple(_shared(path, name) for name in config.shared)
-    digest = tree_digest(path, skip=(EXPERIMENTS,))
-    if shared:
-        parts = [f"{tree_digest(folder)} {folder.name}\n" for folder in shared]
-        digest = hashlib.sha256("".join([digest, *parts]).encode()).hexdigest()
-    return Agent(config, path, digest, shared)
+    try:
+        digests = [digest_files(path, (EXPERIMENTS,)), *(digest_files(folder) for folder in shared)]
+    except OSError as exc:
+        raise SpecError(f"{path}: {exc.filename}: cannot be read: {exc.strerror}", hint="make it readable, or remove it") from exc
+    return Agent(config, path, _together(digests, shared), shared)
+
+
+def _require_plain(path: Path) -> None:
+    """Refuse an ``agent.toml`` that is no file: a link would be read, and a pipe or a device waited for."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return  # what reads it says so
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _CONFIG_BYTES:
+        raise SpecError(f"{path} is no plain file of at most {_CONFIG_BYTES >> 20} MB", hint="write the file itself there")
+
+
+def _together(digests: Sequence[str], shared: Sequence[Path]) -> str:
+    """Return the digest of an agent, whose own files' comes first, with its shared folders."""
+    own, *others = digests
+    parts = [f"{digest} {folder.name}\n" for digest, folder in zip(others, shared, strict=True)]
+    return hashlib.sha256("".join([own, *parts]).encode()).hexdigest() if parts else own
 
 
 def _shared(agent: Path, name: str) -> Path:
@@ -80,55 +99,51 @@ def _shared(agent: Path, name: str) -> Path:
     return found
 
 
-def links_of(agent: Agent) -> list[Path]:
-    """Return the links in an agent and its shared folders: what they lead to would not be what was digested."""
-    found = []
-    for place, folders, files in (step for folder in (agent.path, *agent.shared) for step in os.walk(folder)):
-        folders[:] = [name for name in folders if name not in _NOISE and not (place == str(agent.path) and name == EXPERIMENTS)]
-        found += [path for name in (*folders, *files) if (path := Path(place, name)).is_symlink()]
-    return sorted(found)
+def strangers_of(agent: Agent) -> list[Stranger]:
+    """Return what may not be in an agent or its shared folders: links, pipes, sockets, devices, odd names, too much."""
+    found = strangers_in(agent.path, (EXPERIMENTS,))
+    return [*found, *(stranger for folder in agent.shared for stranger in strangers_in(folder))]
 
 
-def refuse_links(agent: Agent) -> None:
-    """Let no agent with links into a run.
+def refuse_strangers(agent: Agent) -> None:
+    """Let no agent into a run that holds anything but plain files.
 
     Raises:
-        SpecError: names the first.
+        SpecError: names the first that is none.
     """
-    for link in links_of(agent):
-        raise SpecError(
-            f"{link} is a link, and an agent is copied whole into its run",
-            hint="put the file itself there; `shared` in agent.toml takes folders from beside the agent along",
-        )
+    for stranger in strangers_of(agent):
+        refuse(stranger)
 
 
 def copy_agent(agent: Agent, target: Path) -> None:
     """Copy an agent with its shared folders, so that editing it later does not change a run that is planned or resumed.
 
     Raises:
-        SpecError: there are links in it.
+        SpecError: it holds something else than plain files.
+        UsageError: it has changed since it was loaded.
     """
-    refuse_links(agent)
-    noise = shutil.ignore_patterns(*_NOISE)
+    refuse_strangers(agent)
+    digests = [copy_files(agent.path, target, (EXPERIMENTS,))]
+    digests += [copy_files(folder, target / folder.name) for folder in agent.shared]
+    if _together(digests, agent.shared) != agent.digest:
+        raise UsageError(
+            f"agent {agent.name} has changed since it was looked at", hint="leave it alone meanwhile, and plan again"
+        )
 
-    def left_out(place: str, names: list[str]) -> set[str]:
-        return noise(place, names) | ({EXPERIMENTS} if Path(place) == agent.path else set())
 
-    shutil.copytree(agent.path, target, ignore=left_out, dirs_exist_ok=True)
-    for folder in agent.shared:
-        shutil.copytree(folder, target / folder.name, ignore=noise, dirs_exist_ok=True)
-    for path in [target, *target.rglob("*")]:  # the sandbox's agent user must be able to read it
-        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+def survey_agents(roots: Sequence[Path] | None = None) -> Listing[Agent]:
+    """Return all agents by name, those of the user's own folders (see `roots.own_roots`) and dojo's, and those that are broken.
+
+    Raises:
+        UsageError: one of the folders does not exist.
+    """
+    known, closed = _places(roots)
+    return listing(known, _load, closed)
 
 
 def list_agents(roots: Sequence[Path] | None = None) -> list[Agent]:
-    """Return all agents by name: those of the user's own folders (see `roots.own_roots`) and dojo's.
-
-    Raises:
-        SpecError: an ``agent.toml`` is malformed.
-        UsageError: one of the folders does not exist.
-    """
-    return [_load(place) for place in _places(roots).values()]
+    """Return the agents that can be used; see `survey_agents`."""
+    return list(survey_agents(roots).found)
 
 
 def find_agent(name: str, roots: Sequence[Path] | None = None) -> Agent:
@@ -139,9 +154,12 @@ def find_agent(name: str, roots: Sequence[Path] | None = None) -> Agent:
         SpecError: its ``agent.toml`` is malformed.
         UsageError: one of the folders does not exist.
     """
-    if ("/" in name or name.startswith((".", "~"))) and (Path(name).expanduser() / "agent.toml").is_file():
+    if ("/" in name or name.startswith((".", "~"))) and os.path.lexists(Path(name).expanduser() / "agent.toml"):
         return load_agent(Path(name).expanduser())
-    known = _places(roots)
+    known, closed = _places(roots)
+    for broken in closed:
+        if broken.name.replace("-", "_") == name.replace("-", "_") and broken.name not in known:
+            raise broken.error
     return _load(known[resolve_name(name, list(known))])
 
 
@@ -161,6 +179,7 @@ def resolve_name(name: str, known: Sequence[str]) -> str:
     raise NotFoundError.named("agent", name, list(known))
 
 
-def _places(roots: Sequence[Path] | None) -> dict[str, Place]:
-    folders = [file.parent for root in search_roots("agents", roots) for file in sorted(root.glob("*/agent.toml"))]
-    return places((folder.name, folder) for folder in folders)
+def _places(roots: Sequence[Path] | None) -> tuple[dict[str, Place], list[Broken]]:
+    looked = [look_in(root, "agent.toml", 1) for root in search_roots("agents", roots)]
+    named = places((folder.name, folder) for holding, _ in looked for folder in holding)
+    return named, [broken for _, closed in looked for broken in closed]

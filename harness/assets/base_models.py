@@ -14,8 +14,9 @@ from typing import Any
 from harness.extras import require
 from harness.files import build_folder, make_readable, sha256_file, tree_files
 from harness.spec.errors import MissingError, NotFoundError, SpecError
+from harness.spec.progress import Progress
 from harness.taskkit.building.hub import HubModel, fetch_model
-from harness.taskkit.building.package import PackageFile, Progress, fetch_package
+from harness.taskkit.building.package import PackageFile, fetch_package
 
 MANIFEST = "dojo-manifest.json"
 
@@ -80,7 +81,7 @@ def require_known(name: str) -> None:
     Raises:
         NotFoundError: no such name, or no model directory.
     """
-    if _is_path(name):
+    if is_path(name):
         _model_folder(Path(name))
     elif name not in _KNOWN:
         raise NotFoundError.named("base model", name, known_base_models())
@@ -93,7 +94,7 @@ def find_base_model(name: str, cache: Path) -> BaseModel:
         NotFoundError: no such name.
         MissingError: it is not in the cache yet.
     """
-    if _is_path(name):
+    if is_path(name):
         return _local(Path(name))
     if name not in _KNOWN:
         raise NotFoundError.named("base model", name, known_base_models())
@@ -118,7 +119,7 @@ def prepare_base_model(name: str, cache: Path, progress: Progress | None = None)
     try:
         return find_base_model(name, cache)
     except MissingError:
-        if _is_path(name):
+        if is_path(name):
             raise
     source, target = _KNOWN[name], cache / "models" / name
     if isinstance(source, HubModel):
@@ -142,7 +143,7 @@ def source_of(name: str) -> PackageFile | HubModel | None:
     Raises:
         NotFoundError: no such name.
     """
-    if _is_path(name):
+    if is_path(name):
         return None
     if name not in _KNOWN:
         raise NotFoundError.named("base model", name, known_base_models())
@@ -156,12 +157,18 @@ def read_base_model(name: str, path: Path) -> BaseModel:
     Raises:
         MissingError: a file is gone or has another size than when it was made.
     """
-    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    for file in manifest["files"]:
-        there = path / file["path"]
-        if not there.is_file() or there.stat().st_size != file["size"]:
-            raise MissingError(f"base model {name}: {there} is missing or cut off", hint=f"remove {path} and prepare again")
-    return BaseModel(name, path, manifest["digest"], manifest["parameters"], manifest["licence"])
+    again = f"remove {path} and prepare again"
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        for file in manifest["files"]:
+            there = path / file["path"]
+            if not there.is_file() or there.stat().st_size != file["size"]:
+                raise MissingError(f"base model {name}: {there} is missing or cut off", hint=again)
+        return BaseModel(name, path, manifest["digest"], manifest["parameters"], manifest["licence"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise MissingError(f"base model {name}: {path / MANIFEST} is damaged: {exc!r}", hint=again) from exc
+    except OSError as exc:
+        raise MissingError(f"base model {name}: {exc.filename} cannot be read: {exc.strerror}", hint=again) from exc
 
 
 def write_manifest(path: Path, name: str, licence: str, origin: dict[str, str]) -> None:
@@ -206,7 +213,8 @@ def count_parameters(path: Path) -> int:
     return total
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a base model is named by its directory."""
     return "/" in name or name.startswith(".")
 
 

@@ -11,17 +11,23 @@ from harness.files import sha256_file
 
 
 def list_cache(cache: Path) -> list[dict[str, Any]]:
-    """Return ``{kind, name, profile, digest, megabytes, path}`` for every prepared base model and data set."""
+    """Return ``{kind, name, profile, digest, megabytes, path}`` for every prepared base model and data set.
+
+    Of one whose manifest cannot be read the digest is ``damaged``; `verify_cache` says why.
+    """
     found = []
     for kind, name, profile, manifest in _manifests(cache):
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        try:
+            digest = str(_read(manifest)["digest"])[:12]
+        except (OSError, ValueError, KeyError, TypeError):
+            digest = "damaged"
         size = sum(file.stat().st_size for file in manifest.parent.rglob("*") if file.is_file())
         found.append(
             {
                 "kind": kind,
                 "name": name,
                 "profile": profile,
-                "digest": content["digest"][:12],
+                "digest": digest,
                 "megabytes": round(size / 1e6, 1),
                 "path": manifest.parent.relative_to(cache).as_posix(),
             }
@@ -44,14 +50,23 @@ def verify_cache(cache: Path, name: str | None = None) -> list[tuple[str, list[s
 
 
 def _problems(manifest: Path) -> Iterator[str]:
-    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-    listed = files.items() if isinstance(files, dict) else ((file["path"], file) for file in files)
-    for name, facts in listed:
-        path = manifest.parent / name
-        if not path.is_file():
-            yield f"{name} is missing"
-        elif sha256_file(path) != facts["sha256"]:
-            yield f"{name} is not what it was"
+    try:
+        files = _read(manifest)["files"]
+        listed = files.items() if isinstance(files, dict) else [(file["path"], file) for file in files]
+        for name, facts in listed:
+            path = manifest.parent / name
+            if not path.is_file():
+                yield f"{name} is missing"
+            elif sha256_file(path) != facts["sha256"]:
+                yield f"{name} is not what it was"
+    except OSError as exc:
+        yield f"{exc.filename} cannot be read: {exc.strerror}"
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        yield f"{manifest.name} is damaged: {exc!r}"
+
+
+def _read(manifest: Path) -> Any:
+    return json.loads(manifest.read_text(encoding="utf-8"))
 
 
 def _manifests(cache: Path) -> Iterator[tuple[str, str, str, Path]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.assets.base_models import source_of
-from harness.assets.prepare import declared_fetches
 from harness.assets.task_dir import Task
+from harness.assets.task_program import declared_fetches
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError
 from harness.taskkit.building.hub import MODEL_FILES, HubData, HubModel, is_mirrored, mirror_folder

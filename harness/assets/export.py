@@ -43,7 +43,7 @@ def export_harbor(prepared: PreparedTask, base_model: BaseModel, target: Path) -
     """
     if target.exists():
         raise UsageError(f"{target} is there already", hint="name a folder that does not exist yet")
-    with build_folder(target) as part:
+    with build_folder(target, mode=0o700) as part:  # the hidden items lie in it
         assert part is not None
         if (prepared.task.path / "README.md").is_file():
             shutil.copyfile(prepared.task.path / "README.md", part / "README.md")
@@ -51,7 +51,7 @@ def export_harbor(prepared: PreparedTask, base_model: BaseModel, target: Path) -
             (part / name).parent.mkdir(exist_ok=True)
             (part / name).write_text(text, encoding="utf-8")
         profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
-        config = (prepared.task.path / "task.toml").read_text(encoding="utf-8")
+        config = (prepared.task.path / "task.toml").read_text(encoding="utf-8-sig")  # Harbor takes no byte order mark
         (part / "task.toml").write_text(with_limits(config, profile), encoding="utf-8")
         goal = prepared.instruction(base_model.name, _harbor_budget(profile), profile.limits, profile.generation)
         (part / "instruction.md").write_text(goal + _UNDER_HARBOR, encoding="utf-8")

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.assets.agent_dir import Agent
+from harness.assets.agent_dir import Agent, refuse_strangers
 from harness.assets.interpreters import Interpreter, copy_interpreter, find_interpreter
 from harness.files import build_folder, sha256_file
 from harness.spec.agent import AgentConfig
 from harness.spec.errors import MissingError, SpecError
-from harness.taskkit.building.package import Progress
+from harness.spec.progress import Progress
 
 TARGET = "/opt/agent"
 """Where an agent finds its install."""
@@ -85,7 +85,7 @@ def prepare_install(agent: Agent, cache: Path, progress: Progress | None = None)
         None where the agent has no ``[install]``.
 
     Raises:
-        SpecError: a lock is missing or does not pin by hash.
+        SpecError: a lock is missing or does not pin by hash, or the agent holds something else than plain files.
         MissingError: a Python, npm or the network is missing.
     """
     if agent.config.install is None:
@@ -109,7 +109,7 @@ def look_up_install(agent: Agent, cache: Path) -> Install | None:
     """Return an agent's install where it is made already.
 
     Raises:
-        SpecError: a lock is missing or does not pin by hash.
+        SpecError: a lock is missing or does not pin by hash, or the agent holds something else than plain files.
         MissingError: a Python is missing, or the install is not whole.
     """
     if agent.config.install is None:
@@ -146,7 +146,11 @@ def _read(path: Path, digest: str) -> Install:
 
 
 def _inputs(agent: Agent) -> tuple[dict[str, bytes], Interpreter | None]:
-    """Return what decides an install: its locks and the interpreter it is made with."""
+    """Return what decides an install: its locks and the interpreter it is made with.
+
+    The locks are shown to the agent with the install, so an agent with links in it gets none.
+    """
+    refuse_strangers(agent)
     install = agent.config.install
     assert install is not None
     locks = _locks(agent.config, agent.path)

@@ -8,6 +8,8 @@ included, and reports by detector what it finds again.
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -15,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.assets.check_data import leaks
-from harness.assets.prepare import PreparedTask, load_build
+from harness.assets.prepare import PreparedTask
+from harness.assets.task_program import load_build
 from harness.spec.errors import MissingError
 from harness.taskkit.building.data import Item
-from harness.taskkit.building.overlap import ngrams, texts, words
+from harness.taskkit.building.overlap import ngrams, texts
 
 # A text of fewer words, and one word of fewer characters, is found in many places by chance.
 _WORDS, _CHARACTERS = 6, 24
@@ -28,6 +31,7 @@ _COVERED, _RUNS = 0.9, 5
 _OWNERS = 3
 # A prompt inside a longer text is looked for where this many of its tokens stand in a row.
 _ANCHOR = 5
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class LeakReport:
         counts: detector → places where it found an item; a detector that did not run is not here.
         hits: the first few of each detector.
         not_run: detector → why it did not run.
+        items_found: which items were found, by whatever detector.
     """
 
     items: int
@@ -61,6 +66,7 @@ class LeakReport:
     counts: Counter[str] = field(default_factory=Counter)
     hits: list[Hit] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
+    items_found: set[str] = field(default_factory=set)
 
     @property
     def found(self) -> int:
@@ -70,6 +76,7 @@ class LeakReport:
     def add(self, detector: str, item: str, place: str) -> None:
         """Note one find."""
         self.counts[detector] += 1
+        self.items_found.add(item)
         if self.counts[detector] <= 3:
             self.hits.append(Hit(detector, item, place))
 
@@ -105,9 +112,18 @@ def scan_leaks(prepared: PreparedTask) -> LeakReport:
 
 def scan_texts(hidden: Path, said: Iterable[tuple[str, str]]) -> LeakReport:
     """Search what an agent said, (place, text) by (place, text), for a split's items: whole prompts, nearly whole wordings."""
-    secret = list(_lines(hidden))
-    report = LeakReport(len(secret), counts=Counter({"prompt": 0, "ngram": 0}))
-    index = _Index(secret, None)
+    return search_texts(read_lines(hidden), said)
+
+
+def read_lines(split: Path) -> list[dict[str, Any]]:
+    """Return the items of a prepared split."""
+    return list(_lines(split))
+
+
+def search_texts(items: list[dict[str, Any]], said: Iterable[tuple[str, str]]) -> LeakReport:
+    """Search texts, (place, text) by (place, text), for items that need not lie in a file; see `scan_texts`."""
+    report = LeakReport(len(items), counts=Counter({"prompt": 0, "ngram": 0}))
+    index = _Index(items, None)
     for place, text in said:
         report.rows += 1
         _search_text(text, index, report, place)
@@ -153,7 +169,7 @@ class _Index:
             if sum(len(text.split()) for text in content) >= _WORDS or any(is_long(text) for text in content):
                 self.contents[max(content, key=len)].append((content, id))
             for leaf in content:
-                for gram in ngrams(words(leaf)):
+                for gram in ngrams(wording(leaf)):
                     owners[gram].add(id)
         # runs that many items have are the task's own wording
         self.runs = {gram: ids for gram, ids in owners.items() if len(ids) <= _OWNERS}
@@ -226,7 +242,7 @@ def _search_text(text: str, index: _Index, report: LeakReport, place: str) -> No
 
 def _repeated(text: str, index: _Index) -> list[str]:
     """Items of whose runs of words a text has nearly all."""
-    found = Counter(id for run in ngrams(words(text)) for id in index.runs.get(run, ()))
+    found = Counter(id for run in ngrams(wording(text)) for id in index.runs.get(run, ()))
     return [id for id, count in found.items() if count >= _COVERED * index.runs_of[id] and index.runs_of[id] >= _RUNS]
 
 
@@ -234,6 +250,12 @@ def is_long(text: str) -> bool:
     """Whether a text is long enough to be told from others by itself."""
     tokens = text.split()
     return len(tokens) >= _WORDS or any(len(token) >= _CHARACTERS for token in tokens)
+
+
+def wording(text: str) -> list[str]:
+    """Return a text's words as `taskkit.building.overlap.words` does, but with digits they keep their case: `c1` is not `C1`."""
+    found = _WORD.findall(unicodedata.normalize("NFKC", text))
+    return [word.casefold() if word.isalpha() else word for word in found]
 
 
 def folded(text: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from harness.assets.agent_dir import Agent, load_agent
+from harness.assets.agent_files import copy_files
 from harness.spec.errors import UsageError
 
 AgentKind = Literal["shell", "python", "llm", "cli"]
@@ -20,7 +20,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
 """Which agent a new one of a kind starts from."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
-_LEFT_OUT = ("__pycache__", ".git", ".venv", "README.md")
+_README = "README.md"
 
 
 def new_agent(name: str, folder: Path, example: Agent) -> Agent:
@@ -28,6 +28,7 @@ def new_agent(name: str, folder: Path, example: Agent) -> Agent:
 
     Raises:
         UsageError: the name is no agent name, or the directory exists.
+        SpecError: the example holds something else than plain files.
     """
     name = name.replace("-", "_")
     if not _NAME.fullmatch(name):
@@ -35,14 +36,12 @@ def new_agent(name: str, folder: Path, example: Agent) -> Agent:
     target = folder / name
     if target.exists():
         raise UsageError(f"{target} exists already", hint="choose another name")
-    shutil.copytree(example.path, target, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    copy_files(example.path, target, (_README,))
     for shared in example.shared:
-        shutil.copytree(shared, target / shared.name, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        copy_files(shared, target / shared.name, (_README,))
     config = target / "agent.toml"
     config.write_text(_renamed(config.read_text(encoding="utf-8"), name, example.name), encoding="utf-8")
-    (target / "README.md").write_text(
-        f"# {name}\n\nWhat it does and how. It began as a copy of {example.name}.\n", encoding="utf-8"
-    )
+    (target / _README).write_text(f"# {name}\n\nWhat it does and how. It began as a copy of {example.name}.\n", encoding="utf-8")
     return load_agent(target)
 
 

@@ -7,28 +7,34 @@ import itertools
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from harness.assets.card import data_card
 from harness.assets.check_data import Removal, check_items, decontaminate
+from harness.assets.hidden_secret import HiddenSecret, installation_secret
 from harness.assets.render import instruction_values, render_instruction
 from harness.assets.task_dir import Task
+from harness.assets.task_program import built
 from harness.files import build_folder, sha256_file, tree_files
 from harness.spec.budget import Budget
-from harness.spec.errors import DojoError, SpecError, UsageError
-from harness.spec.run import RunSpec
+from harness.spec.errors import MissingError, SpecError, UsageError
+from harness.spec.progress import Progress
+from harness.spec.run import GIVEN_HIDDEN, PUBLIC_HIDDEN, RunSpec
 from harness.spec.task import Generation, Limits
 from harness.taskkit.building.data import BuildContext, Item, Source, TaskData
-from harness.taskkit.building.hub import MIRROR_VARIABLE, HubData
-from harness.taskkit.building.package import PackageFile, Progress
+from harness.taskkit.building.hub import MIRROR_VARIABLE
 from harness.taskkit.digest import taskkit_digest
-from harness.taskkit.scoring.loading import load_task_module
 
 _LAYOUT = "dojo/data/v1"
+# Hidden items lie in it: nobody but the owner enters. Its files are readable, for a sandbox's user is another and is shown single
+# files of it, which no folder above them closes.
+_CLOSED = 0o700
+# Hidden splits drawn with a secret before a task counts as unable to give a clean one.
+_DRAWS = 16
 _LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\u0085\u2028\u2029"}
 
 
@@ -61,6 +67,11 @@ class PreparedTask:
     digest: str
     sources: tuple[PreparedSource, ...]
     manifest: Mapping[str, Any]
+
+    @property
+    def hidden(self) -> str:
+        """What the hidden split was drawn with, see `harness.spec.run.TaskRef.hidden`."""
+        return str(self.manifest.get("hidden", PUBLIC_HIDDEN))
 
     @property
     def dev_path(self) -> Path:
@@ -104,24 +115,61 @@ class PreparedTask:
         return render_instruction(self.task.instruction, values)
 
 
-def prepare_task(task: Task, profile: str, cache: Path, progress: Progress | None = None) -> PreparedTask:
+def prepare_task(
+    task: Task, profile: str, cache: Path, progress: Progress | None = None, *, hidden: str | None = None
+) -> PreparedTask:
     """Return a task's data for a profile, building it where the cache does not hold it.
+
+    Args:
+        task: the task.
+        profile: which data.
+        cache: where it lies.
+        progress: told what takes long.
+        hidden: what the hidden split is drawn with, where it is drawn: None for the installation's secret, `PUBLIC_HIDDEN` for
+            the seed that everybody knows, or what a run was planned with.
 
     Raises:
         UsageError: the task has no such profile.
-        MissingError: a package or data set cannot be had.
+        MissingError: a package or data set cannot be had, or the secret is not this installation's.
         SpecError: the task's ``prepare.py`` is broken or its data is not fit.
     """
     if profile not in task.dojo.profiles:
         known = ", ".join(sorted(task.dojo.profiles))
         raise UsageError(f"task {task.id} has no profile {profile!r}", hint=f"it has {known}")
-    target = cache / "data" / task.id / profile / _input_key(task, profile)
-    with build_folder(target) as part:
+    folder = cache / "data" / task.id / profile
+    given = folder / _input_key(task, profile, GIVEN_HIDDEN)
+    if given.is_dir():  # no secret has a part in it
+        return _read(task, profile, given)
+    secret = installation_secret(cache) if hidden not in (PUBLIC_HIDDEN, GIVEN_HIDDEN) else None
+    wanted = hidden or (secret.digest if secret else "")
+    target = folder / _input_key(task, profile, PUBLIC_HIDDEN if secret is None else wanted)
+    if secret is not None and secret.digest != wanted and not target.is_dir():
+        raise MissingError(
+            f"the hidden split of {task.id} was drawn with the secret {wanted}, this installation's is {secret.digest}",
+            hint="`dojo data secret --set` takes over the secret of another installation; or submit anew",
+        )
+    with build_folder(target, mode=_CLOSED) as part:
         if part is not None:
             if progress:
                 progress(f"preparing the data of {task.id} ({profile})")
-            _build(task, profile, cache, part, progress)
-    return _read(task, profile, target)
+            _build(task, profile, cache, part, progress, secret)
+    return _read(task, profile, _settled(target, given))
+
+
+def _settled(built: Path, given: Path) -> Path:
+    """Return where built data lies: what no secret had a part in is put where it is found with any, so that it is built once."""
+    try:
+        manifest = json.loads((built / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return given  # another process has just put it there
+    if manifest["drawn"]:
+        return built
+    try:
+        built.rename(given)
+    except OSError:
+        if not given.is_dir():
+            raise
+    return given
 
 
 def limited(prepared: PreparedTask, n: int, cache: Path) -> PreparedTask:
@@ -136,7 +184,7 @@ def limited(prepared: PreparedTask, n: int, cache: Path) -> PreparedTask:
     if n < 1:
         raise UsageError(f"a limit of {n} items leaves nothing to score", hint="give 1 or more")
     target = cache / "data" / prepared.task.id / prepared.profile / f"{prepared.digest[:24]}-first-{n}"
-    with build_folder(target) as part:
+    with build_folder(target, mode=_CLOSED) as part:
         if part is not None:
             _write_limited(prepared, n, part)
     return _read(prepared.task, prepared.profile, target)
@@ -174,71 +222,43 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def load_build(task: Task) -> ModuleType:
-    """Load a task's ``prepare.py``; it may import its neighbours and its domain's ``shared/``.
+def _build(task: Task, profile: str, cache: Path, folder: Path, progress: Progress | None, secret: HiddenSecret | None) -> None:
+    """Build, and draw anew while what is drawn with a secret stands in what agents read.
 
-    Raises:
-        SpecError: there is none, or it does not load.
+    Its items are thrown away, never the rows: a row that is missing from sources that anybody can make would tell of its item.
     """
-    path = task.path / "prepare.py"
-    if not path.is_file():
-        raise SpecError(f"{path}: there is no data preparation", hint="docs/write-a-task.md shows one")
-    try:
-        module = load_task_module(task.path, "prepare")
-    except Exception as exc:
-        raise SpecError(f"{path}: does not load: {exc!r}", hint="run it with Python to see the whole error") from exc
-    if not callable(getattr(module, "build", None)):
-        raise SpecError(f"{path}: has no build(profile, context)", hint="docs/write-a-task.md shows one")
-    return module
+    from harness.assets.leak_scan import scan_leaks  # it reads what is prepared here
+
+    for draw in range(_DRAWS):
+        context = BuildContext(task.id, profile, cache, progress, secret.draw(draw) if secret else None)
+        data = built(task, context)
+        sources, removals = decontaminate(data)
+        own = check_items(data, [subset.name for subset in task.dojo.subsets])
+        _write(task, context, data, sources, removals, own, folder, _drawn_with(context, secret))
+        if secret is None or not context.drew_hidden:
+            return
+        found = scan_leaks(_read(task, profile, folder)).items_found
+        if found <= {item.id for item in data.dev} and not (_gone(removals) - _gone(decontaminate(replace(data, hidden=[]))[1])):
+            return
+        context.log("hidden items stand in the sources: drawing them anew")
+        shutil.rmtree(folder)
+        folder.mkdir(mode=_CLOSED)
+    raise SpecError(
+        f"{task.path / 'prepare.py'}: each of {_DRAWS} hidden splits of {profile} has items that stand in the sources",
+        hint="draw hidden items from what the sources leave out",
+    )
 
 
-def declared_fetches(task: Task, profile: str) -> tuple[PackageFile | HubData, ...]:
-    """Return what a task's ``prepare.py`` says it fetches for ``profile``, in ``FETCHES = {"mini": (…,), "full": (…,)}``.
-
-    ``strict`` is made from what ``full`` is made from, where it is not named.
-
-    Raises:
-        SpecError: it says nothing.
-    """
-    found = _declared(load_build(task), profile)
-    if found is None:
-        raise SpecError(
-            f"{task.path / 'prepare.py'} does not declare what {profile} fetches",
-            hint='add FETCHES = {"mini": (…,), "full": (…,)} with its PackageFile and HubData objects',
-        )
-    return found
+def _gone(removals: Sequence[Removal]) -> Counter[str]:
+    """Return how many rows were taken out of each source."""
+    return Counter({removal.source: removal.removed for removal in removals})
 
 
-def _declared(module: ModuleType, profile: str) -> tuple[PackageFile | HubData, ...] | None:
-    declared = getattr(module, "FETCHES", {})
-    found = declared.get(profile, declared.get("full") if profile == "strict" else None)
-    return None if found is None else tuple(found)
-
-
-def _name(source: PackageFile | HubData) -> str:
-    return source.pin if isinstance(source, PackageFile) else source.repo
-
-
-def _build(task: Task, profile: str, cache: Path, folder: Path, progress: Progress | None) -> None:
-    context = BuildContext(task.id, profile, cache, progress)
-    module = load_build(task)
-    try:
-        data = module.build(profile, context)
-    except DojoError:
-        raise
-    except Exception as exc:
-        raise SpecError(f"{task.path / 'prepare.py'}: build({profile!r}) failed: {exc!r}", hint="mend the task") from exc
-    declared = {_name(source) for source in _declared(module, profile) or ()}
-    if hasattr(module, "FETCHES") and declared != context.fetched.keys():
-        raise SpecError(
-            f"{task.path / 'prepare.py'}: FETCHES names {sorted(declared)} for {profile}, fetched was {sorted(context.fetched)}",
-            hint="declare what build() fetches",
-        )
-    if not isinstance(data, TaskData):
-        raise SpecError(f"{task.path / 'prepare.py'}: build() gave a {type(data).__name__}", hint="return a TaskData")
-    own = check_items(data, [subset.name for subset in task.dojo.subsets])
-    sources, removals = decontaminate(data)
-    _write(task, context, data, sources, removals, own, folder)
+def _drawn_with(context: BuildContext, secret: HiddenSecret | None) -> str:
+    """Return what a hidden split was drawn with. One that is neither drawn nor fetched comes from the public program alone."""
+    if context.drew_hidden:
+        return secret.digest if secret else PUBLIC_HIDDEN
+    return GIVEN_HIDDEN if context.fetched else PUBLIC_HIDDEN
 
 
 def _write(
@@ -249,6 +269,7 @@ def _write(
     removals: Sequence[Removal],
     own: list[str],
     folder: Path,
+    hidden: str,
 ) -> None:
     (folder / "sources").mkdir()
     counts = {}
@@ -277,6 +298,8 @@ def _write(
         "sources": [{"name": s.name, "description": s.description, "licence": s.licence} for s in sources],
         "removed": {r.source: {"before": r.before, "removed": r.removed, **r.reasons} for r in removals},
         "shared_by_dev_and_hidden": own,
+        "hidden": hidden,
+        "drawn": context.drew_hidden,
         "seeds": context.seeds,
         "fetched": context.fetched,
         "licences": data.licences,
@@ -317,9 +340,9 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _input_key(task: Task, profile: str) -> str:
+def _input_key(task: Task, profile: str, hidden: str) -> str:
     """Name what the data is made from, before it is made."""
-    parts = [_LAYOUT, task.digest, taskkit_digest("building"), profile]
+    parts = [_LAYOUT, task.digest, taskkit_digest("building"), profile, hidden]
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror and profile != "mini":
         stats = [(path, path.stat()) for path in tree_files(Path(mirror) / "datasets")]

@@ -13,7 +13,7 @@ _PLACEHOLDER = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 
 
 def render_instruction(template: str, values: Mapping[str, str]) -> str:
-    """Fill the ``{{name}}`` placeholders of an instruction.
+    """Fill the ``{{name}}`` placeholders of an instruction; what it must say of the dev split is added where it does not say it.
 
     Raises:
         SpecError: a placeholder that there is no value for.
@@ -21,7 +21,11 @@ def render_instruction(template: str, values: Mapping[str, str]) -> str:
     unknown = sorted({name for name in _PLACEHOLDER.findall(template) if name not in values})
     if unknown:
         raise SpecError(f"instruction.md: unknown placeholder {{{{{unknown[0]}}}}}", hint=f"known: {', '.join(sorted(values))}")
-    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
+    filled = _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
+    rule = values.get("dev_rule", "")
+    if not rule or "{{dev_rule}}" in template.replace(" ", ""):
+        return filled
+    return f"{filled.rstrip()}\n\n{rule[0].upper()}{rule[1:]}.\n"
 
 
 def instruction_values(
@@ -38,6 +42,7 @@ def instruction_values(
         "subsets": "\n".join(f"- `{s.name}`: `{s.metric}`. {s.description}".rstrip() for s in dojo.subsets),
         "answer_format": dojo.answer_format,
         "sources": sources,
+        "dev_rule": dev_rule(dojo.train_on_dev),
         "max_train_samples": f"{dojo.max_train_samples:,}",
         "budget": budget_text(budget),
         "limits": limits_text(limits),
@@ -47,6 +52,11 @@ def instruction_values(
             "best_on_dev": "the valid submission that scored best on the dev split counts",
         }[dojo.submission_policy],
     }
+
+
+def dev_rule(train_on_dev: bool) -> str:
+    """Say whether agents may train on the dev split."""
+    return f"training on items of the dev split is {'allowed' if train_on_dev else 'not allowed'}"
 
 
 def budget_text(budget: Budget) -> str:

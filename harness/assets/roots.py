@@ -1,15 +1,22 @@
-"""Where tasks and agents are looked for: the user's own folders first, then what dojo brings along."""
+"""Where tasks and agents are looked for: the user's own folders first, then what dojo brings along.
+
+Folders are shared and copied, so beside what can be used lies what cannot: it is listed with its fault and harms nothing else.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from harness.project import bundled
-from harness.spec.errors import UsageError
+from harness.spec.broken import Broken
+from harness.spec.errors import DojoError, UsageError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,14 @@ class Place:
 
     path: Path
     shadows: Path | None = None
+
+
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """What was found, by name, and what of it is broken."""
+
+    found: tuple[T, ...]
+    broken: tuple[Broken, ...]
 
 
 def own_roots(kind: Literal["tasks", "agents"], given: Sequence[Path] | None = None) -> list[Path]:
@@ -45,6 +60,50 @@ def search_roots(kind: Literal["tasks", "agents"], given: Sequence[Path] | None 
         UsageError: one of the user's own does not exist.
     """
     return list(dict.fromkeys([*own_roots(kind, given), bundled(kind).resolve()]))
+
+
+def look_in(root: Path, file: str, depth: int) -> tuple[list[Path], list[Broken]]:
+    """Return the folders ``depth`` below ``root`` that hold ``file``, sorted, and those that cannot be looked into."""
+    level, closed = [root], []
+    for _ in range(depth):
+        below: list[Path] = []
+        for folder in level:
+            try:
+                below += sorted(each for each in folder.iterdir() if each.is_dir())
+            except OSError as exc:
+                closed.append(_closed(root, folder, exc))
+        level = below
+    holding = []
+    for folder in level:
+        try:
+            os.stat(folder / file)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as exc:
+            closed.append(_closed(root, folder, exc))
+        else:
+            holding.append(folder)
+    return holding, closed
+
+
+def _closed(root: Path, folder: Path, exc: OSError) -> Broken:
+    return Broken(
+        name=folder.relative_to(root).as_posix(),
+        path=folder,
+        message=f"{folder}: cannot be looked into: {exc.strerror}",
+        hint=f"let yourself, as by `chmod u+rx {shlex.quote(str(folder))}`, or take it out of there",
+    )
+
+
+def listing(places: Mapping[str, Place], load: Callable[[Place], T], closed: Iterable[Broken]) -> Listing[T]:
+    """Load everything that was found; what cannot be loaded is listed with its fault."""
+    found, broken = [], list(closed)
+    for name, place in places.items():
+        try:
+            found.append(load(place))
+        except DojoError as exc:
+            broken.append(Broken(name=name, path=place.path, code=exc.code, message=exc.message, hint=exc.hint))
+    return Listing(tuple(found), tuple(sorted(broken, key=lambda each: each.name)))
 
 
 def places(found: Iterable[tuple[str, Path]]) -> dict[str, Place]:

@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from harness.assets.prepare import PreparedTask
-from harness.grading.references import Admission, constant_reference, majority_answers
+from harness.grading.hostile import hostile_answers
+from harness.grading.references import Admission, majority_answers, reference_of, scored_answers
 from harness.sandbox.base import Check
 from harness.spec.base import Spec
 from harness.spec.result import Reference
@@ -36,6 +39,9 @@ class WithoutModel(Spec):
     degenerate: tuple[Reference, ...]
     oracle: Reference
     chance: float
+    broken: dict[str, str] = Field(
+        default_factory=dict, description="answers on which the task's grader broke: item and kind of answer → where and how"
+    )
 
     @property
     def best(self) -> Reference:
@@ -57,11 +63,14 @@ def score_without_model(prepared: PreparedTask) -> WithoutModel:
     answers = majority_answers(grader, dev)
     pool = {name: grader.constant_answers(items) for name, items in _by_type(dev).items()}
     everywhere = _best_everywhere(grader, dev, list(dict.fromkeys(answers.values())))
-    chance = random.Random(_SEED)
+    chance, rows = random.Random(_SEED), {item["id"]: item["row"] for item in hidden}
+    broken = _broken_by_hostile_answers(grader, hidden)
     drawn = {item["id"]: chance.choice(pool[item["type"]]) if pool.get(item["type"]) else "" for item in hidden}
 
     def reference(name: str, respond: Any) -> Reference:
-        found = constant_reference(name, respond, hidden, grader, metric)
+        scored = scored_answers(respond, hidden, grader)
+        broken.update({f"{item.id}, {name}": item.failure for item in scored if item.failure})
+        found = reference_of(name, scored, grader, rows, metric)
         return found.model_copy(update={"item_scores": {}, "pseudo_values": {}})
 
     return WithoutModel(
@@ -74,6 +83,7 @@ def score_without_model(prepared: PreparedTask) -> WithoutModel:
         ),
         chance=1 / min((len(set(answers)) for answers in pool.values() if answers), default=1),
         oracle=reference("oracle", lambda item: grader.majority_answer([item])[0]),
+        broken=broken,
     )
 
 
@@ -104,12 +114,20 @@ def rules(found: WithoutModel, known_issues: Mapping[str, str]) -> list[Check]:
             known_issues,
         ),
         _rule("oracle", oracle >= CEILING, f"right answers score {oracle:.3f} (at least {CEILING})", known_issues),
+        _rule("breaks", not found.broken, _broken_words(found.broken), known_issues),
     ]
     unknown = sorted(set(known_issues) - {check.name for check in checks})
     if unknown:
         hint = f"the rules are {', '.join(check.name for check in checks)}"
         checks.append(Check("known_issues", False, f"task.toml declares {', '.join(unknown)}, which no rule is called", hint))
     return checks
+
+
+def _broken_words(broken: Mapping[str, str]) -> str:
+    if not broken:
+        return "no answer breaks the grader"
+    first = "; ".join(f"{what}: {where}" for what, where in list(broken.items())[:3])
+    return f"{len(broken)} answers break the grader, and a run's would count as wrong: {first}"
 
 
 def _rule(name: str, holds: bool, detail: str, known_issues: Mapping[str, str]) -> Check:
@@ -174,6 +192,20 @@ def _by_type(items: Sequence[Item]) -> dict[str, list[Item]]:
     for item in items:
         found.setdefault(item["type"], []).append(item)
     return found
+
+
+def _broken_by_hostile_answers(grader: TaskGrader, items: Sequence[Item]) -> dict[str, str]:
+    """Score answers made to break a grader on the first item of each sub-set; return those on which it broke, and where."""
+    first: dict[str, Item] = {}
+    for item in items:
+        first.setdefault(item["subset"], item)
+    broken = {}
+    for item in first.values():
+        for name, answer in hostile_answers(grader.majority_answer([item])[0]).items():
+            failure = grader.score(item["row"], answer, item["subset"]).failure
+            if failure:
+                broken[f"{item['id']}, {name}"] = failure
+    return broken
 
 
 def _best_everywhere(grader: TaskGrader, dev: Sequence[Item], candidates: Sequence[str]) -> str:

@@ -16,7 +16,8 @@ from harness.assets.base_models import BaseModel
 from harness.assets.grader_side import grader_code, task_code
 from harness.assets.prepare import PreparedTask
 from harness.grading.push import push_directory
-from harness.grading.submission.check import inventory
+from harness.grading.submission.inventory import inventory
+from harness.grading.submission.leftovers import tell_left_out
 from harness.grading.verdict import read_verdict
 from harness.grading.worker import protocol
 from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
@@ -26,6 +27,7 @@ from harness.spec.task import Generation, Limits, load_task_config
 from harness.spec.toml import describe
 from harness.spec.verdict import Verdict
 from harness.taskkit.scoring.contract import TaskGrader, load_grader
+from harness.taskkit.scoring.plain import plain_text
 from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 # Replies are looked for this often, seconds: a check takes tenths of a second, a score many seconds.
@@ -230,8 +232,11 @@ class Evaluator:
 
     def _outside_report(self, directory: Path) -> SubmissionReport | None:
         """Refuse by names and kinds of files before anything is copied; None where the contents must decide."""
-        _, problems, notes = inventory(directory)
-        return SubmissionReport(ok=False, kind="unknown", problems=tuple(problems[:20]), notes=tuple(notes)) if problems else None
+        found = inventory(directory)
+        if not found.problems:
+            return None
+        report = SubmissionReport(ok=False, kind="unknown", problems=tuple(found.problems[:20]), notes=tuple(found.notes))
+        return tell_left_out(report, found.left_out)
 
     def _ask(
         self,
@@ -248,7 +253,7 @@ class Evaluator:
         path = f"{protocol.WORK}/{inside}"
         try:
             if not mounted:
-                push_directory(self._sandbox, directory, path)
+                push_directory(self._sandbox, directory, path, inventory(directory).names)
             self._post(name, {**request, "path": inside})
             return self._wait(name, on_progress, cancelled)
         except OSError as exc:
@@ -274,7 +279,7 @@ class Evaluator:
         while True:
             data = self._read(protocol.reply_path(protocol.WORK, name), protocol.MAX_REPLY)
             if data is not None:
-                return _decode_reply(data)
+                return decode_reply(data)
             if cancelled is not None and cancelled():
                 raise GraderFailure("scoring was broken off: nobody waits for it any more", code="abandoned")
             now = time.monotonic()
@@ -379,7 +384,12 @@ def _environment(limits: Limits) -> dict[str, str]:
     }
 
 
-def _decode_reply(data: bytes) -> dict[str, Any]:
+def decode_reply(data: bytes) -> dict[str, Any]:
+    """Read what a worker replied.
+
+    Raises:
+        GraderFailure: it is no reply, or says that the grader broke.
+    """
     try:
         reply = strict_json(data, max_bytes=protocol.MAX_REPLY)
     except StrictJsonError as exc:
@@ -390,7 +400,8 @@ def _decode_reply(data: bytes) -> dict[str, Any]:
         return reply
     error = reply.get("error")
     said = error if isinstance(error, dict) else {}
-    raise GraderFailure(str(said.get("message", "the grader failed"))[:2000], hint=str(said.get("hint", ""))[:500])
+    message, hint = (plain_text(str(said.get(name, other))) for name, other in (("message", "the grader failed"), ("hint", "")))
+    raise GraderFailure(message[:2000], hint=hint[:500])
 
 
 def _decode_report(reply: Mapping[str, Any]) -> SubmissionReport:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tarfile
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.sandbox.base import Sandbox
 
 
-def push_directory(sandbox: Sandbox, directory: Path, target: str) -> None:
-    """Copy the regular files of a flat directory to ``target`` in the sandbox, owned by its unprivileged user.
+def push_directory(sandbox: Sandbox, directory: Path, target: str, names: Iterable[str]) -> None:
+    """Copy the named regular files of a directory to ``target`` in the sandbox, owned by its unprivileged user.
 
     Raises:
         OSError: a file could not be read, or the sandbox's disk is full.
@@ -23,8 +24,8 @@ def push_directory(sandbox: Sandbox, directory: Path, target: str) -> None:
     def write() -> None:
         try:
             with open(write_end, "wb") as out, tarfile.open(fileobj=out, mode="w|") as tar:
-                for path in sorted(directory.iterdir()):
-                    _add(tar, path)
+                for name in sorted(names):
+                    _add(tar, directory / name)
         except BaseException as exc:
             failures.append(exc)
 

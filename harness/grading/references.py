@@ -30,17 +30,18 @@ from harness.grading.worker.generation import VERSION
 from harness.sandbox.base import Backend
 from harness.spec.base import Spec
 from harness.spec.errors import GraderFailure
+from harness.spec.progress import Progress
 from harness.spec.result import Reference
 from harness.spec.task import Generation, Limits
 from harness.spec.verdict import ItemScore
 from harness.taskkit.digest import taskkit_digest
 from harness.taskkit.scoring.contract import ScoredAnswer, TaskGrader, load_grader
+from harness.taskkit.scoring.plain import plain_value
 from harness.taskkit.scoring.scores import aggregate, interval, pseudo_values
 from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 # Worked examples of the few-shot base: the usual number, and what fits the context of small models.
 SHOTS = 4
-Tell = Callable[[str], None]
 
 
 class Basis(Spec):
@@ -79,7 +80,7 @@ def references_for(
     limits: Limits,
     backend: Backend,
     cache: Path,
-    tell: Tell | None = None,
+    tell: Progress | None = None,
 ) -> tuple[Reference, ...]:
     """Return the references of a prepared task, measuring them (minutes) where nobody has on this basis.
 
@@ -127,7 +128,7 @@ def measure_references(
     generation: Generation,
     limits: Limits,
     backend: Backend,
-    tell: Tell | None = None,
+    tell: Progress | None = None,
 ) -> Admission:
     """Measure all references on the hidden split; the model runs in a grader sandbox as every submission does."""
     say = tell or (lambda _text: None)
@@ -183,8 +184,14 @@ def constant_reference(
     metric: str,
 ) -> Reference:
     """Score answers that need no model."""
-    scored = [_item_score(item, grader.score(item["row"], respond(item), item["subset"])) for item in items]
-    return reference_of(name, scored, grader, {item["id"]: item["row"] for item in items}, metric)
+    return reference_of(name, scored_answers(respond, items, grader), grader, {item["id"]: item["row"] for item in items}, metric)
+
+
+def scored_answers(
+    respond: Callable[[Mapping[str, Any]], str], items: Sequence[Mapping[str, Any]], grader: TaskGrader
+) -> list[ItemScore]:
+    """Score answers that need no model, item by item."""
+    return [_item_score(item, grader.score(item["row"], respond(item), item["subset"])) for item in items]
 
 
 def reference_of(
@@ -216,7 +223,8 @@ def _item_score(item: Mapping[str, Any], answer: ScoredAnswer) -> ItemScore:
         parsed=answer.parsed,
         score=answer.score,
         metrics=dict(answer.metrics),
-        value=answer.value,
+        value=plain_value(answer.value),
+        failure=answer.failure,
     )
 
 

@@ -23,7 +23,8 @@ def score_rows(task_dir: Path, rows_path: Path, responses_path: Path) -> dict[st
         responses_path: JSON lines ``{"index": line of ROWS from 0, "response": text}``; a missing response is unparsable.
 
     Returns:
-        ``{primary, metrics, subsets, parse_rate, items}`` as CLI.md lists it.
+        ``{primary, metrics, subsets, parse_rate, items}`` as CLI.md lists it. An item on whose answer the grader broke
+        counts as wrong and has a ``failure``: where and how.
 
     Raises:
         UsageError: a file cannot be read or a line is broken; names file and line.
@@ -50,6 +51,7 @@ def score_rows(task_dir: Path, rows_path: Path, responses_path: Path) -> dict[st
         "parse_rate": scores.parse_rate,
         "items": [
             {"index": index, "subset": subset, "parsed": answer.parsed, "score": answer.score}
+            | ({"failure": answer.failure} if answer.failure else {})
             for index, (_, subset, answer) in enumerate(scored)
         ],
     }

@@ -28,6 +28,7 @@ from typing import Any
 from harness.attack.runs import make_random_model
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import DojoError
+from harness.store.kept import KeptFiles
 
 HERE = Path(__file__).parent
 TASKS = HERE.parent / "e2e" / "tasks"
@@ -214,8 +215,8 @@ class Chaos:
             yield f"graded {graded} times"
         if result["state"] != "done":
             yield f"it is {result['state']}: {result['outcome']['message']}"
-        acks = folder / "workspace" / "acks.jsonl"
-        for line in acks.read_text().splitlines() if acks.exists() else ():
+        left = KeptFiles(folder / "workspace.zip").read_all() if (folder / "workspace.zip").exists() else {}
+        for line in left.get("acks.jsonl", b"").splitlines():
             found.acknowledged += 1
             said = json.loads(line)
             ((name, value),) = said.items()
@@ -223,9 +224,8 @@ class Chaos:
             key = "text" if name == "note" else name
             if sum(event["kind"] == kind and event["data"][key] == value for event in attempt) != 1:
                 yield f"{name} {value} was acknowledged and is not there once"
-        alive = folder / "workspace" / "alive"
-        if alive.exists() and alive.read_text():
-            late = float(alive.read_text()) - datetime.fromisoformat(attempt[0]["time"]).timestamp() - WALL_S
+        if left.get("alive"):
+            late = float(left["alive"]) - datetime.fromisoformat(attempt[0]["time"]).timestamp() - WALL_S
             found.latest_s = max(found.latest_s, late)
             if late > LATE_S:
                 yield f"its agent lived {late:.1f} s after its budget"

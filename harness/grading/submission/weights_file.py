@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.spec.submission import Problem
 from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 if TYPE_CHECKING:
@@ -61,17 +62,20 @@ class Tensor:
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
         """Yield the values as float32, `CHUNK` elements at a time."""
-        import numpy as np
-
         raw = self.raw()
         for start in range(0, self.elements, CHUNK):
-            part = np.asarray(raw[start : start + CHUNK])
-            if self.dtype == "F32":
-                yield part.view(np.float32)
-            elif self.dtype == "F16":
-                yield part.view(np.float16).astype(np.float32)
-            else:
-                yield (part.astype(np.uint32) << 16).view(np.float32)
+            yield self.as_float32(raw[start : start + CHUNK])
+
+    def as_float32(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Return a piece of `raw` as the values it stands for."""
+        import numpy as np
+
+        part = np.asarray(raw)
+        if self.dtype == "F32":
+            return part.view(np.float32)
+        if self.dtype == "F16":
+            return part.view(np.float16).astype(np.float32)
+        return (part.astype(np.uint32) << 16).view(np.float32)
 
     def is_finite(self) -> bool:
         """Whether no element is NaN or infinite; looks at the bits, so no arithmetic can hide one."""
@@ -132,3 +136,20 @@ def _check_layout(tensors: list[Tensor], data_start: int, size: int) -> None:
         position = tensor.end
     if position != size:
         raise WeightsError("bad_bounds", f"tensors end at byte {position} of {size}")
+
+
+def read_weights(paths: Sequence[Path]) -> tuple[dict[str, Tensor], list[Problem]]:
+    """Read the headers of all files of a model; a tensor that stands in two of them is a problem."""
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        try:
+            found = read_header(path)
+        except WeightsError as exc:
+            hint = "save again with safetensors, in float32, bfloat16 or float16"
+            return {}, [Problem(code=exc.code, message=f"{path.name}: {exc}", hint=hint)]
+        twice = tensors.keys() & found.keys()
+        if twice:
+            text = f"tensor {min(twice)[:120]!r} is in two files"
+            return {}, [Problem(code="duplicate_tensor", message=text, hint="remove the files of an earlier save")]
+        tensors |= found
+    return tensors, []

@@ -8,6 +8,7 @@ from typing import Any
 from harness.grading.worker.generation import Continuation, common_prefix, generate
 from harness.grading.worker.warm_model import WarmModel
 from harness.spec.errors import GraderFailure
+from harness.taskkit.scoring.plain import plain_text
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +60,7 @@ def make_lm(warm: WarmModel, *, max_new_tokens: int, max_context: int, batch_siz
                     on_done=count,
                 )
                 self.continuations |= dict(zip(group, answers, strict=True))
-            return [self.tok_decode(list(self.continuations[text].tokens)) for text in prompts]
+            return [plain_text(self.tok_decode(list(self.continuations[text].tokens))) for text in prompts]
 
     lm = WarmLM(pretrained=warm.model, tokenizer=warm.tokenizer, batch_size=batch_size, max_length=max_context)
     lm.continuations = {}

@@ -22,6 +22,7 @@ from harness.spec.errors import GraderFailure
 from harness.spec.task import Generation
 from harness.spec.verdict import ItemScore
 from harness.taskkit.scoring.contract import TaskGrader
+from harness.taskkit.scoring.plain import plain_value
 
 Item = Mapping[str, Any]
 
@@ -73,11 +74,23 @@ def score_items(
     generation: Generation,
     on_progress: Progress,
 ) -> Scored:
-    """Let the model that is in ``warm`` answer ``items`` and score each answer.
+    """Let the model that is in ``warm`` answer ``items`` and score each answer, once.
 
     Raises:
         GraderFailure: lm-eval's metric and the grader disagree on an item, or the task's YAML cannot be used.
     """
+    with grader.scoring_once():
+        return _scored(warm, grader, items, few_shot, generation, on_progress)
+
+
+def _scored(
+    warm: WarmModel,
+    grader: TaskGrader,
+    items: Sequence[Item],
+    few_shot: Sequence[Item],
+    generation: Generation,
+    on_progress: Progress,
+) -> Scored:
     import lm_eval  # type: ignore[import-untyped, unused-ignore]
     from lm_eval.tasks import TaskManager  # type: ignore[import-untyped, unused-ignore]
 
@@ -111,7 +124,7 @@ def score_items(
         for sample in results["samples"][config["task"]]:
             item = group[sample["doc_id"]]
             response = sample["filtered_resps"][0]
-            item_score = _item_score(grader, item, response, len(lm.continuations[sample["arguments"][0][0]].tokens))
+            item_score = score_answer(grader, item, response, len(lm.continuations[sample["arguments"][0][0]].tokens))
             if abs(float(sample["score"]) - item_score.score) > 1e-9:
                 raise GraderFailure(
                     f"process_results() gave {sample['score']} where score() gave {item_score.score}",
@@ -122,7 +135,8 @@ def score_items(
     return Scored(tuple(scored[item["id"]] for item in items), responses)
 
 
-def _item_score(grader: TaskGrader, item: Item, response: str, tokens: int) -> ItemScore:
+def score_answer(grader: TaskGrader, item: Item, response: str, tokens: int) -> ItemScore:
+    """Score one answer and keep what may be kept of it."""
     answer = grader.score(item["row"], response, item["subset"])
     return ItemScore(
         id=item["id"],
@@ -131,6 +145,7 @@ def _item_score(grader: TaskGrader, item: Item, response: str, tokens: int) -> I
         score=answer.score,
         metrics=dict(answer.metrics),
         value=_stored(answer.value),
+        failure=answer.failure,
         response_sha256=hashlib.sha256(response.encode("utf-8", "surrogatepass")).hexdigest(),
         response_chars=len(response),
         response_tokens=tokens,
@@ -138,12 +153,9 @@ def _item_score(grader: TaskGrader, item: Item, response: str, tokens: int) -> I
 
 
 def _stored(value: Any) -> Any:
-    """Return an answer as it is kept; None where it is no JSON or too long to keep."""
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return None
-    return json.loads(text) if len(text) <= MAX_VALUE_CHARS else None
+    """Return an answer as it is kept, plain; None where it is no JSON or too long to keep."""
+    found = plain_value(value)
+    return found if len(json.dumps(found)) <= MAX_VALUE_CHARS else None
 
 
 def _lm_tasks(

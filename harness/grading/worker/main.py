@@ -69,7 +69,10 @@ class Worker:
                 continue
             request = json.loads(waiting[0].read_bytes())
             reply = self.answer(request)
-            write_json(replies / waiting[0].name, reply)
+            try:
+                write_json(replies / waiting[0].name, reply)
+            except (ValueError, TypeError, RecursionError) as exc:  # a number or an object that JSON has no way to say
+                write_json(replies / waiting[0].name, _broken(exc))
             self.say("stopped" if request["op"] == "stop" else "ready")
             if request["op"] == "stop":
                 return
@@ -89,9 +92,8 @@ class Worker:
             return reply
         except DojoError as exc:
             return {"ok": False, "error": exc.as_dict()}
-        except Exception as exc:
-            traceback.print_exc()
-            return {"ok": False, "error": GraderFailure(f"{type(exc).__name__}: {exc}"[:2000]).as_dict()}
+        except (Exception, SystemExit) as exc:
+            return _broken(exc)
 
     def score(self, submission: Submission, fewshot: int | None) -> tuple[Verdict, dict[str, str]]:
         """Score a checked submission on all items."""
@@ -135,6 +137,12 @@ class Worker:
             "dtype": str(self.warm.dtype).removeprefix("torch."),
             "versions": {name: version(name) for name in packages},
         }
+
+
+def _broken(exc: BaseException) -> dict[str, Any]:
+    """Return the reply to what broke, and say in the log where it did."""
+    traceback.print_exception(exc)
+    return {"ok": False, "error": GraderFailure(f"{type(exc).__name__}: {exc}"[:2000]).as_dict()}
 
 
 def prepare_process() -> None:

@@ -62,10 +62,10 @@ class WarmModel:
                 for module in submission.adapter.modules:
                     touched.append(module.target)
                     self._merge(module)
-            else:
-                for name, tensor in submission.tensors.items():
-                    touched.append(name)
-                    self._write(name, read_tensor(tensor))
+            whole = submission.tensors if submission.adapter is None else submission.adapter.whole
+            for name, tensor in whole.items():
+                touched.append(name)
+                self._write(name, read_tensor(tensor))
             yield
         finally:
             for name in touched:

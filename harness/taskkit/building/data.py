@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -84,22 +86,41 @@ class TaskData:
     fixed_split: bool = False
 
 
+HIDDEN = "hidden"
+"""What generators are called that draw the hidden split: this, or this with more behind a hyphen (``hidden-tables``)."""
+
+
 @dataclass
 class BuildContext:
-    """What a ``prepare.py`` builds with. Everything fetched or drawn through it is noted for the manifest."""
+    """What a ``prepare.py`` builds with. Everything fetched or drawn through it is noted for the manifest.
+
+    Attributes:
+        secret: what hidden splits are drawn with, so that a copy of the task's program does not give them; None: by a seed that
+            everybody knows.
+        drew_hidden: whether the hidden split was drawn at all, with whatever.
+    """
 
     task: str
     profile: str
     cache: Path
     progress: Progress | None = None
+    secret: bytes | None = field(default=None, repr=False)
+    drew_hidden: bool = False
     seeds: dict[str, str] = field(default_factory=dict)
     fetched: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def rng(self, name: str) -> random.Random:
-        """Return a generator whose draws depend on the task and ``name`` alone."""
+        """Return a generator whose draws depend on the task and ``name`` alone; that of `HIDDEN`, on the secret too.
+
+        Nothing that agents see may come out of a hidden generator, and no hidden item out of another one.
+        """
         seed = f"{self.task}:{name}"
-        self.seeds[name] = seed
-        return random.Random(seed)
+        if name.partition("-")[0] != HIDDEN:
+            self.seeds[name] = seed
+            return random.Random(seed)
+        self.drew_hidden = True
+        self.seeds[name] = seed if self.secret is None else "the installation's secret"
+        return random.Random(seed if self.secret is None else hmac.digest(self.secret, seed.encode(), hashlib.sha256))
 
     def package(self, package: PackageFile) -> Path:
         """Return the folder with a pinned package's unpacked members.

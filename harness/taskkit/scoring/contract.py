@@ -9,7 +9,9 @@ network, so the same code runs in a grader's sandbox, in ``dojo tasks score`` an
 ``score(row, response, subset) -> dict``
     one answer: ``{"parsed": bool, "value": Any, "score": float, "metrics": {name: float}}``. ``row`` is the item in the
     benchmark's own layout and holds the gold answer, ``score`` lies on 0–1 (higher better), ``parsed`` says that an answer of
-    the asked form was found, ``value`` is that answer (JSON-able), ``metrics`` holds further figures of this item.
+    the asked form was found, ``value`` is that answer (JSON-able), ``metrics`` holds further figures of this item. ``response``
+    is plain text: no lone surrogate, no NUL. It must not raise on any answer: one that it breaks on counts as none and is told
+    with item and line. What is missing for any answer, and a broken gold answer, it raises, whatever ``response`` is.
 ``subset_of(row) -> str``
     the sub-set of a row in the upstream layout (or from ``row["subset"]`` where upstream names it only by file).
 ``constant_answers(items) -> list[str]``
@@ -28,17 +30,21 @@ have it; ``parse_rate`` = the mean of ``parsed``; all overridden by ``summarise`
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.spec.errors import GraderFailure, SpecError
+from harness.spec.errors import DojoError, GraderFailure, SpecError
 from harness.spec.verdict import Metric, Scores
+from harness.taskkit.scoring.broken import where_it_broke
 from harness.taskkit.scoring.loading import load_task_module
+from harness.taskkit.scoring.plain import plain_text
 
 REQUIRED = ("SUBSET_METRICS", "score", "subset_of", "constant_answers", "process_results")
 
@@ -51,6 +57,8 @@ class ScoredAnswer:
     value: Any
     score: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    failure: str = ""
+    """Where and how the grader broke on this answer, which then counts as none; empty where it did not."""
 
 
 @dataclass(frozen=True)
@@ -88,20 +96,55 @@ class TaskGrader:
     def score(self, row: Mapping[str, Any], response: str, subset: str) -> ScoredAnswer:
         """Score one response; a missing response is the empty text.
 
+        The task's code sees plain text (`plain_text`). An answer that it breaks on, though it scores the same item with an empty
+        one, counts as unanswered, and `ScoredAnswer.failure` says where it broke.
+
         Raises:
-            GraderFailure: the grader raised, or gave something that is no score on 0–1.
+            GraderFailure: not the answer's fault: something that the grader needs is missing, or a broken item (no gold answer
+                there) cannot be scored whatever is answered.
         """
+        raw = self._scored(self.module.score, row, response, subset)
+        return ScoredAnswer(raw["parsed"], raw["value"], raw["score"], raw["metrics"], raw["failure"])
+
+    def _scored(self, score: Callable[..., Any], row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
+        """Return what ``score`` says of an answer, checked; where it breaks, of none, and where that was."""
         try:
-            raw = self.module.score(row, response, subset)
-            metrics = {str(k): float(v) for k, v in raw["metrics"].items()}
-            answer = ScoredAnswer(parsed=bool(raw["parsed"]), value=raw["value"], score=float(raw["score"]), metrics=metrics)
+            return _checked(score(row, plain_text(response), subset))
+        except GraderFailure:
+            raise
+        except (DojoError, ImportError, OSError) as exc:
+            raise self._failure(subset, exc) from exc
         except Exception as exc:
-            raise GraderFailure(f"{self.path}: score() failed on sub-set {subset!r}: {exc!r}", hint="mend the grader") from exc
-        if not 0.0 <= answer.score <= 1.0 or not all(math.isfinite(v) for v in answer.metrics.values()):
-            raise GraderFailure(
-                f"{self.path}: score() gave {answer.score} with {metrics}", hint="scores lie on 0–1, metrics are finite"
-            )
-        return answer
+            if not response:
+                raise self._failure(subset, exc) from exc
+            broke = exc
+        unanswered = self._scored(score, row, "", subset)
+        failure = where_it_broke(broke, self.path.parent.parent.parent)
+        return {**unanswered, "parsed": False, "value": None, "score": 0.0, "failure": failure}
+
+    def _failure(self, subset: str, exc: Exception) -> GraderFailure:
+        return GraderFailure(f"{self.path}: score() failed on sub-set {subset!r}: {exc!r}"[:2000], hint="mend the grader")
+
+    @contextmanager
+    def scoring_once(self) -> Iterator[None]:
+        """Score every answer once meanwhile, whoever asks: lm-eval's metric and the harness get one and the same result.
+
+        What an answer is worth may depend on chance or on the clock where the answer is a program, and the two would disagree.
+        Both are spared an answer that the grader breaks on.
+        """
+        real, known = self.module.score, dict[tuple[str, str, str], Any]()
+
+        def score(row: Mapping[str, Any], response: str, subset: str) -> Any:
+            key = (json.dumps(row, sort_keys=True), response, subset)
+            if key not in known:
+                known[key] = self._scored(real, row, response, subset)
+            return known[key]
+
+        self.module.score = score  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            self.module.score = real  # type: ignore[attr-defined]
 
     def constant_answers(self, items: Sequence[Mapping[str, Any]]) -> list[str]:
         """Candidate responses for the majority baseline on items of one question type."""
@@ -125,7 +168,7 @@ class TaskGrader:
         The primary score is the plain mean over the sub-sets present of each one's own metric.
 
         Raises:
-            GraderFailure: there is nothing to score, or ``summarise`` gave no value for a sub-set's own metric.
+            GraderFailure: there is nothing to score, or ``summarise`` broke or gave no value for a sub-set's own metric.
         """
         groups: dict[str, list[tuple[Mapping[str, Any], ScoredAnswer]]] = defaultdict(list)
         for row, subset, answer in answers:
@@ -156,7 +199,12 @@ class TaskGrader:
                 {"row": row, "parsed": a.parsed, "value": a.value, "score": a.score, "metrics": dict(a.metrics)}
                 for row, a in group
             ]
-            figures |= {str(k): float(v) for k, v in self.module.summarise(subset, scored).items()}
+            try:
+                figures |= {str(k): float(v) for k, v in self.module.summarise(subset, scored).items()}
+            except Exception as exc:  # values come out of a sandbox
+                raise GraderFailure(
+                    f"{self.path}: summarise() failed on sub-set {subset!r}: {exc!r}"[:2000], hint="mend the grader"
+                ) from exc
         if not all(math.isfinite(v) for v in figures.values()):
             raise GraderFailure(f"{self.path}: a figure of sub-set {subset!r} is not finite: {figures}", hint="mend the grader")
         return figures
@@ -184,6 +232,20 @@ def load_grader(task_dir: Path) -> TaskGrader:
     if missing:
         raise SpecError(f"{path}: lacks {', '.join(missing)}", hint="harness/taskkit/scoring/contract.py states the contract")
     return TaskGrader(path=path, module=module)
+
+
+def _checked(raw: Any) -> dict[str, Any]:
+    """Return what ``score()`` gave, in its types.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no score of an answer.
+    """
+    metrics = {str(name): float(value) for name, value in raw["metrics"].items()}
+    score = float(raw["score"])
+    if not 0.0 <= score <= 1.0 or not all(math.isfinite(value) for value in metrics.values()):
+        raise ValueError(f"score() gave {score} with {metrics}; scores lie on 0–1, metrics are finite")
+    failure = str(raw.get("failure", ""))
+    return {"parsed": bool(raw["parsed"]), "value": raw["value"], "score": score, "metrics": metrics, "failure": failure}
 
 
 def _mean(values: Sequence[float]) -> float:

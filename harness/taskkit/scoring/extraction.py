@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from harness.taskkit.scoring.plain import plain_value
+
 T = TypeVar("T")
 
 _THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
@@ -83,7 +85,8 @@ def last_json_value(text: str, keys: Sequence[str], accept: Callable[[Any], T | 
     Args:
         text: the response.
         keys: accepted keys, the preferred one first.
-        accept: turns a value of the right kind into the answer, and anything else into ``None``.
+        accept: turns a value of the right kind into the answer, and anything else into ``None``; it is given plain values
+            (`plain_value`), whatever a JSON escape spells, and ``None`` for what is no JSON, such as a number beyond all doubles.
     """
     for begin, end in reversed(_object_spans(text)):
         try:
@@ -91,7 +94,7 @@ def last_json_value(text: str, keys: Sequence[str], accept: Callable[[Any], T | 
         except (ValueError, RecursionError):
             continue
         for key in keys:
-            answer = accept(value[key]) if key in value else None
+            answer = accept(plain_value(value[key])) if key in value else None
             if answer is not None:
                 return answer
     return None

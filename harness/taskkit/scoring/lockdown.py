@@ -1,8 +1,9 @@
 """Shuts a process in for good before it runs a model's code: its own folder, libraries to read, and nothing else.
 
 Works without privileges, on top of whatever sandbox the grader is in: Landlock closes the file system, a system call filter takes
-away sockets, new processes, signals and other processes' memory, resource limits bound the rest. Numbers: Linux
-``asm/unistd_64.h`` (x86_64) and ``asm-generic/unistd.h`` (aarch64); ``linux/landlock.h``.
+away sockets, new processes, signals, other processes' memory and priority, and what Landlock lets through (modes, owners, times
+and attributes of files), resource limits bound the rest. Numbers: Linux ``asm/unistd_64.h`` (x86_64) and
+``asm-generic/unistd.h`` (aarch64); ``linux/landlock.h``.
 """
 
 from __future__ import annotations
@@ -29,11 +30,23 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "chroot": (161, 51),
     "open_by_handle_at": (304, 265), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "prlimit64": (302, 261),
-    "sched_setaffinity": (203, 122), "setpriority": (140, 140), "reboot": (169, 142),
+    "sched_setaffinity": (203, 122), "setpriority": (141, 140), "reboot": (169, 142),
     "init_module": (175, 105), "finit_module": (313, 273),
+    # Landlock covers none of these, nor truncate before its third version: they change files by name that cannot be opened
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
+    "file_setattr": (469, 469), "truncate": (76, 45),
+    # and these reach any process of the same user
+    "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238), "move_pages": (279, 239), "process_mrelease": (448, 448),
 }  # fmt: skip
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _CLONE_THREAD = 0x00010000
+# fcntl(F_SETOWN), fcntl(F_SETOWN_EX): have the kernel send signals to another process for a file of one's own
+_FCNTL, _SET_OWNER = (72, 25), (8, 15)
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x40000000
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -121,6 +134,9 @@ def _program(machine: str) -> bytes:
         number = numbers[column]
         if number is not None:
             program += _op(_JUMP_EQUAL, number, 0, 1) + refuse
+    owner = _op(_LOAD, 24) + _op(_JUMP_EQUAL, _SET_OWNER[0], 2, 0) + _op(_JUMP_EQUAL, _SET_OWNER[1], 1, 0)
+    owner += _op(_RETURN, _ALLOW) + refuse
+    program += _op(_JUMP_EQUAL, _FCNTL[column], 0, len(owner) // 8) + owner
     thread = _op(_LOAD, 16) + _op(_JUMP_SET, _CLONE_THREAD, 1, 0) + refuse + _op(_RETURN, _ALLOW)
     return program + _op(_JUMP_EQUAL, _CLONE[column], 0, len(thread) // 8) + thread + _op(_RETURN, _ALLOW)
 

@@ -41,7 +41,7 @@ def aggregate(items: Sequence[ItemScore], grader: TaskGrader, primary_name: str,
 
 def answer_of(item: ItemScore) -> ScoredAnswer:
     """Turn a stored item back into what the grader said of its answer."""
-    return ScoredAnswer(parsed=item.parsed, value=item.value, score=item.score, metrics=dict(item.metrics))
+    return ScoredAnswer(item.parsed, item.value, item.score, dict(item.metrics), item.failure)
 
 
 def pseudo_values(items: Sequence[ItemScore], grader: TaskGrader, rows: Mapping[str, Row]) -> dict[str, float]:

@@ -97,8 +97,14 @@ class Questions:
         chem = load_rdkit()
         molecule = chem.MolFromSmiles(compound.smiles)
         ring = compound.scaffold
-        while not present and molecule.HasSubstructMatch(chem.MolFromSmiles(ring)):
-            ring = self._rng.choice(self._scaffolds)
+        if not present:
+            # smaller than what is asked about: a larger one could not be in it, and would be what the question is about
+            others = ((other, chem.MolFromSmiles(other)) for other in iter(lambda: self._rng.choice(self._scaffolds), None))
+            ring = next(
+                other
+                for other, drawn in others
+                if drawn.GetNumHeavyAtoms() < molecule.GetNumHeavyAtoms() and not molecule.HasSubstructMatch(drawn)
+            )
         text = f"Is the ring system {ring} in {compound.smiles}?"
         return _question("ring_system_scaffold", "ring_system_scaffold", text, "Yes" if present else "No", (compound.smiles,))
 

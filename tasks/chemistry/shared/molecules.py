@@ -52,7 +52,7 @@ def smiles_text(value: Any) -> str | None:
 
 
 def extract_smiles(response: str, keys: Sequence[str]) -> str | None:
-    """The text under the first of ``keys`` in the last JSON object that has one; not necessarily a valid molecule."""
+    """The text under the first of ``keys`` in the last JSON object that has one; `answer_molecule` tells what it is."""
     return after_thinking(response, lambda text: last_json_value(text, keys, smiles_text))
 
 
@@ -89,11 +89,20 @@ def parse(smiles: str) -> Any | None:
 def molecule(smiles: str) -> Any | None:
     """Like `parse`, and ``None`` for wildcards (``*``) too: they are no molecule."""
     found = parse(smiles)
-    return found if found is not None and all(atom.GetAtomicNum() for atom in found.GetAtoms()) else None
+    return found if found is not None and not _has_wildcard(found) else None
+
+
+def answer_molecule(text: str | None, gold: Any = None) -> Any | None:
+    """The molecule that an answer is, in every task of this domain: what `parse` takes.
+
+    Wildcards are no molecule, but where the ``gold`` answer's molecule has some they may be in the answer too.
+    """
+    found = parse(text) if text is not None else None
+    return None if found is None or (_has_wildcard(found) and (gold is None or not _has_wildcard(gold))) else found
 
 
 def gold_molecule(smiles: str) -> Any:
-    """A gold answer's molecule.
+    """A gold answer's molecule, read by the rules that hold for answers.
 
     Raises:
         ValueError: it is invalid.
@@ -102,6 +111,10 @@ def gold_molecule(smiles: str) -> Any:
     if found is None:
         raise ValueError(f"gold SMILES {smiles[:200]!r} is invalid")
     return found
+
+
+def _has_wildcard(mol: Any) -> bool:
+    return any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms())
 
 
 def canonical(mol: Any) -> str:

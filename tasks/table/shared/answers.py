@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from harness.taskkit.scoring.extraction import after_thinking
 
-_MARKER = re.compile(r"final answer:", re.IGNORECASE)
+# The marker, bold or not, with emphasis inside or outside of the colon; or a line of its own that is nothing but the marker as a
+# Markdown heading or in bold.
+_MARKER = re.compile(
+    r"final[ \t]{1,4}answer[*_`]{0,3}[ \t]{0,4}[:\uff1a][*_`]{0,3}"
+    r"|^[ \t]{0,3}(?:#{1,6}[ \t]{1,4}[*_]{0,3}|\*{2,3}|_{2,3})final[ \t]{1,4}answer[*_]{0,3}[ \t]{0,4}#{0,6}[ \t\r]{0,4}$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _FENCE_LINE = re.compile(r"^[ \t]{0,3}```([^`\n]{0,40}?)[ \t\r]*$", re.MULTILINE)
 _THINK_TAG = re.compile(r"</think", re.IGNORECASE)
 _EMPHASIS = " \t\r*_`"
@@ -30,18 +38,22 @@ _MAX_ROUGE_CHARS = 100_000
 def final_answer(response: str) -> str | None:
     """What stands after the last ``Final Answer:`` (any case) to the end of its line, or on the next line if that is empty.
 
-    Emphasis around the marker (``**Final Answer:**``) is no content. Closed think blocks are ignored when an answer follows them.
+    The marker may be bold (``**Final Answer:**``, ``**Final Answer**:``), its colon full-width. A line that is nothing but the
+    marker, as a Markdown heading or in bold, needs no colon, and an empty line may follow it. Closed think blocks are ignored
+    when an answer follows them.
     """
     return after_thinking(response, _after_marker)
 
 
 def _after_marker(text: str) -> str | None:
-    start = -1
+    last = None
     for marker in _MARKER.finditer(text):
-        start = marker.end()
-    if start < 0:
+        last = marker
+    if last is None:
         return None
-    for _ in range(2):
+    start = last.end()
+    heading = last.group(0).rstrip("*_`")[-1:] not in ":\uff1a"
+    for _ in range(3 if heading else 2):
         end = text.find("\n", start)
         line = _THINK_TAG.split(text[start : end if end >= 0 else len(text)], maxsplit=1)[0]
         if line.strip(_EMPHASIS):
@@ -98,6 +110,19 @@ def same_answer(answer: str, gold: str) -> bool:
     if not wanted:
         raise ValueError(f"gold answer {gold!r} is empty")
     return normalised_answer(answer) == wanted
+
+
+def exact_match(row: Mapping[str, Any], response: str) -> dict[str, Any]:
+    """Score a response: 1 if its final answer is the row's, else 0; the same under the name of the row's own sub-type.
+
+    Raises:
+        ValueError: the gold answer is empty.
+    """
+    answer = final_answer(response)
+    right = float(same_answer(answer or "", str(row["answer"])))
+    kind = "_".join(str(row.get("qsubtype") or "").split())
+    metrics = {f"exact_match_{kind}": right} if kind else {}
+    return {"parsed": answer is not None, "value": answer, "score": right, "metrics": metrics}
 
 
 def number_in(text: str) -> tuple[Fraction, bool] | None:

@@ -11,6 +11,7 @@ import functools
 import math
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,8 +77,8 @@ def draw(code: str, table_csv: str, limit_s: float = LIMIT_S) -> Drawing:
     Raises:
         GraderFailure: the child cannot be made or locked here (no matplotlib, no Landlock); that is never a score.
     """
-    with tempfile.TemporaryDirectory(prefix="dojo-figure-") as folder:
-        own = os.path.realpath(folder)
+    own = os.path.realpath(tempfile.mkdtemp(prefix="dojo-figure-"))
+    try:
         Path(own, "table.csv").write_text(table_csv, encoding="utf-8", newline="")
         near, far = os.pipe()
         try:
@@ -92,6 +93,8 @@ def draw(code: str, table_csv: str, limit_s: float = LIMIT_S) -> Drawing:
         finally:
             os.close(near)
             _end(child)
+    finally:
+        _remove(own)
 
 
 def same_series(drawn: Sequence[Series], reference: Sequence[Sequence[float]]) -> bool:
@@ -135,6 +138,16 @@ def _joined(drawn: Sequence[Series]) -> list[Series]:
             own = [Series(axes, "bar", tuple(s.values[0] for s in own))]
         joined += own
     return joined
+
+
+def _remove(own: str) -> None:
+    """Remove what the code left: it may have made folders that are closed, or thousands of levels deep."""
+    try:
+        shutil.rmtree(own)
+    except (OSError, RecursionError):
+        # programs that walk without recursion and by descriptors, so no name is too long for them
+        for argv in (["chmod", "-R", "u+rwx", own], ["rm", "-rf", own]):
+            subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _start(result: int, own: str) -> subprocess.Popen[bytes]:

@@ -10,7 +10,7 @@ import pytest
 from harness.assets.agent_dir import copy_agent, find_agent, list_agents, load_agent, resolve_name
 from harness.assets.roots import search_roots
 from harness.assets.task_dir import find_task, list_tasks
-from harness.executor.checks import check_agent
+from harness.executor.agent_checks import check_agent
 from harness.project import bundled
 from harness.spec.errors import NotFoundError, SpecError, UsageError
 
@@ -18,7 +18,7 @@ from harness.spec.errors import NotFoundError, SpecError, UsageError
 def make_agent(root: Path, name: str, text: str = "") -> Path:
     path = root / name
     path.mkdir(parents=True)
-    (path / "agent.toml").write_text(text or f'name = "{name}"\ncommand = ["sh", "run.sh"]\n')
+    (path / "agent.toml").write_text(text or f'name = "{name}"\ncommand = ["sh", "/agent/run.sh"]\n')
     (path / "run.sh").write_text("true\n")
     return path
 
@@ -115,7 +115,7 @@ def test_a_task_is_found_by_the_path_of_its_directory_too(tmp_path: Path, monkey
 
 
 def test_shared_folders_are_digested_and_copied_and_must_lie_beside_the_agent(tmp_path: Path) -> None:
-    text = 'name = "one"\ncommand = ["sh", "run.sh"]\nshared = ["../reading"]\n'
+    text = 'name = "one"\ncommand = ["sh", "/agent/run.sh"]\nshared = ["../reading"]\n'
     path = make_agent(tmp_path / "agents", "one", text)
     with pytest.raises(SpecError, match="shared: there is no folder"):
         load_agent(path)
@@ -136,11 +136,11 @@ def test_shared_folders_are_digested_and_copied_and_must_lie_beside_the_agent(tm
 
 @pytest.mark.parametrize("place", ["one", "reading"])
 def test_an_agent_with_a_link_is_never_copied(place: str, tmp_path: Path) -> None:
-    path = make_agent(tmp_path / "agents", "one", 'name = "one"\ncommand = ["sh", "run.sh"]\nshared = ["../reading"]\n')
+    path = make_agent(tmp_path / "agents", "one", 'name = "one"\ncommand = ["sh", "/agent/run.sh"]\nshared = ["../reading"]\n')
     (tmp_path / "agents" / "reading").mkdir()
     (tmp_path / "agents" / place / "secret").symlink_to("/etc/hostname")
     agent = load_agent(path)
-    assert [check.name for check in check_agent(agent, tmp_path) if not check.ok] == ["links", "README.md"]
+    assert [check.name for check in check_agent(agent, tmp_path) if not check.ok] == ["files", "README.md"]
     with pytest.raises(SpecError, match=f"{place}/secret is a link"):
         copy_agent(agent, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

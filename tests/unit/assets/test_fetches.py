@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from harness.assets.dry_run import planned_fetches
-from harness.assets.prepare import declared_fetches, prepare_task
+from harness.assets.prepare import prepare_task
 from harness.assets.task_dir import list_tasks, load_task
+from harness.assets.task_program import declared_fetches
 from harness.spec.errors import SpecError
 
 TASKS = list_tasks()

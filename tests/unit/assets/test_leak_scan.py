@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from harness.assets.base_models import prepare_base_model
-from harness.assets.leak_scan import folded, scan_leaks
-from harness.assets.prepare import PreparedTask, load_build, prepare_task
+from harness.assets.leak_scan import folded, scan_leaks, search_texts
+from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task, find_task, list_tasks
+from harness.assets.task_program import load_build
 from harness.executor.checks import check_task
 from harness.service import Dojo
 from harness.spec.errors import MissingError
+from harness.spec.run import PUBLIC_HIDDEN
 from harness.taskkit.building.overlap import texts
 
 Row = dict[str, Any]
@@ -31,7 +33,7 @@ def test_every_task_s_mini_profile_is_clean(task: Task) -> None:
 
 
 def copy_of(task: str, target: Path) -> PreparedTask:
-    prepared = prepare_task(find_task(task), "mini", Dojo().cache)
+    prepared = prepare_task(find_task(task), "mini", Dojo().cache, hidden=PUBLIC_HIDDEN)  # every installation's is another
     shutil.copytree(prepared.dir, target)
     sources = tuple(replace(s, path=target / s.path.relative_to(prepared.dir)) for s in prepared.sources)
     return replace(prepared, dir=target, sources=sources)
@@ -159,8 +161,17 @@ def test_the_check_of_a_task_names_item_and_line(tmp_path: Path, monkeypatch: py
     prepared = copy_of("biology/pqa", tmp_path / "data")
     item = hidden(prepared, 0)
     place = plant(prepared, {"question": item["prompt"]})
-    monkeypatch.setattr("harness.executor.checks.prepare_task", lambda *_: prepared)
+    monkeypatch.setattr("harness.executor.checks.prepare_task", lambda *_, **__: prepared)
     dojo = Dojo()
     found = check_task(prepared.task, "mini", dojo.cache, lambda: prepare_base_model("smol", dojo.cache))
     leaks = next(check for check in found.checks if check.name == "leaks")
     assert not leaks.ok and f"{item['id']} in {place} (prompt)" in leaks.detail and "prepare.py" in leaks.hint
+
+
+def test_runs_of_words_with_formulas_that_differ_in_case_alone_are_two() -> None:
+    """A ring of six carbons without double bonds is not benzene, though both are written with the same letters."""
+    text = "What is formed in the first step of the methyl ester formation? Reactants: {}"
+    ring, benzene = text.format("NCC1CCC(C(=O)O)CC1"), text.format("NCc1ccc(C(=O)O)cc1")
+    items = [{"id": "i1", "prompt": f"Reply in JSON. {ring}", "row": {"q": ring}}]
+    found = {said: search_texts(items, [("here", said)]).counts["ngram"] for said in (ring, benzene, text.upper() + ring)}
+    assert found == {ring: 1, benzene: 0, text.upper() + ring: 1}

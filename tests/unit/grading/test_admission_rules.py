@@ -32,13 +32,16 @@ def reference(name: str, value: float, high: float | None = None) -> Reference:
     return Reference(name=name, scores=scores, ci_low=value - 0.02, ci_high=value if high is None else high)
 
 
-def found(empty=0.0, echo=0.0, constant=0.2, random=0.1, majority=0.2, oracle=1.0, chance=0.1) -> WithoutModel:
+def found(
+    empty=0.0, echo=0.0, constant=0.2, random=0.1, majority=0.2, oracle=1.0, chance=0.1, broken: dict[str, str] | None = None
+) -> WithoutModel:
     values = {"empty": empty, "echo": echo, "constant": constant, "random": random}
     return WithoutModel(
         majority=reference("majority", majority, majority + 0.05),
         degenerate=tuple(reference(name, value) for name, value in values.items()),
         oracle=reference("oracle", oracle),
         chance=chance,
+        broken=broken or {},
     )
 
 
@@ -59,6 +62,7 @@ def test_a_task_as_it_should_be_breaks_no_rule() -> None:
         ({"majority": 0.95}, "constant"),
         ({"constant": 0.95}, "constant"),
         ({"oracle": 0.99}, "oracle"),
+        ({"broken": {"h-1, a zero byte": "task/tests/grader.py:7: ValueError"}}, "breaks"),
     ],
 )
 def test_each_rule_is_broken_by_what_it_is_for(figures: dict[str, float], rule: str) -> None:
@@ -96,3 +100,14 @@ def test_the_row_says_what_was_not_measured(prepared: PreparedTask) -> None:
     row = row_of(prepared, scored, rules(scored, {}), None)
     assert (row.base, row.few_shot_base, row.grade_s) == (None, None, None)
     assert row.task == "toys/toy" and row.hidden == 6 and row.dev == 8
+
+
+def test_a_grader_that_a_hostile_answer_breaks_is_not_fit_and_the_line_is_named(prepared: PreparedTask) -> None:
+    path = prepared.task.path / "tests" / "grader.py"
+    code = path.read_text()
+    path.write_text(
+        code.replace("    text = response.strip()\n", "    assert '[[[' not in response\n    text = response.strip()\n")
+    )
+    bad = next(check for check in rules(score_without_model(prepared), {}) if not check.ok)
+    line = path.read_text().splitlines().index("    assert '[[[' not in response") + 1
+    assert bad.name == "breaks" and f"toy/tests/grader.py:{line}: AssertionError" in bad.detail and "open brackets" in bad.detail

@@ -72,3 +72,20 @@ def test_the_task_s_grader_is_found_by_path_wherever_the_task_lies(tmp_path):
     (tmp_path / "answers.jsonl").write_text('{"index": 0, "response": "pear"}')
     data = score_rows(tmp_path / "elsewhere" / "toy", tmp_path / "rows.jsonl", tmp_path / "answers.jsonl")
     assert data["primary"]["value"] == 1.0
+
+
+def test_an_answer_that_breaks_the_grader_is_named_with_its_line(tmp_path):
+    task = tmp_path / "toys" / "toy"
+    shutil.copytree(TOY_TASK, task)
+    grader = task / "tests" / "grader.py"
+    grader.write_text(
+        grader.read_text().replace("    text = response.strip()\n", "    text = response.strip()\n    assert text != 'bad'\n")
+    )
+    line = grader.read_text().splitlines().index("    assert text != 'bad'") + 1
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (tmp_path / "said.jsonl").write_text('{"index": 0, "response": "bad"}\n{"index": 1, "response": "chair"}\n')
+    data = score_rows(task, tmp_path / "rows.jsonl", tmp_path / "said.jsonl")
+    assert data["items"][0] == {
+        "index": 0, "subset": "word", "parsed": False, "score": 0.0, "failure": f"toy/tests/grader.py:{line}: AssertionError"
+    }  # fmt: skip
+    assert "failure" not in data["items"][1] and data["subsets"]["word"]["accuracy"] == 0.5

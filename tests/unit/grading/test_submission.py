@@ -75,13 +75,14 @@ def test_a_missing_or_empty_directory_is_no_model(base, tmp_path):
     ("name", "code"),
     [
         ("pytorch_model.bin", "pickle"),
-        ("training_args.bin", "pickle"),
-        ("optimizer.pt", "pickle"),
+        ("reward_head.bin", "pickle"),
+        ("model.pt", "pickle"),
         ("model.CKPT", "pickle"),
         ("weights.npz", "pickle"),
         ("modeling_custom.py", "code"),
         ("kernel.so", "code"),
-        ("README", "unexpected_file"),
+        ("weights", "unexpected_file"),
+        (".env", "unexpected_file"),
         ("model.exe", "unexpected_file"),
     ],
 )
@@ -91,14 +92,13 @@ def test_pickles_code_and_unknown_files_are_refused_by_name(base, tmp_path, name
     assert codes(path, base) == [code]
 
 
-def test_links_devices_and_directories_are_refused(base, tmp_path):
+def test_links_and_devices_are_refused(base, tmp_path):
     path = write_adapter(tmp_path / "a", adapter_weights(1))
     (tmp_path / "secret.json").write_text("{}")
     (path / "link.json").symlink_to(tmp_path / "secret.json")
     os.link(tmp_path / "secret.json", path / "hard.json")
     os.mkfifo(path / "fifo.json")
-    (path / "checkpoint-5").mkdir()
-    assert sorted(codes(path, base)) == ["device", "directory", "hard_link", "symlink"]
+    assert sorted(codes(path, base)) == ["device", "hard_link", "symlink"]
 
 
 def test_weights_behind_a_symlinked_directory_are_not_followed(base, tmp_path):
@@ -147,6 +147,8 @@ def test_weights_that_are_not_finite_are_refused(base, tmp_path, bad):
         ({"peft_type": "IA3"}, "adapter_type"),
         ({"peft_type": None}, "adapter_type"),
         ({"modules_to_save": ["lm_head"]}, "adapter_unsupported"),
+        ({"modules_to_save": ["norm"]}, "missing_tensors"),
+        ({"modules_to_save": "norm"}, "bad_config"),
         ({"bias": "all"}, "adapter_unsupported"),
         ({"layer_replication": [[0, 1]]}, "adapter_unsupported"),
         ({"trainable_token_indices": [1]}, "adapter_unsupported"),
@@ -174,7 +176,7 @@ def test_adapter_configurations_that_cannot_be_graded_are_refused(base, tmp_path
         (lambda w: {k.replace("layers.0", "layers.7"): v for k, v in w.items()}, "unknown_module"),
         (lambda w: {k.replace(Q_PROJ, "model.embed_tokens"): v for k, v in w.items()}, "unknown_module"),
         (lambda w: {k.replace(Q_PROJ, "model.layers.0.input_layernorm"): v for k, v in w.items()}, "unknown_module"),
-        (lambda w: w | {"base_model.model.lm_head.weight": np.ones((2, 2), np.float32)}, "unknown_module"),
+        (lambda w: w | {"base_model.model.lm_head.weight": np.ones((2, 2), np.float32)}, "wrong_shape"),
         (lambda w: {}, "empty_adapter"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ import pytest
 from harness.grading.submission.adapter import LoraModule
 from harness.grading.submission.base_files import read_base
 from harness.grading.submission.check import read_submission
+from harness.grading.verdict import read_verdict
+from harness.taskkit.scoring.contract import load_grader
+from harness.taskkit.scoring.plain import plain_text
 from tests.unit.grading.tiny import (
     Q_PROJ,
     TOY_TASK,
@@ -64,13 +68,13 @@ class Running:
         return json.loads(reply.read_bytes())
 
 
-def command(base, folder, items):
+def command(base, folder, items, task=TOY_TASK):
     options = {
         "dir": folder,
         "model": base,
         "items": items,
         "few-shot": folder / "few_shot.jsonl",
-        "task": TOY_TASK,
+        "task": task,
         "generation": json.dumps(GENERATION),
         "split": "dev",
         "primary": "score",
@@ -168,6 +172,29 @@ def test_a_worker_that_cannot_start_says_why_and_exits(base, tmp_path):
     assert "absent.jsonl" in done.stderr
 
 
+def test_answers_that_the_task_s_code_breaks_on_are_wrong_with_item_and_line_and_the_rest_is_scored(base, tmp_path):
+    task = tmp_path / "toys" / "toy"
+    shutil.copytree(TOY_TASK, task)
+    grader = task / "tests" / "grader.py"
+    broken = '    assert not text, "an answer"\n    digits = "".join'
+    grader.write_text(grader.read_text().replace('    digits = "".join', broken))
+    line = grader.read_text().splitlines().index('    assert not text, "an answer"') + 1
+    items = toy_items(10)
+    write_lines(tmp_path / "items.jsonl", items)
+    write_lines(tmp_path / "few_shot.jsonl", toy_items(4))
+    argv = command(base, tmp_path, tmp_path / "items.jsonl", task)
+    process = subprocess.Popen(argv, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    running = Running(process, tmp_path)
+    reply = running.ask(op="score", path=write_marker(tmp_path / "b"))
+    assert running.ask(op="stop") == {"ok": True} and process.wait(30) == 0
+    subsets = {item["id"]: item["subset"] for item in items}
+    rows = {item["id"]: item["row"] for item in items}
+    verdict = read_verdict(reply["verdict"], split="dev", subsets=subsets, grader=load_grader(task), rows=rows, primary="score")
+    sums = {name for name, subset in subsets.items() if subset == "sum" and answers(reply)[name].strip()}
+    assert sums and verdict.failures == dict.fromkeys(sums, f"toy/tests/grader.py:{line}: AssertionError: an answer")
+    assert all(item.score == 0 and not item.parsed for item in verdict.items if item.id in sums)
+
+
 @pytest.mark.parametrize(
     "extra",
     [
@@ -192,7 +219,7 @@ def test_merged_weights_are_what_peft_computes(base, tmp_path, extra):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+                parameter.add_(torch.randn_like(parameter) * 0.05)
     model.save_pretrained(tmp_path / "a")
     warm = WarmModel(base)
     submission = read_submission(tmp_path / "a", read_base(base))
@@ -236,5 +263,5 @@ def test_our_batched_decoding_answers_as_lm_eval_s_own(base, tmp_path):
 
     ours = make_lm(warm, max_new_tokens=20, max_context=512, batch_size=8, on_progress=lambda *_: None).generate_until(requests())
     plain = HFLM(pretrained=warm.model, tokenizer=warm.tokenizer, batch_size=8, max_length=512)
-    assert ours == plain.generate_until(requests(), disable_tqdm=True)
+    assert ours == [plain_text(text) for text in plain.generate_until(requests(), disable_tqdm=True)]
     assert len(set(ours)) > 10

@@ -93,7 +93,7 @@ def write_tokenizer(path: Path) -> None:
     fast.save_pretrained(path)
 
 
-def adapter_weights(seed: int, rank: int = 4, modules: tuple[str, ...] = (Q_PROJ,), size: float = 0.5) -> dict[str, np.ndarray]:
+def adapter_weights(seed: int, rank: int = 4, modules: tuple[str, ...] = (Q_PROJ,), size: float = 0.15) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     weights = {}
     for module in modules:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from aime25_forms import README, REFUSED, TAKEN, readme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,7 +68,37 @@ def test_answers_are_scored_by_hand_worked_cases(
     assert (answer.parsed, answer.score) == (parsed, score)
 
 
-@given(st.text(max_size=200) | st.text(alphabet="\\boxed{}^!0129frac()-+*/ ", max_size=60).map(lambda s: f"\\boxed{{{s}}}"))
+@pytest.mark.parametrize("form", [form for forms in TAKEN.values() for form in forms])
+def test_what_a_reader_sees_as_the_integer_counts(aime25_grader: TaskGrader, form: str) -> None:
+    for around in (form, f"So the answer is {form}.", f"<think>\\boxed{{7}}</think>\n{form}\n"):
+        answer = aime25_grader.score(row("42"), around, "aime25")
+        assert (answer.parsed, answer.score, answer.failure) == (True, 1, "")
+    assert aime25_grader.score(row("43"), form, "aime25").score == 0
+
+
+@pytest.mark.parametrize("form", [form for forms in REFUSED.values() for form in forms])
+def test_anything_else_does_not_count(aime25_grader: TaskGrader, form: str) -> None:
+    answer = aime25_grader.score(row("42"), f"So: {form}", "aime25")
+    assert (answer.score, answer.failure) == (0, "")
+    assert answer.parsed == (form not in REFUSED["no closed box"])
+
+
+@pytest.mark.parametrize(
+    ("form", "gold"), [(r"\boxed{4\,2}", 6), (r"\boxed{4 2}", 6), (r"\boxed{1\,042}", 43), (r"\boxed{4 \cdot 2}", 6)]
+)
+def test_numbers_side_by_side_are_not_added_up(aime25_grader: TaskGrader, form: str, gold: int) -> None:
+    assert aime25_grader.score(row(gold), form, "aime25").score == 0
+
+
+def test_the_readme_s_table_of_forms_is_the_tests() -> None:
+    assert sum(map(len, TAKEN.values())) + sum(map(len, REFUSED.values())) >= 100
+    assert README.read_text(encoding="utf-8") == readme(), "python -m tests.unit.tasks.aime25_forms writes it anew"
+
+
+@given(
+    st.text(max_size=200)
+    | st.text(alphabet="\\boxed{}^!0129frac()-+*/ _%,.$~textbinom", max_size=60).map(lambda s: f"\\boxed{{{s}}}")
+)
 def test_no_response_breaks_the_grader(aime25_grader: TaskGrader, response: str) -> None:
     assert aime25_grader.score(row("42"), response, "aime25").score in (0, 1)
 

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from task_cases import grader, lines, primary, task
 
-from harness.assets.prepare import PreparedTask, load_build, prepare_task
+from harness.assets.prepare import PreparedTask, prepare_task
+from harness.assets.task_program import load_build
+from harness.service import Dojo
 from harness.spec.errors import MissingError, SpecError
+from harness.spec.run import PUBLIC_HIDDEN
 
 NAMES = ("pqa", "ord", "err", "gen")
 
@@ -127,7 +130,8 @@ def test_no_recipe_is_shared_and_the_sources_are_uneven_and_partly_wrong(name: s
 
 
 def test_the_same_seed_gives_the_same_data(mini: PreparedTask, tmp_path: Path) -> None:
-    assert prepare_task(mini.task, "mini", tmp_path).digest == mini.digest
+    one, other = (prepare_task(mini.task, "mini", cache, hidden=PUBLIC_HIDDEN) for cache in (Dojo().cache, tmp_path))
+    assert one.digest == other.digest
 
 
 WORDS = "gel buffer plate cell tube strain primer lysate pellet column filter sample medium flask probe array".split()  # noqa: SIM905

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 from task_cases import grader, lines, primary, task
 
-from harness.assets.prepare import PreparedTask, load_build, prepare_task
+from harness.assets.prepare import PreparedTask, prepare_task
+from harness.assets.task_program import load_build
+from harness.service import Dojo
 from harness.spec.errors import GraderFailure, SpecError
+from harness.spec.run import PUBLIC_HIDDEN
 from harness.spec.verdict import ItemScore
 from harness.taskkit.scoring.scores import interval, pseudo_values
 
@@ -59,6 +62,13 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> PreparedTask:
         ("<think>答案是: A</think>答案是：B", "B"),
         ("<think>还是B吧，答案是: B</think>", "B"),
         ("答案是: B 答案是:", "B"),
+        ("**答案是**: B", "B"),
+        ("**答案是:** B", "B"),
+        ("**答案是：B**", "B"),
+        ("答案是: **B**", "B"),
+        ("## 答案是：B", "B"),
+        ("答案是: **A**、**B**", None),
+        ("**答案是**: A或B", None),
         ("B C", None),
         ("A、B", None),
         ("BB", None),
@@ -219,8 +229,9 @@ def test_no_operands_are_shared_and_the_sources_are_uneven_and_partly_wrong(mini
     assert 0.2 < 1 - len(whole["archive"]) / len(rows["archive"]) < 0.4
 
 
-def test_the_same_seed_gives_the_same_data(mini: PreparedTask, tmp_path: Path) -> None:
-    assert prepare_task(TASK, "mini", tmp_path).digest == mini.digest
+def test_the_same_seed_gives_the_same_data(tmp_path: Path) -> None:
+    one, other = (prepare_task(TASK, "mini", cache, hidden=PUBLIC_HIDDEN) for cache in (Dojo().cache, tmp_path))
+    assert one.digest == other.digest
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,22 @@ def test_code_that_does_not_end_is_killed(code: str) -> None:
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.umask(0o777)\nos.makedirs('closed')\nopen('left', 'w').close()",
+        "import os\nfor _ in range(3000):\n    os.mkdir('deeper')\n    os.chdir('deeper')",
+        "import os\nfor _ in range(300):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)",
+    ],
+)
+def test_whatever_folders_the_code_leaves_are_removed_and_break_nothing(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert error_of(f"{code}\nplt.bar([1], [2])") is None
+    assert not list(tmp_path.glob("dojo-figure-*"))
+
+
 def test_the_limit_is_ten_seconds() -> None:
     assert draw.__wrapped__.__defaults__ == (10.0,)
 

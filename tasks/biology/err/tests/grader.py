@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import as_object
+from harness.taskkit.scoring.kinds import one_word
 
-from ...shared.answer_tags import last_tagged
+from ...shared.answer_tags import find_answer
 
 SUBSET_METRICS = {"err": "error_f1"}
 
@@ -31,7 +32,7 @@ def gold_of(row: Mapping[str, Any]) -> bool:
 
 def extract(response: str) -> bool | None:
     """Whether the answer calls the step correct, or ``None``: then the answer is unparsable."""
-    return after_thinking(response, lambda text: _first(last_json_value(text, ["correct"], _truth), _in_tags(text)))
+    return find_answer(response, "correct", _truth, _truth)
 
 
 def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
@@ -70,15 +71,5 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
 
 def _truth(value: Any) -> bool | None:
     """A truth value, or the word for one in any case."""
-    if isinstance(value, str) and len(value) < 20:
-        return {"true": True, "false": False}.get(value.strip().lower())
-    return value if isinstance(value, bool) else None
-
-
-def _in_tags(text: str) -> bool | None:
-    """The benchmark's own form: nothing but True or False between its tags."""
-    return _truth(last_tagged(text))
-
-
-def _first(*answers: bool | None) -> bool | None:
-    return next((answer for answer in answers if answer is not None), None)
+    word = one_word(value, ("true", "false"))
+    return word == "true" if word else value if isinstance(value, bool) else None

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import as_object
 
-from ...shared.answer_tags import last_tagged
+from ...shared.answer_tags import find_answer
 from ...shared.step_overlap import bleu_2, matched_steps, rouge_l, rouge_n, words
 
 SUBSET_METRICS = {"gen": "rouge_l"}
@@ -49,7 +49,7 @@ def plain(step: str) -> str:
 
 def extract(response: str) -> list[str] | None:
     """The answered steps, without their numbers, or ``None``: then the answer is unparsable."""
-    return after_thinking(response, lambda text: last_json_value(text, ["steps"], _steps) or _in_tags(text))
+    return find_answer(response, "steps", _steps, _in_tags)
 
 
 def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
@@ -98,7 +98,6 @@ def _steps(value: Any) -> list[str] | None:
     return steps if all(words(step) for step in steps) else None
 
 
-def _in_tags(text: str) -> list[str] | None:
+def _in_tags(found: str) -> list[str] | None:
     """The benchmark's own form: one step a line between its tags."""
-    found = last_tagged(text) or ""
     return _steps([line for line in found.splitlines() if line.strip()]) if found.count("\n") <= 4 * MAX_STEPS else None

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import as_object
+from harness.taskkit.scoring.kinds import whole_number
 
-from ...shared.answer_tags import last_tagged
+from ...shared.answer_tags import find_answer
 
 SUBSET_METRICS = {"ord": "exact_match"}
 
 # More steps than any protocol has; a longer list is no order of them.
 MAX_STEPS = 1000
-_LIST = re.compile(r"[\[(]\s*+\d{1,4}(?:\s*+,\s*+\d{1,4})*+\s*+,?\s*+[\])]")
-_NUMBER = re.compile(r"\d+")
+_LIST = re.compile(r"[\[(]\s*+[0-9]{1,4}(?:\s*+,\s*+[0-9]{1,4})*+\s*+,?\s*+[\])]")
+_NUMBER = re.compile(r"[0-9]+")
 
 
 def subset_of(row: Mapping[str, Any]) -> str:
@@ -42,7 +43,7 @@ def steps_of(row: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 def extract(response: str, count: int) -> list[int] | None:
     """Every position from 0 to ``count - 1`` once, in the answered order, or ``None``: then the answer is unparsable."""
-    return after_thinking(response, lambda text: _in_json(text, count) or _in_tags(text, count))
+    return find_answer(response, "order", lambda value: _permutation(value, count), lambda text: _in_tags(text, count))
 
 
 def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
@@ -95,21 +96,16 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
     return {"score": scored["score"], "parsed": float(scored["parsed"])}
 
 
-def _in_json(text: str, count: int) -> list[int] | None:
-    return last_json_value(text, ["order"], lambda value: _permutation(value, count))
-
-
-def _in_tags(text: str, count: int) -> list[int] | None:
+def _in_tags(found: str, count: int) -> list[int] | None:
     """The benchmark's own form: a list of positions between its tags."""
-    found = last_tagged(text) or ""
     if len(found) > 8 * MAX_STEPS or not _LIST.fullmatch(found):
         return None
-    return _permutation([int(number) for number in _NUMBER.findall(found)], count)
+    return _permutation(_NUMBER.findall(found), count)
 
 
 def _permutation(value: Any, count: int) -> list[int] | None:
     """Whole numbers, each position once; a position that is missing or named twice makes it no order."""
     if not isinstance(value, list) or len(value) != count:
         return None
-    whole = all(isinstance(place, int) and not isinstance(place, bool) for place in value)
-    return list(value) if whole and set(value) == set(range(count)) else None
+    places = [place for part in value if (place := whole_number(part, MAX_STEPS)) is not None]
+    return places if sorted(places) == list(range(count)) else None

@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.extraction import as_object
+from harness.taskkit.scoring.kinds import one_letter
 
-from ...shared.answer_tags import last_tagged
+from ...shared.answer_tags import find_answer
 
 SUBSET_METRICS = {"pqa": "accuracy"}
 LOWER_IS_BETTER = frozenset({"brier"})
 
 LETTERS = "ABCDEFGHIJ"
-_PERCENT = re.compile(r"(\d{1,3})\s{0,4}%?")
+_PERCENT = re.compile(r"([0-9]{1,3})\s{0,4}%?")
 
 
 def subset_of(row: Mapping[str, Any]) -> str:
@@ -50,7 +51,9 @@ def gold_of(row: Mapping[str, Any]) -> str:
 
 def extract(response: str, choices: Sequence[str]) -> tuple[str, float] | None:
     """(letter, confidence on 0–1), or ``None``: then the answer is unparsable."""
-    return after_thinking(response, lambda text: _in_json(text, len(choices)) or _in_tags(text, choices))
+    return find_answer(
+        response, "answer", lambda value: _letter_and_confidence(value, len(choices)), lambda text: _in_tags(text, choices)
+    )
 
 
 def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
@@ -78,24 +81,17 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
     return {"score": scored["score"], "parsed": float(scored["parsed"])}
 
 
-def _in_json(text: str, options: int) -> tuple[str, float] | None:
-    """``{"answer": [letter, confidence from 0 to 100]}``, or the letter alone: then the answer is taken to be sure."""
-    return last_json_value(text, ["answer"], lambda value: _letter_and_confidence(value, options))
-
-
 def _letter_and_confidence(value: Any, options: int) -> tuple[str, float] | None:
-    letter, confidence = value if isinstance(value, list) and len(value) == 2 else (value, 100)
-    if not isinstance(letter, str) or len(letter) > 20 or isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        return None
-    letter = letter.strip().upper()
-    if len(letter) != 1 or letter not in LETTERS[:options] or not 0 <= confidence <= 100:
-        return None
-    return letter, confidence / 100
+    """``[letter, confidence from 0 to 100]``, or the letter alone: then the answer is taken to be sure."""
+    given, confidence = value if isinstance(value, list) and len(value) == 2 else (value, 100)
+    letter = one_letter(given, LETTERS[:options])
+    sure = isinstance(confidence, int | float) and not isinstance(confidence, bool) and 0 <= confidence <= 100
+    return (letter, confidence / 100) if letter and sure else None
 
 
-def _in_tags(text: str, choices: Sequence[str]) -> tuple[str, float] | None:
+def _in_tags(found: str, choices: Sequence[str]) -> tuple[str, float] | None:
     """The benchmark's own form: ``[ANSWER_START]the option's text & 90%[ANSWER_END]``; the last ``&`` counts."""
-    option, _, sure = (last_tagged(text) or "").rpartition("&")
+    option, _, sure = found.rpartition("&")
     percent = _PERCENT.fullmatch(sure.strip()) if len(sure) < 20 else None
     if percent is None or choices.count(option.strip()) != 1 or int(percent[1]) > 100:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.taskkit.scoring.extraction import as_object
 
-from ...shared.molecules import canonical, extract_smiles, group_count, molecule, similarity, source_molecule
+from ...shared.molecules import answer_molecule, canonical, extract_smiles, group_count, molecule, similarity, source_molecule
 
 SUBSET_METRICS = {"add": "success_rate", "delete": "success_rate", "sub": "success_rate"}
 LOWER_IS_BETTER = frozenset({"mixture_rate"})
@@ -40,7 +40,7 @@ def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
     wanted = [(group_name(meta[field]), change) for field, change in _CHANGES[subset].items()]
     before = [group_count(source, group) for group, _ in wanted]
     text = extract(response)
-    answer = molecule(text) if text is not None else None
+    answer = answer_molecule(text)
     if answer is None:
         return {"parsed": text is not None, "value": text, "score": 0.0, "metrics": {"valid_rate": 0.0}}
     right = all(group_count(answer, group) - n == change for (group, change), n in zip(wanted, before, strict=True))

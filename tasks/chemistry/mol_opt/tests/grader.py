@@ -7,7 +7,15 @@ from typing import Any
 
 from harness.taskkit.scoring.extraction import as_object
 
-from ...shared.molecules import canonical, extract_smiles, molecule, scaffold_similarity, similarity, source_molecule
+from ...shared.molecules import (
+    answer_molecule,
+    canonical,
+    extract_smiles,
+    molecule,
+    scaffold_similarity,
+    similarity,
+    source_molecule,
+)
 from ...shared.properties import property_of
 
 SUBSET_METRICS = dict.fromkeys(("drd", "gsk", "jnk", "qed", "logp", "solubility"), "success_rate")
@@ -48,7 +56,7 @@ def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
     if source is None:
         raise ValueError("the source molecule has a wildcard")
     text = extract(response)
-    answer = molecule(text) if text is not None else None
+    answer = answer_molecule(text)
     if answer is None:
         metrics = {"valid_rate": 0.0, "threshold_rate": 0.0, "similar_success_rate": 0.0}
         return {"parsed": text is not None, "value": text, "score": 0.0, "metrics": metrics}

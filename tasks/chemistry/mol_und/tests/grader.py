@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.kinds import one_word, whole_number
 
-from ...shared.molecules import MAX_SMILES, rdkit_module, similarity, smiles_text
+from ...shared.molecules import answer_molecule, gold_molecule, similarity, smiles_text
 
 SUBSET_METRICS = {
     "fg_count": "count_score",
@@ -27,7 +27,8 @@ _KEYS = {
     "ring_system_scaffold": ("output",),
     "Murcko_scaffold": ("output", "Output Scaffold"),
 }
-_INTEGER = re.compile(r"[+-]?\d{1,6}")
+# Far more than any molecule has of anything; errors of counts stay numbers that a verdict can hold.
+_MAX_COUNT = 999_999
 
 
 def subset_of(row: Mapping[str, Any]) -> str:
@@ -53,28 +54,14 @@ def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
         value = 0.0 if error is None else max(0.0, 1.0 - error / max(1, gold))
         return _result(answer, value, {} if error is None else {"mae": float(error), "exact_match": float(error == 0)})
     if subset == "Murcko_scaffold":
-        similarity = tanimoto(str(answer), str(row["gt"])) if answer is not None else None
-        return _result(
-            answer, similarity or 0.0, {"valid": float(similarity is not None), "exact_match": float(similarity == 1.0)}
-        )
+        wanted = gold_molecule(str(row["gt"]))
+        found = answer_molecule(None if answer is None else str(answer), wanted)
+        alike = similarity(found, wanted) if found is not None else 0.0
+        return _result(answer, alike, {"valid": float(found is not None), "exact_match": float(alike == 1.0)})
     gold_word = _yes_no(row["gt"])
     if gold_word is None:
         raise ValueError(f"gold answer {row['gt']!r} is neither yes nor no")
     return _result(answer, float(answer == gold_word), {})
-
-
-def tanimoto(answer: str, gold: str) -> float | None:
-    """Tanimoto similarity of Morgan fingerprints (radius 2, 1,024 bits); ``None`` where the answer is no valid molecule.
-
-    Raises:
-        ValueError: the gold SMILES is invalid.
-    """
-    read = rdkit_module("Chem").MolFromSmiles
-    reference = read(gold)
-    if reference is None or not gold.strip():
-        raise ValueError(f"gold SMILES {gold!r} is invalid")
-    molecule = read(answer) if len(answer) <= MAX_SMILES else None
-    return similarity(molecule, reference) if molecule is not None and molecule.GetNumAtoms() else None
 
 
 def constant_answers(items: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -98,16 +85,8 @@ def _result(answer: Any, value: float, metrics: dict[str, float]) -> dict[str, A
 
 
 def _count(value: Any) -> int | None:
-    """A whole number, also as text; a truth value is none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value if abs(value) < 10**6 else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 10**6 else None
-    return int(value) if isinstance(value, str) and _INTEGER.fullmatch(value.strip()) else None
+    return whole_number(value, _MAX_COUNT)
 
 
 def _yes_no(value: Any) -> str | None:
-    word = value.strip().rstrip(".").casefold() if isinstance(value, str) else ""
-    return word if word in ("yes", "no") else None
+    return one_word(value, ("yes", "no"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.kinds import one_letter
 
-from ...shared.molecules import canonical, gold_molecule, parse, same_molecule, similarity, smiles_text
+from ...shared.molecules import answer_molecule, canonical, gold_molecule, parse, same_molecule, similarity, smiles_text
 
 SUBSET_METRICS = dict.fromkeys(("fs", "retro", "rcr", "nepp", "mechsel"), "exact_match")
 
@@ -20,7 +21,6 @@ _KEYS = {
     "nepp": ("output",),
     "mechsel": ("output", "choice"),
 }
-_LETTER = re.compile(r"[\s(\[]*([A-Za-z])[\s)\].:]*")
 # More molecules than any reaction's conditions have.
 _MAX_PARTS = 50
 
@@ -49,7 +49,7 @@ def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
     if subset == "rcr":
         return _result(answer, answer is not None and same_conditions(answer, gold), {})
     right = gold_molecule(gold)
-    found = parse(answer) if answer is not None else None
+    found = answer_molecule(answer, right)
     if found is None:
         return _result(answer, False, {"valid_rate": 0.0})
     return _result(answer, same_molecule(found, right), {"valid_rate": 1.0, "similarity": similarity(found, right)})
@@ -111,9 +111,7 @@ def _joined(value: Any) -> str | None:
 
 
 def _letter(value: Any) -> str | None:
-    """One letter, with punctuation around it; anything longer is no choice."""
-    match = _LETTER.fullmatch(value) if isinstance(value, str) and len(value) < 20 else None
-    return match.group(1).upper() if match else None
+    return one_letter(value, string.ascii_uppercase)
 
 
 def _result(answer: str | None, right: bool, metrics: dict[str, float]) -> dict[str, Any]:

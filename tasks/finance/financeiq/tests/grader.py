@@ -24,8 +24,13 @@ SUBJECTS = (
 SUBSET_METRICS = dict.fromkeys(SUBJECTS, "accuracy")
 
 LETTERS = "ABCD"
-# All letters that are given at once, so that two of them are seen to be no answer.
-_MARKED = re.compile(r"答案是\s*+[:：]\s*+([A-D]++(?: ?[、/和或与及&+] ?[A-D]++)*+)(?![A-Za-z0-9])")
+# Stands for what was no text in a response; it is no punctuation.
+_NO_TEXT = "\ufffd"
+# All letters that are given at once, so that two of them are seen to be no answer. Marker and letters may be emphasised.
+_MARKED = re.compile(
+    r"答案是[*_]{0,3}+\s*+[:：][*_]{0,3}+\s*+[*_]{0,3}+"
+    r"([A-D]++(?:[*_]{0,3}+ ?[、/和或与及&+] ?[*_]{0,3}+[A-D]++)*+)(?![A-Za-z0-9])"
+)
 
 
 def subset_of(row: Mapping[str, Any]) -> str:
@@ -77,7 +82,7 @@ def _letter(text: str) -> str | None:
         return marked if len(marked) == 1 else None
     found = ""
     for char in text:
-        if not char.isspace() and unicodedata.category(char)[0] not in "PS":
+        if char == _NO_TEXT or (not char.isspace() and unicodedata.category(char)[0] not in "PS"):
             if found or char not in LETTERS:
                 return None
             found = char

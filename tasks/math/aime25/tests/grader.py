@@ -9,31 +9,20 @@ from typing import Any
 
 from harness.taskkit.scoring.extraction import after_thinking, as_object, last_boxed
 
+from .boxed import is_percent, seen_integer, undecorated
+
 SUBSET_METRICS = {"aime25": "accuracy"}
 
-_INTEGER = re.compile(r"[+-]?\d+")
 _DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 # Symbolic algebra on hostile text has no bound, so only short arithmetic goes there; anything else is no integer.
 _MAX_CHARS = 120
 _MAX_POWER_DIGITS = 4
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
 _COMMANDS = frozenset(
-    (
-        "frac",
-        "dfrac",
-        "tfrac",
-        "sqrt",
-        "cdot",
-        "times",
-        "div",
-        "left",
-        "right",
-        "text",
-        "textbf",
-        "mathrm",
-        "mathbf",
-        "quad",
-        "qquad",
+    re.findall(
+        r"[a-z]+",
+        "frac dfrac tfrac sqrt cdot times div left right text textbf mathrm mathbf "
+        "lfloor rfloor lceil rceil binom dbinom tbinom mod bmod",
     )
 )
 _TIMEOUT_S = 5
@@ -65,12 +54,14 @@ def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
 
 
 def equals_integer(content: str, gold: int) -> bool:
-    """Compare a box's content with an integer; what is no plain integer goes through math-verify."""
-    plain = _DEGREES.sub("", content).strip().strip("$").strip()
-    if _INTEGER.fullmatch(plain):
-        digits = plain.lstrip("+-").lstrip("0") or "0"
-        return len(digits) <= 3 and int(digits) == gold and (gold == 0 or not plain.startswith("-"))
-    if len(plain) > _MAX_CHARS or not _harmless(plain):
+    """Compare a box's content with an integer; what no reader sees as a plain integer goes through math-verify."""
+    seen = seen_integer(content)
+    if seen is not None:
+        return seen == gold
+    if len(content) > _MAX_CHARS or is_percent(content):
+        return False
+    plain = undecorated(content)
+    if plain is None or not _harmless(plain):
         return False
     from math_verify import LatexExtractionConfig, parse, verify
 
@@ -84,11 +75,12 @@ def _harmless(text: str) -> bool:
     """Plain arithmetic: no tower of powers, no long exponent, no factorial of a large number, no other functions."""
     if any(name not in _COMMANDS for name in _COMMAND.findall(text)):
         return False
-    numbers = re.findall(r"\d+", text)
-    if text.count("^") + text.count("**") > 1 or text.count("!") > 1:
+    numbers = re.findall(r"[0-9]+", text)
+    if text.count("^") + text.count("**") > 1 or text.count("!") + text.count("binom") > 1:
         return False
-    if "^" in text or "!" in text or "**" in text:
-        return all(len(n) <= _MAX_POWER_DIGITS for n in numbers) and ("!" not in text or all(len(n) <= 3 for n in numbers))
+    if "^" in text or "!" in text or "**" in text or "binom" in text:
+        longest = 3 if "!" in text or "binom" in text else _MAX_POWER_DIGITS
+        return all(len(n) <= longest for n in numbers)
     return True
 
 

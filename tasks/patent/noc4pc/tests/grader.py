@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.kinds import whole_number
 
 from ...shared.panorama import object_in
 
@@ -15,6 +16,7 @@ SUBSET_METRICS = {"noc4pc": "macro_f1"}
 
 CODES = ("ALLOW", "102", "103")
 _CODE = re.compile(r"[A-Za-z0-9]{1,20}")
+_MAX_NUMBER = 10**9
 
 
 def subset_of(row: Mapping[str, Any]) -> str:
@@ -79,7 +81,6 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
 
 def _code(value: Any) -> str | None:
     """A word or a whole number; prose, a list or a truth value is no code."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9:
-        value = str(value)
-    text = value.strip() if isinstance(value, str) else ""
+    number = whole_number(value, _MAX_NUMBER)
+    text = str(number) if number is not None else value.strip() if isinstance(value, str) else ""
     return text.upper() if _CODE.fullmatch(text) else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.kinds import one_letter
 
 from ...shared.panorama import names_in, options_of
 
@@ -81,5 +82,5 @@ def _letters(value: Any) -> list[str] | None:
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, list) or not 1 <= len(parts) <= _MAX_LIST:
         return None
-    letters = {part.strip().upper() if isinstance(part, str) and len(part) < 20 else "" for part in parts}
-    return sorted(letters) if letters <= set(LETTERS) else None
+    letters = {one_letter(part, LETTERS) for part in parts}
+    return None if None in letters else sorted(letter for letter in letters if letter)

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.taskkit.scoring.extraction import after_thinking, as_object, last_json_value
+from harness.taskkit.scoring.kinds import whole_number
 
 from ...shared.panorama import name_of, names_in, options_of
 
 SUBSET_METRICS = {"pi4pc": "gold_hit_rate"}
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
+# Larger numbers are no id, and slow to write out.
+_MAX_NUMBER = 10**39
 
 
 def subset_of(row: Mapping[str, Any]) -> str:
@@ -65,7 +68,6 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
 
 def _paragraph(value: Any) -> str | None:
     """A number or a text that can be an id; a list, a truth value, or prose is none."""
-    if isinstance(value, int) and abs(value) >= 10**40:  # no id, and slow to write out
-        return None
-    name = name_of(value)
+    number = whole_number(value, _MAX_NUMBER)
+    name = str(number) if number is not None else name_of(value) if isinstance(value, str) else ""
     return name if _ID.fullmatch(name) else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.taskkit.scoring.extraction import as_object
 
-from ...shared.answers import final_answer, same_answer
+from ...shared.answers import exact_match
 
 SUBSET_METRICS = {"numerical_reasoning": "exact_match"}
 QTYPE = "NumericalReasoning"
@@ -23,15 +23,7 @@ def subset_of(row: Mapping[str, Any]) -> str:
 
 def score(row: Mapping[str, Any], response: str, subset: str) -> dict[str, Any]:
     """1 if the final answer is the gold answer, else 0."""
-    answer = final_answer(response)
-    right = same_answer(answer or "", str(row["answer"]))
-    return {"parsed": answer is not None, "value": answer, "score": float(right), "metrics": slices(row, float(right))}
-
-
-def slices(row: Mapping[str, Any], value: float) -> dict[str, float]:
-    """The same figure under the name of the row's own sub-type."""
-    kind = "_".join(str(row.get("qsubtype") or "").split())
-    return {f"exact_match_{kind}": value} if kind else {}
+    return exact_match(row, response)
 
 
 def constant_answers(items: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,13 +5,13 @@ from harness.taskkit.building.data import BuildContext, Item, Source, SourceRow,
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Draw disjoint numbers for every split."""
-    numbers = context.rng("numbers").sample(range(100, 999), 80)
-    items = [item(n) for n in numbers[:30]]
-    rows = [SourceRow({"problem": f"{n}?", "answer": word(n)}, f"{n}?") for n in numbers[30:]]
+    numbers = context.rng("numbers").sample(range(100, 599), 68)
+    items = [item(n) for n in numbers[:18]]
+    rows = [SourceRow({"problem": f"{n}?", "answer": word(n)}, f"{n}?") for n in numbers[18:]]
     return TaskData(
         dev=items[:12],
-        hidden=items[12:24],
-        few_shot=items[24:],
+        hidden=[item(n) for n in context.rng("hidden").sample(range(600, 999), 12)],
+        few_shot=items[12:],
         sources=[Source("numbers", "numbers with their parity", "CC0", rows)],
     )
 
