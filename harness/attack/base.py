@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     NOT_STOPPED = "NOT STOPPED"
     WAITING = "waiting"
     """The defence, or what is attacked, is not built yet; `Attack.waits_for` says which."""
+    NOT_HERE = "does not apply"
+    """What is attacked is not there on this backend, or nobody promises it; what was seen says why."""
     LEFT_OUT = "left out"
     """Not played this time."""
 
@@ -34,8 +36,12 @@ class NotStopped(Exception):
     """An attack got what it wanted; the message says what."""
 
 
+class DoesNotApply(Exception):
+    """An attack has nothing to attack on this backend; the message says why. Never raised for a defence that is missing."""
+
+
 Play = Callable[["Ground"], str]
-"""Tries the attack; returns what was seen to stop it, or raises `NotStopped`."""
+"""Tries the attack; returns what was seen to stop it, or raises `NotStopped` or `DoesNotApply`."""
 
 
 @dataclass(frozen=True)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from harness.attack.base import Attack, Where, stopped
 from harness.attack.ground import Ground
 from harness.sandbox.base import Relay, Sandbox
-from harness.sandbox.contract.promise import PATIENCE_S, expect
+from harness.sandbox.contract.promise import LIMITS, PATIENCE_S, expect
 from harness.sandbox.runtime import runtime_root
-from harness.session.api import EVENTS_BYTES, ApiContext, SessionApi
+from harness.session.api import ApiContext, SessionApi
 from harness.session.clock import BudgetClock
 from harness.session.journal import Journal
 from harness.session.server import ApiServer
+from harness.session.told import EVENTS_BYTES, Told
 from harness.spec.agent import AgentConfig
 from harness.spec.budget import Budget, Usage
-from harness.spec.errors import GraderFailure
+from harness.spec.errors import DojoError, GraderFailure
 from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef
 from harness.spec.submission import SubmissionReport
 from harness.spec.task import Generation, Limits
@@ -32,6 +36,8 @@ from harness.spec.verdict import Verdict
 from harness.store.run_dir import RunDir
 
 _PORT = 7788
+# Sixty commands at once have more than the promises' sandbox gives, and what is asked here is what they cost outside.
+_ROOMY = LIMITS.model_copy(update={"memory_mb": 2048})
 _MB = 1024 * 1024
 _CONNECTIONS, _BODY_MB = 40, 15
 # what one run may cost the harness; all bodies together would take ten times as much
@@ -43,7 +49,7 @@ import socket, sys, threading, time
 token, connections, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) << 20
 lines = ("PUT /v1/files?path=/workspace/held HTTP/1.1", "Host: x", f"Authorization: Bearer {token}", f"Content-Length: {size}")
 head = "".join(line + "\\r\\n" for line in (*lines, ""))
-until, piece, sent = time.monotonic() + 7, bytes(1 << 20), [0] * connections
+until, piece, sent = time.monotonic() + 4, bytes(1 << 20), [0] * connections
 def hold(number):
     with socket.create_connection(("127.0.0.1", 7788)) as connection:
         connection.sendall(head.encode())
@@ -79,7 +85,7 @@ print(json.dumps([taken, refused]))
 
 
 @dataclass(frozen=True)
-class _Served:
+class Served:
     """A run's API, served to a live sandbox."""
 
     sandbox: Sandbox
@@ -117,18 +123,29 @@ class _NothingScored:
 
 
 @contextlib.contextmanager
-def _served(ground: Ground, events_bytes: int = EVENTS_BYTES) -> Iterator[_Served]:
+def served(
+    ground: Ground,
+    events_bytes: int = EVENTS_BYTES,
+    on_error: Callable[[Journal], Callable[[DojoError], None]] | None = None,
+    also: Sequence[Relay] = (),
+) -> Iterator[Served]:
+    """Serve the API of a run to a live sandbox, whose relays lead to it and to what else is served.
+
+    ``on_error`` makes what is told of errors out of the run's journal.
+    """
     spec = attack_spec()
     run = RunDir.create(ground.folder() / "run", spec)
     socket = runtime_root() / f"attack-{os.getpid()}-{secrets.token_hex(4)}" / "api.sock"
     socket.parent.mkdir(mode=0o700)
     token = secrets.token_urlsafe(24)
     try:
-        with ground.stage.new(relays=[Relay(_PORT, socket)]) as sandbox:
+        with ground.stage.new(limits=_ROOMY, relays=[Relay(_PORT, socket), *also]) as sandbox:
+            journal = Journal(run, lambda state: None)
+            told = Told(journal, events_bytes)
             place = ApiContext(
                 spec=spec,
                 run=run,
-                journal=Journal(run, lambda state: None),
+                journal=journal,
                 clock=BudgetClock(spec.budget, datetime.now(UTC)),
                 sandbox=sandbox,
                 evaluator=_NothingScored(),
@@ -136,11 +153,13 @@ def _served(ground: Ground, events_bytes: int = EVENTS_BYTES) -> Iterator[_Serve
                 dev_items={},
                 show_answers=False,
                 usage=Usage,
-                events_bytes=events_bytes,
+                told=told,
             )
-            server = ApiServer(SessionApi(place), socket, token, lambda error: None)
+            server = ApiServer(
+                SessionApi(place), socket, token, on_error(journal) if on_error else partial(told.fault, "agent API")
+            )
             try:
-                yield _Served(sandbox, run, server, token)
+                yield Served(sandbox, run, server, token)
             finally:
                 server.close()
     finally:
@@ -148,26 +167,34 @@ def _served(ground: Ground, events_bytes: int = EVENTS_BYTES) -> Iterator[_Serve
         socket.parent.rmdir()
 
 
-def _memory_mb() -> float:
+def memory_mb() -> float:
     """Return what this process holds, the harness of the run."""
     fields = Path("/proc/self/statm").read_text().split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / _MB
 
 
-def _hold_bodies(served: _Served) -> str:
-    before = peak = _memory_mb()
+def memory_given_back_mb() -> float:
+    """Return the same once what is free has gone back to the kernel: later growth would else go into it unseen."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # musl has no such call and gives back by itself
+        ctypes.CDLL(None).malloc_trim(0)
+    return memory_mb()
+
+
+def _hold_bodies(at: Served) -> str:
+    before = peak = memory_given_back_mb()
     ended = threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not ended.wait(0.02):
-            peak = max(peak, _memory_mb())
+            peak = max(peak, memory_mb())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        argv = ["python3", "-c", _HOLD, served.token, str(_CONNECTIONS), str(_BODY_MB)]
-        result = served.sandbox.exec(argv, timeout_s=2 * PATIENCE_S)
+        argv = ["python3", "-c", _HOLD, at.token, str(_CONNECTIONS), str(_BODY_MB)]
+        result = at.sandbox.exec(argv, timeout_s=2 * PATIENCE_S)
     finally:
         ended.set()
         watcher.join()
@@ -177,38 +204,38 @@ def _hold_bodies(served: _Served) -> str:
 
 
 def _bodies_in_turn(ground: Ground) -> str:
-    with _served(ground) as served:
-        said = _hold_bodies(served)
-        answer = served.sandbox.exec(["sh", "-c", "test -e held && echo half"], timeout_s=PATIENCE_S)
+    with served(ground) as at:
+        said = _hold_bodies(at)
+        answer = at.sandbox.exec(["sh", "-c", "test -e held && echo half"], timeout_s=PATIENCE_S)
         stopped(answer.stdout == b"", "a body that broke off was written as if it were whole")
         return said
 
 
 def _bodies_all_at_once(ground: Ground) -> str:
-    with _served(ground) as served:
-        served.server.make_room(_CONNECTIONS * _BODY_MB * _MB)
-        return _hold_bodies(served)
+    with served(ground) as at:
+        at.server.make_room(_CONNECTIONS * _BODY_MB * _MB)
+        return _hold_bodies(at)
 
 
-def _write_notes(served: _Served) -> str:
+def _write_notes(at: Served) -> str:
     started = time.monotonic()
-    result = served.sandbox.exec(["python3", "-c", _NOTES, served.token], timeout_s=4 * PATIENCE_S)
+    result = at.sandbox.exec(["python3", "-c", _NOTES, at.token], timeout_s=4 * PATIENCE_S)
     expect(result.ok, result)
     taken, refused = json.loads(result.stdout)
-    size = served.run.events_path.stat().st_size / _MB
+    size = at.run.events_path.stat().st_size / _MB
     stopped(refused > 0 and size < _EVENTS_MB + 1, f"{taken} notes, {size:.0f} MB of events, none refused")
     return f"after {taken} notes the rest was refused; events stay at {size:.1f} MB ({time.monotonic() - started:.0f} s)"
 
 
 def _notes_without_end(ground: Ground) -> str:
     """With a cap of 8 MB; a run's is larger."""
-    with _served(ground, _EVENTS_MB * _MB) as served:
-        return _write_notes(served)
+    with served(ground, _EVENTS_MB * _MB) as at:
+        return _write_notes(at)
 
 
 def _notes_without_a_cap(ground: Ground) -> str:
-    with _served(ground, 1 << 40) as served:
-        return _write_notes(served)
+    with served(ground, 1 << 40) as at:
+        return _write_notes(at)
 
 
 ATTACKS = (

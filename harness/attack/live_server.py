@@ -122,4 +122,9 @@ ATTACKS = (
         26, "talks-to-the-server", "look for its sockets, files, memory and environment", "all of them are closed",
         "execd_cannot_be_talked_to",
     ),
+    promised(
+        30, "ends-its-own-run", "write the state of its processes, and of the server, through the API's file calls",
+        "the server's own folder and the kernel's files are closed to file calls, by whatever links",
+        "file_calls_end_before_the_servers_own_folder",
+    ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What whole runs with hostile agents show, row by row (1, 4, 6, 8, 9, 11, 14 to 18, 21 to 28)."""
+"""What whole runs with hostile agents show, row by row (1, 4, 6, 8, 9, 11, 14 to 18, 21 to 28, 30, 32)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.sandbox.runtime import runtime_root
 from harness.session.collect import manifest_of
 from harness.spec.event import EventKind
 from harness.spec.outcome import Cause, RunState
+from harness.store.kept import KeptFiles
 
 # a deadline is met within a tick; a machine that is busy with the floods of this very attack is given more
 _OVERSHOOT_S = 10.0
@@ -53,9 +54,7 @@ def _everything_it_had(story: Story) -> Iterator[tuple[str, str]]:
     yield from ((f"the answer to {what}", str(answer[1])) for what, answer in story.written("said.json")["asked"].items())
     for data in story.of_kind(EventKind.EVALUATE):
         yield "feedback", json.dumps(data["feedback"], ensure_ascii=False)
-    for path in sorted(story.run.workspace.rglob("*")):
-        if path.is_file() and path.name != "loot.json":
-            yield f"workspace/{path.name}", path.read_text(errors="replace")
+    yield from ((f"workspace/{name}", text) for name, text in story.kept.items() if name != "loot.json")
 
 
 def _found_of(runs: WholeRuns, split: str) -> list[str]:
@@ -135,7 +134,7 @@ def _left_by_another_run(ground: Ground) -> str:
     story = ground.runs.thief()
     where = [name for name, text in _everything_it_had(story) if _LEFT in text]
     stopped(not where, f"what the earlier run left is in {where}")
-    left = (ground.runs.survivor().run.workspace / "left").read_text()
+    left = ground.runs.survivor().kept["left"]
     stopped(left == _LEFT, f"the earlier run left nothing that could be found: {left!r}")
     return "nothing of what an earlier run left in its four writable places was found"
 
@@ -158,17 +157,28 @@ def _forged_files(ground: Ground) -> str:
     stopped(again.model_dump() == story.result.model_dump(), "the result was changed")
     private = json.loads((story.run.private / "verdict-1.json").read_bytes())
     stopped("passed" not in private and private["split"] == "hidden", "the verdict was forged")
-    planted = [path.name for path in story.run.workspace.glob("*.json")]
+    planted = [name for name in story.kept if name.endswith(".json")]
     stopped("verdict.json" in planted, f"the thief forged nothing: {planted}")
     return f"{said}; forged files lie in the kept workspace as data: {', '.join(sorted(planted))}"
+
+
+def _tools(ground: Ground) -> str:
+    story = ground.runs.thief()
+    planted = {".git/config", ".git/HEAD", "bare/HEAD", ".envrc", "conftest.py", "Makefile"}
+    stopped(planted <= story.kept.keys(), f"the thief planted nothing: {sorted(story.kept)}")
+    names = {name.rpartition("/")[2] for name in planted}
+    lying = [path.relative_to(story.run.path).as_posix() for path in story.run.path.rglob("*") if path.name in names]
+    stopped(not lying, f"in the run's folder lie {lying}")
+    return f"{len(planted)} files that tools act on can be read, and none lies in the run's folder"
 
 
 def _decorated(ground: Ground) -> str:
     story = ground.runs.thief()
     said = _as_the_base(story)
     sealed = {file.path for file in story.result.submission.files} if story.result.submission else set()
-    wanted = {"chat_template.jinja", "generation_config.json", "verdict.json", "README.md"}
+    wanted = {"chat_template.jinja", "generation_config.json", "verdict.json"}
     stopped(wanted <= sealed, f"the thief planted nothing: {sealed}")
+    stopped("README.md" not in sealed, "a note to a judge was taken in")
     notes = " ".join(story.result.submission_report.notes if story.result.submission_report else ())
     for name in ("chat_template.jinja", "tokenizer_config.json", "generation_config.json"):
         stopped(f"{name} ignored" in notes, f"{name} was not said to be ignored")
@@ -191,7 +201,7 @@ def _shown_text(ground: Ground) -> str:
             printed += len(require_harmless([*command, *more], runs.home))
     text = page.read_text() if page.exists() else runs.dojo.report(story.result.spec.batch)
     stopped(not harmful(text.replace("\n", "")) and not alive(text), f"in the report: {harmful(text)} {alive(text)}")
-    names = [path.name for path in story.run.workspace.iterdir() if harmful(path.name)]
+    names = [name for name in story.kept if harmful(name)]
     stopped(not names, f"names with control characters were kept: {names}")
     return f"{len(commands)} commands printed {printed} characters about a run full of escapes and markup: none came through"
 
@@ -225,7 +235,7 @@ def _exhausted(ground: Ground) -> str:
     stopped(usage.disk_mb <= limits.disk_mb * 1.1, f"{usage.disk_mb:.0f} MB on a disk of {limits.disk_mb}")
     kept = sum(path.stat().st_size for path in (story.run.path / "agent.stdout", story.run.path / "agent.stderr")) / 1e6
     stopped(kept <= 2 * 53, f"{kept:.0f} MB of output were kept")
-    work = sum(path.stat().st_size for path in story.run.workspace.rglob("*") if path.is_file()) / 1e6
+    work = sum(KeptFiles(story.run.kept).sizes().values()) / 1e6
     stopped(work <= 210, f"{work:.0f} MB of workspace were kept")
     return (
         f"with forks, floods and full disks at the deadline: {usage.disk_mb:.0f} of {limits.disk_mb} MB disk used, "
@@ -244,8 +254,7 @@ def _rewritten(ground: Ground) -> str:
 
 def _rewritten_in_the_sandbox(ground: Ground) -> str:
     """The writers did rewrite what lay in the sandbox."""
-    kept = ground.runs.survivor().run.workspace / "out" / "dojo.json"
-    text = kept.read_text() if kept.exists() else ""
+    text = ground.runs.survivor().kept.get("out/dojo.json", "")
     stopped(text == '{"dojo": "base"}', f"in the sandbox it became {text!r}")
     return "it was as handed in"
 
@@ -256,6 +265,8 @@ _EXPECTED = {
     "stranger": {"not_a_finetune"}, "mixture": {"not_a_finetune"}, "architecture": {"wrong_architecture"}, "remote": {"code"},
     "nan": {"not_finite"}, "pickled": {"pickle"}, "code": {"code"}, "linked": {"link"}, "hard": {"link"}, "pipe": {"device"},
     "many": {"too_many_files"}, "header": {"bad_header"}, "holes": {"too_large"}, "empty": {"empty"}, "absent": {"no_such_file"},
+    "half": {"not_a_finetune"}, "norms": {"not_a_finetune"}, "whole-rank": {"not_a_finetune"}, "large-rank": {"rank_too_large"},
+    "half-rank": {"bad_config"}, "odd-config": {"unreadable"},
     "../../etc": {"no_such_file", "link", "permission", "file", "too_large", "no_model", "unexpected_file", "directory"},
     "/proc/1/root": {"no_such_file", "permission", "file", "link", "device"},
 }  # fmt: skip
@@ -277,6 +288,14 @@ def _other_models(ground: Ground) -> str:
 
 def _tricks(ground: Ground) -> str:
     return _handed_in(ground, "linked", "hard", "pipe", "many", "holes", "empty", "absent", "../../etc", "/proc/1/root")
+
+
+def _breakers(ground: Ground) -> str:
+    return _handed_in(ground, "large-rank", "half-rank", "odd-config", "nan")
+
+
+def _by_halves(ground: Ground) -> str:
+    return _handed_in(ground, "half", "norms", "whole-rank")
 
 
 def _code(ground: Ground) -> str:
@@ -392,5 +411,17 @@ ATTACKS = (
     Attack(
         28, "shows-escapes", Where.RUN, "print, note, name and submit with escapes and markup",
         "one filter before every terminal, escaping in reports", _shown_text, _written_text,
+    ),
+    Attack(
+        30, "breaks-the-grade-of-a-run", Where.RUN, "hand in a rank of 50,000, a rank of a half, a config of other types and NaN",
+        "refusals with codes, and the run goes on", _breakers,
+    ),
+    Attack(
+        32, "hands-in-halves", Where.RUN, "hand in a third of another model's matrices, threefold norms, a LoRA of full rank",
+        "refusals with codes, and the run goes on", _by_halves,
+    ),
+    Attack(
+        36, "plants-in-a-whole-run", Where.RUN, "leave repositories, settings, tests and build files in a run's workspace",
+        "what is left is kept as one archive", _tools,
     ),
 )  # fmt: skip

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness.service import Dojo
 from harness.spec.errors import DojoError, GraderFailure, MissingError
 from harness.spec.event import Event, EventKind
 from harness.spec.result import RunResult
+from harness.store.kept import KeptFiles
 from harness.store.run_dir import RunDir
 
 AGENTS = Path(__file__).parent / "agents"
@@ -29,6 +31,7 @@ torch.manual_seed(0)
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
                      num_key_value_heads=1, max_position_embeddings=512, tie_word_embeddings=True,
+                     initializer_range=0.18,  # as large as trained ones of this width: a fine-tune moves them little
                      bos_token_id=1, eos_token_id=2, pad_token_id=0)
 LlamaForCausalLM(config).save_pretrained(sys.argv[2])
 tokenizer.save_pretrained(sys.argv[2])
@@ -43,18 +46,22 @@ class Story:
     run: RunDir
     events: tuple[Event, ...]
 
+    @cached_property
+    def kept(self) -> dict[str, str]:
+        """What the agent left in its workspace: name → text."""
+        return {name: data.decode(errors="replace") for name, data in KeptFiles(self.run.kept).read_all().items()}
+
     def written(self, name: str) -> Any:
         """Return a JSON file that the agent left in its workspace.
 
         Raises:
             GraderFailure: it left none, so nothing is known of what it tried.
         """
-        path = self.run.workspace / name
-        if not path.is_file():
+        if name not in self.kept:
             stderr = self.run.path / "agent.stderr"
             said = stderr.read_text(errors="replace")[-800:] if stderr.exists() else "nothing"
             raise GraderFailure(f"the hostile agent left no {name}; {self.result.outcome.message}; it said: {said}")
-        return json.loads(path.read_text(errors="replace"))
+        return json.loads(self.kept[name])
 
     def of_kind(self, kind: EventKind) -> list[dict[str, Any]]:
         """Return the data of the events of one kind."""

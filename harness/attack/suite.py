@@ -8,20 +8,40 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from harness.attack.artefact_agents import ATTACKS as ARTEFACT_AGENTS
 from harness.attack.artefact_answers import ATTACKS as ARTEFACT_ANSWERS
 from harness.attack.artefact_archives import ATTACKS as ARTEFACT_ARCHIVES
+from harness.attack.artefact_broken_grades import ATTACKS as ARTEFACT_BROKEN_GRADES
+from harness.attack.artefact_cheats import ATTACKS as ARTEFACT_CHEATS
+from harness.attack.artefact_code import ATTACKS as ARTEFACT_CODE
+from harness.attack.artefact_feedback import ATTACKS as ARTEFACT_FEEDBACK
+from harness.attack.artefact_generator import ATTACKS as ARTEFACT_GENERATOR
+from harness.attack.artefact_provenance import ATTACKS as ARTEFACT_PROVENANCE
 from harness.attack.artefact_submissions import ATTACKS as ARTEFACT_SUBMISSIONS
 from harness.attack.artefact_talk import ATTACKS as ARTEFACT_TALK
 from harness.attack.artefact_tasks import ATTACKS as ARTEFACT_TASKS
 from harness.attack.artefact_text import ATTACKS as ARTEFACT_TEXT
 from harness.attack.artefact_verdicts import ATTACKS as ARTEFACT_VERDICTS
-from harness.attack.base import Attack, NotStopped, Played, Verdict, Where
+from harness.attack.artefact_voids import ATTACKS as ARTEFACT_VOIDS
+from harness.attack.base import Attack, DoesNotApply, NotStopped, Played, Verdict, Where
 from harness.attack.ground import Ground
 from harness.attack.live_api import ATTACKS as LIVE_API
+from harness.attack.live_calls import ATTACKS as LIVE_CALLS
+from harness.attack.live_clocks import ATTACKS as LIVE_CLOCKS
+from harness.attack.live_cluster import ATTACKS as LIVE_CLUSTER
+from harness.attack.live_collection import ATTACKS as LIVE_COLLECTION
+from harness.attack.live_deadline import ATTACKS as LIVE_DEADLINE
+from harness.attack.live_endings import ATTACKS as LIVE_ENDINGS
 from harness.attack.live_gateway import ATTACKS as LIVE_GATEWAY
+from harness.attack.live_kept import ATTACKS as LIVE_KEPT
 from harness.attack.live_limits import ATTACKS as LIVE_LIMITS
+from harness.attack.live_memory import ATTACKS as LIVE_MEMORY
+from harness.attack.live_placement import ATTACKS as LIVE_PLACEMENT
+from harness.attack.live_places import ATTACKS as LIVE_PLACES
 from harness.attack.live_secrets import ATTACKS as LIVE_SECRETS
 from harness.attack.live_server import ATTACKS as LIVE_SERVER
+from harness.attack.live_small import ATTACKS as LIVE_SMALL
+from harness.attack.live_users import ATTACKS as LIVE_USERS
 from harness.attack.live_walls import ATTACKS as LIVE_WALLS
 from harness.attack.played_runs import ATTACKS as PLAYED_RUNS
 from harness.attack.threats import THREATS, Threat
@@ -33,9 +53,12 @@ from harness.spec.errors import DojoError, MissingError, UsageError
 ATTACKS: tuple[Attack, ...] = tuple(
     sorted(
         (
-            *LIVE_SECRETS, *LIVE_WALLS, *LIVE_LIMITS, *LIVE_API, *LIVE_GATEWAY, *LIVE_SERVER,
-            *ARTEFACT_ANSWERS, *ARTEFACT_ARCHIVES, *ARTEFACT_SUBMISSIONS, *ARTEFACT_TALK, *ARTEFACT_TASKS, *ARTEFACT_TEXT,
-            *ARTEFACT_VERDICTS,
+            *LIVE_PLACES, *LIVE_SECRETS, *LIVE_WALLS, *LIVE_KEPT, *LIVE_LIMITS, *LIVE_API, *LIVE_CALLS, *LIVE_CLOCKS,
+            *LIVE_CLUSTER, *LIVE_COLLECTION, *LIVE_DEADLINE, *LIVE_ENDINGS, *LIVE_GATEWAY, *LIVE_MEMORY, *LIVE_PLACEMENT,
+            *LIVE_SERVER, *LIVE_SMALL, *LIVE_USERS,
+            *ARTEFACT_AGENTS, *ARTEFACT_ANSWERS, *ARTEFACT_ARCHIVES, *ARTEFACT_BROKEN_GRADES, *ARTEFACT_CHEATS, *ARTEFACT_CODE,
+            *ARTEFACT_FEEDBACK, *ARTEFACT_GENERATOR, *ARTEFACT_PROVENANCE, *ARTEFACT_SUBMISSIONS, *ARTEFACT_TALK,
+            *ARTEFACT_TASKS, *ARTEFACT_TEXT, *ARTEFACT_VERDICTS, *ARTEFACT_VOIDS,
             *PLAYED_RUNS,
         ),
         key=lambda attack: attack.row,
@@ -52,9 +75,9 @@ class RowReport:
 
     @property
     def verdict(self) -> Verdict:
-        """NOT STOPPED if one attack was not; waiting if one waits; stopped if one was stopped; else left out."""
+        """The first of NOT STOPPED, waiting, stopped and does not apply that one attack had; else left out."""
         found = {played.verdict for played in self.attacks}
-        for verdict in (Verdict.NOT_STOPPED, Verdict.WAITING, Verdict.STOPPED):
+        for verdict in (Verdict.NOT_STOPPED, Verdict.WAITING, Verdict.STOPPED, Verdict.NOT_HERE):
             if verdict in found:
                 return verdict
         return Verdict.LEFT_OUT
@@ -151,6 +174,8 @@ def play(attack: Attack, ground: Ground) -> Played:
         seen, verdict = str(exc), Verdict.NOT_STOPPED
         if attack.waits_for:
             seen, verdict = f"{seen}; waits for {attack.waits_for}", Verdict.WAITING
+    except DoesNotApply as exc:
+        seen, verdict = str(exc), Verdict.NOT_HERE
     except MissingError:
         raise
     except (AssertionError, DojoError, OSError, ValueError, KeyError, TypeError, IndexError) as exc:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
+from harness.sandbox.execd.tarballs import Room
 from harness.spec.task import Limits
 
 # Head and tail kept of each output stream when a command prints more; 1 MiB of each is more than an agent can read.
@@ -88,7 +89,10 @@ class ExecResult:
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """A detached process, with output from the offsets that were asked for. ``deadline``: the sandbox's ended it."""
+    """A detached process, with output from the offsets that were asked for.
+
+    ``deadline``: the sandbox's ended it. ``started``: false where its program could not be executed (126, 127).
+    """
 
     running: bool
     exit_code: int | None
@@ -98,6 +102,7 @@ class ProcessStatus:
     stderr_offset: int
     oom_killed: bool = False
     deadline: bool = False
+    started: bool = True
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,11 @@ class Sandbox(Protocol):
     ) -> ExecResult:
         """Run a command to its end or its deadline; then its whole process tree is dead.
 
+        ``timeout_s`` of 0 or less is over at once (``timed_out``); None or infinite: there is no deadline but the sandbox's.
+
         Raises:
             SandboxUnavailable: the sandbox is gone, with the cause.
-            SandboxError: the sandbox's deadline is over (code ``deadline``).
+            SandboxError: the sandbox's deadline is over (code ``deadline``), or ``timeout_s`` is NaN (code ``bad_timeout``).
         """
         ...
 
@@ -217,8 +224,13 @@ class Sandbox(Protocol):
         """Write the next ``size`` bytes of ``source`` as a file; see `write_file`."""
         ...
 
-    def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:
-        """Stream a directory as an uncompressed tar (member names relative to ``path``). Untrusted: the reader checks it."""
+    def archive(self, path: str, *, user: User = "agent", room: Room | None = None, whole: bool = True) -> Iterator[bytes]:
+        """Stream a directory as an uncompressed tar (member names relative to ``path``). Untrusted: the reader checks it.
+
+        With ``room``, files that do not fit into it, are mostly holes or are not wanted come by name alone, with the record
+        `LEFT_OUT`; so do folders that are not wanted, without what lies below them. What ``user`` cannot read, or lies too deep,
+        is an error where the archive is to be ``whole``, else left out.
+        """
         ...
 
     def extract(self, path: str, tar: BinaryIO, *, user: User = "agent") -> None:
@@ -238,8 +250,30 @@ class Sandbox(Protocol):
         ...
 
 
+def is_elsewhere(backend: object) -> bool:
+    """Whether a backend's sandboxes, or an executor's runs, take none of this machine's cores, memory and GPUs."""
+    return bool(getattr(backend, "elsewhere", False))
+
+
+def not_promised(backend: Backend) -> Mapping[str, str]:
+    """Return the groups of the contract's promises that a backend does not give, each with its reason."""
+    return getattr(backend, "not_promised", {})
+
+
+def why_they_wait(backend: Backend) -> Mapping[str, str]:
+    """Return why sandboxes wait that were asked for, by id; nothing where a backend has no scheduler."""
+    ask = getattr(backend, "waiting", None)
+    return {} if ask is None else ask()
+
+
 class Backend(Protocol):
-    """Creates, finds and destroys sandboxes of one kind."""
+    """Creates, finds and destroys sandboxes of one kind.
+
+    A class may say more of itself: ``isolates = False`` where nothing is kept out of anything, and ``elsewhere = True`` where its
+    sandboxes are on other machines, whose own scheduler says when there is room. ``not_promised`` names groups of the contract
+    that it does not give, each with its reason. A method ``waiting`` says why sandboxes that were asked for wait, id by id,
+    in the words of what they wait for.
+    """
 
     name: str
 

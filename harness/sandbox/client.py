@@ -1,13 +1,10 @@
-"""The host's end of execd: calls on its two sockets, and the `Sandbox` that is made of them."""
+"""The host's end of execd: the `Sandbox` that is made of calls on its two channels."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import math
-import os
-import select
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,120 +20,17 @@ from harness.sandbox.base import (
     SupportsWrite,
     User,
 )
-from harness.sandbox.execd.wire import CHUNK, Head, Wire, WireClosed
-from harness.sandbox.host import Channel, SandboxHost
+from harness.sandbox.channel import NONSENSE, SILENCE_S, Channel, SandboxAnswer, raise_error, require_ok
+from harness.sandbox.execd.tarballs import Room
+from harness.sandbox.execd.wire import CHUNK, Head, Unread, Wire, WireClosed
+from harness.sandbox.host import SandboxHost
 from harness.spec.errors import SandboxError, SandboxUnavailable
 
-# Silence on a call that should be answered at once: the sandbox is taken for dead. Far above what a loaded machine needs.
-SILENCE_S = 60.0
 # How long execd may take to kill a tree and report after a command's deadline.
 AFTER_DEADLINE_S = 45.0
-# Idle connections kept for each channel; each costs a process inside, and calls beyond it only pay for a new one.
-_KEPT = 4
+# Folders a path may go through: as deep as an archive goes, and no walk inside runs out of stack.
+_PARTS = 128
 _NO_SIGNAL_EXIT = 126
-# An answer is kept whole in the harness's memory. What a command printed, both streams, is the largest that is asked for; a
-# caller who asks for more than its cap of 2 MiB a stream is not met so far.
-_MAX_ANSWER = 64 * 1024 * 1024
-
-
-class _Channel:
-    """Connections to one socket, kept for the next call."""
-
-    def __init__(self, host: SandboxHost, channel: Channel) -> None:
-        self._host, self._channel = host, channel
-        self._idle: list[Wire] = []
-        self._lock = threading.Lock()
-        self._owner = os.getpid()
-
-    @contextlib.contextmanager
-    def call(self, timeout_s: float | None, keep: bool = True) -> Iterator[Wire]:
-        """Lend a connection; it is kept if the block ends well and ``keep`` is said, closed if not.
-
-        Raises:
-            SandboxUnavailable: nobody answers, or the connection broke.
-        """
-        wire = self._take()
-        wire.sock.settimeout(timeout_s)
-        kept = False
-        try:
-            yield wire
-            kept = True
-        except TimeoutError as exc:
-            raise self._unavailable(f"no answer within {timeout_s:.0f} s") from exc
-        except WireClosed as exc:
-            raise self._unavailable("the connection broke") from exc
-        except (ValueError, KeyError, TypeError) as exc:  # it lives with the agent: whatever answers is believed in nothing
-            raise self._unavailable(f"its answer makes no sense ({exc!r:.200})") from exc
-        except SandboxAnswer as exc:
-            kept = True
-            raise exc.error from None
-        finally:
-            if not (kept and keep) or not self._give_back(wire):
-                wire.close()
-
-    def once(self) -> Wire:
-        """Open a connection that is not kept."""
-        return self._open()
-
-    def close(self) -> None:
-        """Close what is kept."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for wire in idle:
-            wire.close()
-
-    def _take(self) -> Wire:
-        with self._lock:
-            if self._owner != os.getpid():  # after a fork these connections belong to the parent
-                self._idle, self._owner = [], os.getpid()
-            while self._idle:
-                wire = self._idle.pop()
-                if not _stale(wire):
-                    return wire
-                wire.close()
-        return self._open()
-
-    def _open(self) -> Wire:
-        try:
-            return Wire(self._host.connect(self._channel), _MAX_ANSWER)
-        except OSError as exc:
-            raise self._unavailable(exc.strerror or str(exc)) from exc
-
-    def _give_back(self, wire: Wire) -> bool:
-        with self._lock:
-            if len(self._idle) >= _KEPT or self._owner != os.getpid():
-                return False
-            self._idle.append(wire)
-            return True
-
-    def _unavailable(self, what: str) -> SandboxUnavailable:
-        death = self._host.cause_of_death()
-        return SandboxUnavailable(f"the sandbox does not answer: {what}; {death.text}", death=death)
-
-
-class SandboxAnswer(Exception):
-    """Carries the error that execd answered with, so that the connection is kept."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def _stale(wire: Wire) -> bool:
-    poll = select.poll()
-    poll.register(wire.sock, select.POLLIN | select.POLLRDHUP)
-    return bool(poll.poll(0))
-
-
-def _raise_error(head: Head) -> None:
-    error = head.get("error")
-    if error is None:
-        return
-    if error["kind"] == "os":
-        raise SandboxAnswer(OSError(error["errno"], error["message"], error["path"] or None))
-    if error["kind"] == "busy":
-        raise OSError(errno.EAGAIN, error["message"])
-    raise SandboxAnswer(SandboxError(error["message"], code=error["code"]))
 
 
 class Cancellation:
@@ -178,8 +72,8 @@ class ExecdSandbox:
     def __init__(self, spec: SandboxSpec, host: SandboxHost) -> None:
         self.spec = spec
         self._host = host
-        self._control = _Channel(host, "control")
-        self._commands = _Channel(host, "commands")
+        self._control = Channel(host, "control")
+        self._commands = Channel(host, "commands")
         self._kills_seen = 0
 
     def exec(
@@ -195,6 +89,7 @@ class ExecdSandbox:
         cancellation: Cancellation | None = None,
     ) -> ExecResult:
         """Run a command to its end or its deadline; see `Sandbox.exec`. A cancelled one has exit code 137."""
+        timeout_s = _seconds(timeout_s)
         head = {
             "op": "exec",
             "argv": _checked(argv),
@@ -205,12 +100,21 @@ class ExecdSandbox:
             "output_cap": output_cap,
         }
         wait = None if timeout_s is None else timeout_s + AFTER_DEADLINE_S
-        try:
-            with self._commands.call(wait) as wire, (cancellation or Cancellation()).watching(wire.sock):
+
+        def once(new: bool) -> ExecResult:
+            with self._commands.call(wait, new=new) as wire, (cancellation or Cancellation()).watching(wire.sock):
                 wire.send(head, stdin)
                 answer, body = wire.receive()
-                _raise_error(answer)
-                result = _exec_result(answer["ok"], body)
+                raise_error(answer)
+                return _exec_result(answer["ok"], body)
+
+        try:
+            try:
+                result = once(new=False)
+            except SandboxUnavailable as exc:
+                if stdin or not isinstance(exc.__cause__, Unread):
+                    raise
+                result = once(new=True)  # see `Channel.ask`
         except BlockingIOError as exc:  # no process could be made for the call
             return ExecResult(_NO_SIGNAL_EXIT, b"", f"{exc.strerror}\n".encode())
         except SandboxUnavailable as exc:
@@ -227,10 +131,7 @@ class ExecdSandbox:
         Raises:
             SandboxUnavailable: the sandbox is gone.
         """
-        try:
-            self._simple("ping")
-        except SandboxUnavailable:  # the workers of other connections went with it; execd itself answers a new one
-            self._simple("ping")
+        self._simple("ping")
         kills = self._host.measured()[2]
         killed, self._kills_seen = kills > self._kills_seen, kills
         reason = b"execd's worker for this command was killed for want of memory\n" if killed else b"execd's worker was killed\n"
@@ -252,15 +153,12 @@ class ExecdSandbox:
             SandboxError: no process can be made (code ``process_limit``), or the name cannot be one (code ``bad_name``).
         """
         head = {"op": "start", "argv": _checked(argv), "cwd": cwd, "env": dict(env or {}), "user": user, "name": name}
-        try:
-            with self._commands.call(SILENCE_S, keep=False) as wire:  # its worker becomes the process's supervisor
-                wire.send(head)
-                answer, _ = wire.receive()
-                _raise_error(answer)
+        try:  # a connection of its own, for its worker becomes the process's supervisor; a name is started once
+            ok, _ = self._commands.ask(head, keep=False, harmless=bool(name))
         except BlockingIOError as exc:
             raise SandboxError(str(exc.strerror), hint="the sandbox's process limit is reached", code="process_limit") from exc
         with self._making_sense():
-            return str(answer["ok"]["process"])
+            return str(ok["process"])
 
     def poll(self, process: str, *, stdout_offset: int = 0, stderr_offset: int = 0, wait_s: float = 0.0) -> ProcessStatus:
         """Return state and output from the offsets; see `Sandbox.poll`.
@@ -280,6 +178,7 @@ class ExecdSandbox:
                 stdout_offset=int(ok["stdout_offset"]),
                 stderr_offset=int(ok["stderr_offset"]),
                 oom_killed=bool(ok["oom_killed"]),
+                started=bool(ok.get("started", True)),
                 deadline=bool(ok.get("deadline", False)),
             )
 
@@ -335,19 +234,21 @@ class ExecdSandbox:
         with self._control.call(SILENCE_S) as wire:
             wire.send_from({"op": "write", "path": _path(path), "user": user, "mode": mode}, source.read, size)
             answer, _ = wire.receive()
-            _raise_error(answer)
+            raise_error(answer)
+            require_ok(answer)
 
-    def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:
+    def archive(self, path: str, *, user: User = "agent", room: Room | None = None, whole: bool = True) -> Iterator[bytes]:
         """Stream a directory as a tar; see `Sandbox.archive`. Whoever stops early only closes the iterator."""
         wire = self._control.once()
         wire.sock.settimeout(SILENCE_S)
         with contextlib.closing(wire):
             try:
-                wire.send({"op": "archive", "path": _path(path), "user": user})
+                wanted = None if room is None else (room.file_bytes, room.total_bytes, room.without)
+                wire.send({"op": "archive", "path": _path(path), "user": user, "room": wanted, "whole": whole})
                 yield from self._stream(wire)
             except SandboxAnswer as exc:
                 raise exc.error from None
-            except (TimeoutError, WireClosed, ValueError, KeyError, TypeError) as exc:
+            except (TimeoutError, WireClosed, *NONSENSE) as exc:
                 death = self._host.cause_of_death()
                 raise SandboxUnavailable(f"the archive of {path} broke off; {death.text}", death=death) from exc
 
@@ -364,7 +265,8 @@ class ExecdSandbox:
                 wire.send({}, data)
             wire.send({"end": True})
             answer, _ = wire.receive()
-            _raise_error(answer)
+            raise_error(answer)
+            require_ok(answer)
 
     def usage(self) -> SandboxUsage:
         """Return what has been used so far; CPU and memory are counted outside where the host can."""
@@ -375,7 +277,7 @@ class ExecdSandbox:
                 cpu_s=float(inside["cpu_s"]) if cpu_s is None else cpu_s,
                 memory_peak_mb=float(inside["memory_bytes"]) / 1048576 if memory_mb is None else memory_mb,
                 disk_mb=float(inside["disk_bytes"]) / 1048576,
-                oom_kills=oom_kills,
+                oom_kills=max(oom_kills, int(inside.get("oom_kills", 0))),
                 processes=int(inside["processes"]),
             )
 
@@ -389,9 +291,13 @@ class ExecdSandbox:
 
     def close(self) -> None:
         """Destroy the sandbox with all remains; may be called twice."""
+        self.disconnect()
+        self._host.destroy()
+
+    def disconnect(self) -> None:
+        """Close the connections that are kept for the next call, which makes new ones."""
         self._control.close()
         self._commands.close()
-        self._host.destroy()
 
     @contextlib.contextmanager
     def _making_sense(self) -> Iterator[None]:
@@ -402,23 +308,20 @@ class ExecdSandbox:
         """
         try:
             yield
-        except (ValueError, KeyError, TypeError) as exc:
+        except NONSENSE as exc:
             raise SandboxUnavailable(f"what answers for the sandbox {self.spec.id!r} is not execd ({exc!r:.200})") from exc
 
     def _simple(
         self, operation: str, fields: Head | None = None, body: bytes = b"", timeout_s: float = SILENCE_S
     ) -> tuple[dict[str, Any], bytes]:
-        with self._control.call(timeout_s) as wire:
-            wire.send({"op": operation, **(fields or {})}, body)
-            answer, data = wire.receive()
-            _raise_error(answer)
-            return answer["ok"], data
+        """Ask what does no harm when it is done twice: all of control does not."""
+        return self._control.ask({"op": operation, **(fields or {})}, body, timeout_s=timeout_s, harmless=True)
 
     @staticmethod
     def _stream(wire: Wire) -> Iterator[bytes]:
         while True:
             head, data = wire.receive()
-            _raise_error(head)
+            raise_error(head)
             if "end" in head:
                 return
             yield data
@@ -447,7 +350,22 @@ def _checked(argv: Sequence[str]) -> list[str]:
     return list(argv)
 
 
+def _seconds(timeout_s: float | None) -> float | None:
+    """Return a command's time; None, for any, where it is infinite.
+
+    Raises:
+        SandboxError: it is no number (code ``bad_timeout``).
+    """
+    if timeout_s is None or timeout_s == math.inf:
+        return None
+    if math.isnan(timeout_s):
+        raise SandboxError("timeout_s is no number of seconds", hint="give a number, or None for any time", code="bad_timeout")
+    return max(0.0, timeout_s)
+
+
 def _path(path: str) -> str:
     if not path or "\0" in path:
         raise SandboxError(f"not a path: {path!r}"[:200], hint="give a path without NUL", code="bad_path")
+    if path.count("/") > _PARTS:
+        raise SandboxError(f"{path[:80]!r}… goes through {path.count('/')} folders", hint=f"at most {_PARTS}", code="bad_path")
     return path

@@ -16,15 +16,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.sandbox import cgroups, engine, images
+from harness.sandbox import cgroups, engine, images, uids
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.bringing_up import attach_execd, create_execd
 from harness.sandbox.docker_checks import checks
-from harness.sandbox.execd.settings import AGENT_GID, AGENT_UID, PRIVATE_DIR
+from harness.sandbox.execd.settings import PRIVATE_DIR
 from harness.sandbox.folder import SandboxFolder
 from harness.sandbox.gpus import claim, gpu_numbers
 from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import PLACES, HostDisk, disk_kind
+from harness.sandbox.jail.rootfs import accounts
 from harness.sandbox.this_host import SYSTEM_PATH, base_environment, package_folder
 from harness.spec.errors import DojoError, MissingError, SandboxError, SandboxUnavailable
 from harness.spec.outcome import Cause, Death
@@ -52,6 +53,10 @@ class DockerBackend:
     """Creates, finds and destroys `docker` sandboxes."""
 
     name = NAME
+
+    def another_user(self) -> bool:
+        """Whether commands inside run as another user of the host than this process."""
+        return True
 
     def check(self) -> list[Check]:
         """Say what the engine gives on this host."""
@@ -96,7 +101,7 @@ class _Host:
         self._asked = self.folder.path / "asked"  # from here on there may be a container
 
     def build(self, spec: SandboxSpec) -> None:
-        """Claim its GPUs, make disk, control group and container, start it and wait until execd listens.
+        """Claim its GPUs and its user, make disk, control group and container, start it and wait until execd listens.
 
         Raises:
             MissingError: no engine, no image, no such runtime.
@@ -107,13 +112,14 @@ class _Host:
         image = images.reference(spec.image, "cuda" if spec.limits.gpus else "cpu")
         with engine.speaking(f"looking for the image {image}"):
             image_env = dict(entry.split("=", 1) for entry in docker.images.get(image).attrs["Config"].get("Env") or ())
+        agent = uids.claim(self.folder.path, uids.small_span() if _rootless() else uids.own_span())
         if disk_kind()[0] == "ext4":
-            self.disk.create(spec.limits.disk_mb)
+            self.disk.create(spec.limits.disk_mb, agent)
         self.group.create(spec.limits)
-        self._write_plan(spec, image_env)
+        self._write_plan(spec, image_env, agent)
         self._asked.touch()
         with engine.speaking(f"making the container {self.container_name}"):
-            container = docker.containers.create(image, **self._container(spec, gpus))
+            container = docker.containers.create(image, **self._container(spec, gpus, agent))
         with engine.speaking(f"starting the container {self.container_name}"):
             container.start()
         self._await_execd()
@@ -134,14 +140,14 @@ class _Host:
                 )
             time.sleep(0.02)
 
-    def _write_plan(self, spec: SandboxSpec, image_env: dict[str, str]) -> None:
+    def _write_plan(self, spec: SandboxSpec, image_env: dict[str, str], agent: int) -> None:
         """Leave in the folder what execd is told."""
         path = image_env.pop("PATH", SYSTEM_PATH)
-        rootless = "rootless" in engine.security(engine.facts())
         counter = self.group.oom_counter or _own_oom_counter()
         plan = {
             "mode": "privileged",
-            "owner": 0 if rootless else os.geteuid(),
+            "agent": agent,
+            "owner": 0 if _rootless() else os.geteuid(),
             "env": {**image_env, **base_environment(), "PATH": f"/opt/dojo/bin:{path}", **spec.env},
             "rlimits": cgroups.rlimits(spec.limits, ()),
             "cgroup_procs": [_inside_group(file) for file in self.group.procs_files],
@@ -151,8 +157,12 @@ class _Host:
         part = self.folder.path / "plan.json"
         part.touch(0o600)
         part.write_text(json.dumps(plan))
+        for name, text in accounts(agent).items():
+            file = self.folder.path / _account_file(name)
+            file.write_text(text)
+            file.chmod(0o644)
 
-    def _container(self, spec: SandboxSpec, gpus: tuple[str, ...]) -> dict[str, Any]:
+    def _container(self, spec: SandboxSpec, gpus: tuple[str, ...], agent: int) -> dict[str, Any]:
         """Return what the engine is asked for."""
         from docker.types import DeviceRequest, LogConfig, Ulimit
 
@@ -185,7 +195,7 @@ class _Host:
         if disk_kind()[0] != "ext4":
             size = f"size={limits.disk_mb}m,nosuid,nodev,exec"
             options["tmpfs"] = {target: f"{size},mode={mode:o}" for target, mode in PLACES.values()}
-            options["tmpfs"]["/workspace"] += f",uid={AGENT_UID},gid={AGENT_GID}"
+            options["tmpfs"]["/workspace"] += f",uid={agent},gid={agent}"
         if own_group and cgroups.find_hierarchies().version == 2:
             # to enter a group that lies beside the container's own; what is shown of the tree is read-only
             options["cgroupns"] = "host"
@@ -199,6 +209,7 @@ class _Host:
             _bind(self.folder.path, PRIVATE_DIR, writable=True),
             _bind(service / "execd", f"{_SERVICE}/sandbox/execd"),
             _bind(service / "jail", f"{_SERVICE}/sandbox/jail"),
+            *(_bind(self.folder.path / _account_file(name), f"/etc/{name}") for name in accounts(0)),
             *(_bind(m.source.resolve(), m.target, writable=m.writable) for m in spec.mounts),
             *(_bind(r.socket.parent.resolve(), f"{PRIVATE_DIR}/relay{n}") for n, r in enumerate(spec.relays)),
         ]
@@ -215,18 +226,24 @@ class _Host:
         return self.folder.connect(channel)
 
     def cause_of_death(self) -> Death:
-        """Return what the engine knows about why it does not answer."""
-        return Death(Cause.SANDBOX, self._last_words())
+        """Return what the engine knows about why it does not answer.
 
-    def _last_words(self) -> str:
+        Without a control group of the commands alone the container's limit is theirs: one that ended for want of memory was ended
+        by whoever works in it.
+        """
         if not self.folder.path.exists():
-            return "it was destroyed"
+            return Death(Cause.SANDBOX, "it was destroyed")
         try:
             container = self._container_found()
         except DojoError as exc:
-            return exc.message
+            return Death(Cause.SANDBOX, exc.message)
         if container is None:
-            return "its container is gone"
+            return Death(Cause.SANDBOX, "its container is gone")
+        state = container.attrs["State"]
+        own = state["OOMKilled"] and not state["Running"] and not self.group.procs_files
+        return Death(Cause.AGENT_ERROR if own else Cause.SANDBOX, self._last_words(container))
+
+    def _last_words(self, container: Container) -> str:
         state = container.attrs["State"]
         if state["Running"]:
             said = "its container runs"
@@ -294,6 +311,15 @@ class _Host:
                 return docker.containers.get(self.container_name)
             except NotFound:
                 return None
+
+
+def _account_file(name: str) -> str:
+    """Return what a file of /etc is called in a sandbox's folder, which is seen inside and has a folder called group there."""
+    return f"etc-{name}"
+
+
+def _rootless() -> bool:
+    return "rootless" in engine.security(engine.facts())
 
 
 def _bind(source: Path, target: str, *, writable: bool = False) -> Any:

@@ -41,10 +41,7 @@ class SandboxFolder:
     """The folder of the sandbox ``id`` of backends of one ``kind``."""
 
     def __init__(self, kind: str, id: str) -> None:
-        if not _ID.fullmatch(id):
-            raise UsageError(
-                f"a sandbox cannot be called {id!r}", hint="use up to 80 letters, digits, dots, dashes and underscores"
-            )
+        refuse_bad_id(id)
         self.id = id
         self.path = runtime_root() / kind / id
 
@@ -67,7 +64,7 @@ class SandboxFolder:
             raise SandboxError(f"there is a sandbox {self.id!r} already", hint="destroy it first", code="exists") from None
         part = self.path / "state.new"
         part.touch(0o600)
-        part.write_text(json.dumps(_to_json(spec)))
+        part.write_text(json.dumps(to_json(spec)))
         part.rename(self.path / "state.json")
 
     def spec(self) -> SandboxSpec:
@@ -77,7 +74,7 @@ class SandboxFolder:
             SandboxUnavailable: there is no such sandbox, or it was never finished.
         """
         try:
-            return _from_json(json.loads((self.path / "state.json").read_text()))
+            return from_json(json.loads((self.path / "state.json").read_text()))
         except FileNotFoundError:
             raise SandboxUnavailable(
                 f"there is no sandbox {self.id!r} on this host", hint="it was destroyed, or never made"
@@ -158,7 +155,18 @@ class SandboxFolder:
         return int(record["pid"]) if fields[19] == record["started"] and fields[0] not in "ZX" else None
 
 
-def _to_json(spec: SandboxSpec) -> dict[str, Any]:
+def refuse_bad_id(id: str) -> None:
+    """Refuse what cannot be a file's name everywhere.
+
+    Raises:
+        UsageError: names it.
+    """
+    if not _ID.fullmatch(id):
+        raise UsageError(f"a sandbox cannot be called {id!r}", hint="use up to 80 letters, digits, dots, dashes and underscores")
+
+
+def to_json(spec: SandboxSpec) -> dict[str, Any]:
+    """Return a specification as an object of JSON."""
     return {
         "id": spec.id,
         "limits": spec.limits.model_dump(),
@@ -171,7 +179,8 @@ def _to_json(spec: SandboxSpec) -> dict[str, Any]:
     }
 
 
-def _from_json(raw: dict[str, Any]) -> SandboxSpec:
+def from_json(raw: dict[str, Any]) -> SandboxSpec:
+    """Return the specification that `to_json` wrote."""
     return SandboxSpec(
         id=raw["id"],
         limits=Limits.model_validate(raw["limits"]),

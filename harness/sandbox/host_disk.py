@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from harness.sandbox.execd import syscalls
-from harness.sandbox.execd.settings import AGENT_GID, AGENT_UID
 from harness.sandbox.jail import disk
 from harness.sandbox.this_host import SYSTEM_PATH, disk_folder
 
@@ -49,8 +48,8 @@ class HostDisk:
         self.folder = folder
         self.image = image_path(id)
 
-    def create(self, size_mb: int) -> None:
-        """Make and mount it, with the folders of `PLACES`.
+    def create(self, size_mb: int, agent: int) -> None:
+        """Make and mount it, with the folders of `PLACES`; the workspace is of the user ``agent``.
 
         Raises:
             OSError: no loop device to be had, mkfs failed, or no room for the image.
@@ -62,7 +61,7 @@ class HostDisk:
         for name, (_, mode) in PLACES.items():
             (self.folder / name).mkdir()
             (self.folder / name).chmod(mode)
-        os.chown(self.folder / "workspace", AGENT_UID, AGENT_GID)
+        os.chown(self.folder / "workspace", agent, agent)
 
     def remove(self) -> None:
         """Unmount it and wait until its loop device is free; fine if there is none."""

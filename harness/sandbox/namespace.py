@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import socket
-import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from harness.sandbox import cgroups
@@ -15,7 +16,8 @@ from harness.sandbox.folder import SandboxFolder
 from harness.sandbox.gpus import claim, gpu_numbers
 from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import await_release, disk_kind, image_path
-from harness.sandbox.this_host import base_environment, disk_folder, hidden_folders, run_jail
+from harness.sandbox.sandbox_user import ONE_USER_REMEDY, SandboxUser, likely_user, sandbox_user
+from harness.sandbox.this_host import base_environment, disk_folder, has, hidden_folders, run_jail, shown_pythons, shows
 from harness.spec.errors import IsolationUnavailable, SandboxUnavailable
 from harness.spec.outcome import Death
 
@@ -33,6 +35,18 @@ class NamespaceBackend:
     """Creates, finds and destroys `namespace` sandboxes."""
 
     name = NAME
+
+    def shows(self, path: Path) -> bool:
+        """Whether every sandbox is shown this path of the host, as part of its system."""
+        return shows(path)
+
+    def another_user(self) -> bool:
+        """Whether commands inside run as another user of the host than this process."""
+        return likely_user()[0] == "privileged"
+
+    def system(self) -> tuple[str, Callable[[str], bool]]:
+        """Return the PATH in sandboxes, and what tells whether they find a file at a path of the system's."""
+        return base_environment()["PATH"], has
 
     def check(self) -> list[Check]:
         """Say what isolates and what limits on this host."""
@@ -65,10 +79,11 @@ class _Host:
         self.image = image_path(id)
 
     def build(self, spec: SandboxSpec) -> None:
-        """Claim its GPUs, make its control group, start execd in namespaces."""
+        """Claim its GPUs and its user, make its control group, start execd in namespaces."""
         gpus = claim(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus, gpu_numbers())
+        user = sandbox_user(self.folder.path)
         self.group.create(spec.limits)
-        _launch(_plan(spec, self, gpus))
+        _launch(_plan(spec, self, gpus, user))
 
     def connect(self, channel: Channel) -> socket.socket:
         """Open a connection to execd."""
@@ -94,24 +109,21 @@ class _Host:
         await_release(self.image)
 
 
-def _privileged() -> bool:
-    return os.geteuid() == 0
-
-
-def _plan(spec: SandboxSpec, host: _Host, gpus: tuple[str, ...]) -> dict[str, Any]:
+def _plan(spec: SandboxSpec, host: _Host, gpus: tuple[str, ...], user: SandboxUser) -> dict[str, Any]:
     """Return what `jail.make` is told."""
     kind, mkfs = disk_kind()
-    exposed = sorted({os.path.abspath(sys.base_prefix), os.path.abspath(sys.prefix)})
     return {
         "folder": str(host.folder.path),
-        "mode": "privileged" if _privileged() else "nested",
+        "mode": user.mode,
+        "agent": user.inside,
+        "maps": user.maps,
         "disk": {"kind": kind, "size_mb": spec.limits.disk_mb, "image": str(host.image), "mkfs": mkfs if kind == "ext4" else ""},
-        "exposed": exposed,
+        "exposed": shown_pythons(),
         "hidden": hidden_folders(),
         "binds": [{"source": str(m.source.resolve()), "target": m.target, "writable": m.writable} for m in spec.mounts],
         "gpus": list(gpus),
         "env": base_environment() | dict(spec.env),
-        "rlimits": cgroups.rlimits(spec.limits, cgroups.find_hierarchies().missing),
+        "rlimits": cgroups.rlimits(spec.limits, cgroups.find_hierarchies().missing) | user.rlimits,
         "cgroup_procs": host.group.procs_files,
         "oom_counter": host.group.oom_counter,
         "relays": [[r.port, str(r.socket)] for r in spec.relays],
@@ -134,17 +146,23 @@ def _launch(plan: dict[str, Any]) -> None:
 
 
 def _check_isolation() -> Check:
-    mode = "privileged" if _privileged() else "nested"
-    answer = run_jail("probe", mode)
+    mode, maps = likely_user()
+    answer = run_jail("probe", mode, json.dumps(maps))
     if not answer["ok"]:
         return Check("isolation", False, answer["message"], _REMEDY)
+    if maps:
+        return Check("isolation", True, "user namespaces; commands of each sandbox run as a subordinate user of its own")
     if mode == "privileged":
-        return Check("isolation", True, "namespaces as root; commands run as user 1000 under a system call filter")
+        return Check(
+            "isolation", True, "namespaces as root; commands of each sandbox run as a user of its own under a system call filter"
+        )
     return Check(
         "isolation",
         True,
-        "user namespaces; one user id inside, so every command has process and user namespaces of its own (commands of one "
-        "sandbox do not see each other's processes, and `root` inside owns the same files as `agent`)",
+        "user namespaces; one user id, so every command has process and user namespaces of its own (commands of one "
+        "sandbox do not see each other's processes, `root` inside owns the same files as `agent`, and all sandboxes share what "
+        "the kernel counts for you: pipe buffers, queued signals)",
+        ONE_USER_REMEDY,
     )
 
 

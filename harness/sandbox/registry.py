@@ -29,7 +29,18 @@ def _docker() -> Backend:
     return DockerBackend()
 
 
-_BUILT_IN: dict[str, Callable[[], Backend]] = {"namespace": _namespace, "docker": _docker, "unsafe-local": _unsafe_local}
+def _kubernetes() -> Backend:
+    from harness.sandbox.kubernetes import KubernetesBackend
+
+    return KubernetesBackend()
+
+
+_BUILT_IN: dict[str, Callable[[], Backend]] = {
+    "namespace": _namespace,
+    "docker": _docker,
+    "kubernetes": _kubernetes,
+    "unsafe-local": _unsafe_local,
+}
 
 
 def backend_names() -> list[str]:

@@ -27,6 +27,7 @@ from harness.sandbox.base import (
     SupportsWrite,
     User,
 )
+from harness.sandbox.execd.tarballs import LEFT_OUT, Room
 from harness.sandbox.execd.wire import CHUNK
 from harness.spec.errors import SandboxError, SandboxUnavailable
 from harness.spec.outcome import Cause, Death
@@ -206,8 +207,8 @@ class ScriptedSandbox:
         """Keep the bytes."""
         self.write_file(path, source.read(size), user=user, mode=mode)
 
-    def archive(self, path: str, *, user: User = "agent") -> Iterator[bytes]:
-        """Yield a tar of what lies below ``path``."""
+    def archive(self, path: str, *, user: User = "agent", room: Room | None = None, whole: bool = True) -> Iterator[bytes]:
+        """Yield a tar of what lies below ``path``; files for which there is no room by name alone."""
         self._require_alive()
         found = self._inside(path)
         if not found:
@@ -215,9 +216,16 @@ class ScriptedSandbox:
             raise OSError(number, os.strerror(number), path)
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w") as tar:
+            left = 0 if room is None else room.total_bytes
             for name, data in sorted(found.items()):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
+                top, deeper, _ = name.partition("/")
+                if room is not None and room.unwanted(top, folder=bool(deeper)):
+                    info.pax_headers, info.size = {LEFT_OUT: f"unwanted {len(data)}"}, 0
+                elif room is not None and len(data) > min(room.file_bytes, left):
+                    info.pax_headers, info.size = {LEFT_OUT: f"too_large {len(data)}"}, 0
+                left -= info.size
                 tar.addfile(info, io.BytesIO(data))
         yield out.getvalue()
 

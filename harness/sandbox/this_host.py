@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import harness
 from harness.sandbox.base import SandboxSpec
+from harness.sandbox.jail import shown
 from harness.spec.errors import SandboxError
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -37,6 +38,12 @@ def package_folder() -> str:
     return str(Path(harness.__file__).resolve().parent)
 
 
+def shown_pythons() -> list[str]:
+    """Return the paths of this Python, and of the one that it was made from, that sandboxes on this host's system are shown."""
+    prefixes = sorted({os.path.abspath(sys.base_prefix), os.path.abspath(sys.prefix)})
+    return [path for prefix in prefixes for path in shown.python(prefix)]
+
+
 def hidden_folders() -> list[str]:
     """Return what agents must not see of dojo inside folders that are shown to them, as an installed wheel is inside Python's.
 
@@ -44,6 +51,22 @@ def hidden_folders() -> list[str]:
     """
     records = {str(found.resolve()) for entry in sys.path for found in Path(entry).glob("dojo_bench-*.dist-info")}
     return [package_folder(), *sorted(records)]
+
+
+def shows(path: Path) -> bool:
+    """Whether sandboxes on this host's system are shown a path beside what is mounted for them; links on the way are followed."""
+    folders = {os.path.realpath(there) for there in (*shown.system(), *shown_pythons())}
+    ways = {os.path.realpath(path), os.path.abspath(path)}
+
+    def within(places: Iterable[str]) -> bool:
+        return any(way == place or way.startswith(f"{place}/") for way in ways for place in places)
+
+    return within(folders) and not within(hidden_folders())
+
+
+def has(path: str) -> bool:
+    """Whether sandboxes on this host's system find a file at a path of it."""
+    return os.path.exists(path) and shows(Path(path))
 
 
 def disk_folder() -> Path:
@@ -75,9 +98,11 @@ def run_jail(
     """Run a function of `jail.make` in a bare interpreter of its own and return what it said (``ok``, ``step``, ``message``).
 
     The interpreter sees neither site-packages nor the environment, so it starts fast and passes nothing on; nor does it take over
-    the caller's umask, which would decide what the agent may read of the places made for it.
+    the caller's umask, which would decide what the agent may read of the places made for it, or a SIGCHLD that is ignored, which
+    would keep it from its children's endings.
     """
-    code = f"import sys; sys.path.append(sys.argv[1]); from sandbox.jail.make import {function}; {function}()"
+    code = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_DFL); signal.pthread_sigmask(signal.SIG_SETMASK, ()); "
+    code += f"sys.path.append(sys.argv[1]); from sandbox.jail.make import {function}; {function}()"
     command = [os.path.realpath(sys.executable), "-I", "-S", "-c", code, package_folder(), *arguments]
     done = subprocess.run(
         command,

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ class UnsafeLocalBackend:
 
     name = NAME
     isolates = False  # the contract suite must not try its attacks here: they would hit the host
+
+    def system(self) -> tuple[str, Callable[[str], bool]]:
+        """Return the PATH of agents, and what tells whether they find a file at a path of the host's."""
+        return base_environment()["PATH"], os.path.exists
 
     def check(self) -> list[Check]:
         """Say what is lost."""

@@ -56,6 +56,9 @@ class LeakySandbox:
     def start(self, argv: Any, **options: Any) -> Any:
         return self._inner.start(argv, **{**options, "user": "root"})
 
+    def write_file(self, path: str, data: bytes, **options: Any) -> None:
+        self._inner.write_file(path, data, **{**options, "user": "root"})
+
     def kill(self, process: str) -> None:
         """Nobody is killed."""
 

@@ -19,6 +19,9 @@ def those_with_control(where: Where) -> list[Attack]:
 
 def require_stopped(attack: Attack, ground: Ground) -> None:
     played = play(attack, ground)
+    if played.verdict is Verdict.NOT_HERE:
+        assert attack.name in ("reaches-the-cluster", "speaks-for-its-pod"), "nothing else is left untried on these backends"
+        pytest.skip(played.seen)
     print(f"{attack}: tried to {attack.tried}; {played.verdict}: {played.seen}")
     if attack.waits_for:
         assert played.verdict is Verdict.WAITING, f"it is stopped now: take waits_for away ({played.seen})"

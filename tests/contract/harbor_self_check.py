@@ -111,7 +111,7 @@ def test_users_are_ours_and_others_are_refused(tmp_path: Path) -> None:
         async with started(tmp_path) as env:
             assert (await env.exec("id -u", user="root")).stdout == "0\n"
             with env.with_default_user("agent"):
-                assert (await env.exec("id -u")).stdout == "1000\n"
+                assert (await env.exec("id -un")).stdout == "agent\n"
             with pytest.raises(ValueError, match="no user 'daemon'"):
                 await env.exec("true", user="daemon")
 

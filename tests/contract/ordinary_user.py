@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from compileall import compile_dir
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,8 @@ NEEDED = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions.py"
           "docker", "requests", "urllib3", "idna", "certifi", "charset_normalizer")  # fmt: skip
 # an ordinary user has no control groups here; the backend's check says what stands in for them
 WITHOUT = ("memory", "cpu")
+# and one user id for all sandboxes where /etc/subuid gives it none
+ONE_USER = ("users",)
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 
 
@@ -54,6 +57,8 @@ def readable_copy() -> Iterator[Path]:
                 shutil.copy(spec.origin, root / name)
             else:
                 shutil.copytree(Path(spec.origin).parent, root / name, ignore=ignore)
+        # every sandbox begins with a bare interpreter that imports from here, and nobody writes down what it compiled
+        compile_dir(root / "harness" / "sandbox", quiet=2)
         yield root
     finally:
         shutil.rmtree(root)
@@ -68,11 +73,36 @@ def docker_group() -> int | None:
         return None
 
 
-def contract(root: Path, python: str, backend: str, *more: str, image: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the contract suite on a backend as that user; a member of the engine's group where the backend is docker."""
+def with_subordinates(root: Path) -> list[str]:
+    """Return the beginning of a command that sees /etc/subuid and /etc/subgid which give this user some; only it does."""
+    for name, first in (("subuid", 700_000), ("subgid", 800_000)):
+        (root / name).write_text(f"{NOBODY}:{first}:65536\n")
+    script = f'mount --bind {root}/subuid /etc/subuid && mount --bind {root}/subgid /etc/subgid && exec "$@"'
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+    return ["unshare", "--mount", "sh", "-c", script, "sh", *become]
+
+
+def contract(
+    root: Path, python: str, backend: str, *more: str, image: str = "", prefix: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run the contract suite on a backend as that user; a member of the engine's group where the backend is docker.
+
+    Args:
+        root: what `readable_copy` gave.
+        python: an interpreter that the user may run.
+        backend: its name.
+        more: arguments of the suite.
+        image: of its sandboxes.
+        prefix: a command that becomes the user by itself, where it has to do something before.
+    """
     groups = [group] if backend == "docker" and (group := docker_group()) is not None else []
-    env = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(root), **({"DOJO_IMAGE_TASK": image} if image else {})}
+    env = {
+        "PATH": f"{os.environ.get('PATH', '')}:/usr/bin:/bin:/usr/sbin:/sbin",
+        "PYTHONPATH": str(root),
+        **({"DOJO_IMAGE_TASK": image} if image else {}),
+    }
     return subprocess.run(
-        [python, "-B", "-m", "harness.sandbox.contract", backend, *more],
-        user=NOBODY, group=NOBODY, extra_groups=groups, env=env, cwd="/", capture_output=True, text=True, check=False,
+        [*prefix, python, "-B", "-m", "harness.sandbox.contract", backend, *more],
+        env=env, cwd="/", capture_output=True, text=True, check=False,
+        **({} if prefix else {"user": NOBODY, "group": NOBODY, "extra_groups": groups}),
     )  # fmt: skip

@@ -66,6 +66,7 @@ def test_what_harbor_relies_on_holds(task: Path) -> None:
         "no:cacheprovider",
         "-o",
         "addopts=",
+        "--confcutdir=tests/contract",  # its own venv knows nothing of what the rest of our tests need
         "tests/contract/harbor_self_check.py",
     ]
     python = str(PROJECT / ".venv" / "bin" / "python")

@@ -29,6 +29,7 @@ def skip_without(backend: str) -> None:
 def test_inspects_checks_pass(backend: str, user: str) -> None:
     skip_without(backend)
     command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "asyncio_mode=auto"]
+    command += ["--confcutdir", "tests/contract"]  # their own venv knows nothing of what the rest of our tests need
     environment = {
         **os.environ,
         "DOJO_CHECK_BACKEND": backend,

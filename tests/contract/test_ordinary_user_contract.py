@@ -1,16 +1,17 @@
 """The backend `namespace` as an ordinary user: the same promises, for a user who is nobody on this host."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.ordinary_user import WITHOUT, contract, reachable_python, readable_copy
+from tests.contract.ordinary_user import ONE_USER, WITHOUT, contract, reachable_python, readable_copy, with_subordinates
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def world() -> Iterator[Path]:
     with readable_copy() as root:
         yield root
@@ -21,12 +22,25 @@ def test_the_namespace_backend_keeps_its_promises_for_an_ordinary_user(world: Pa
     python = reachable_python()
     if python is None:
         pytest.skip(f"no Python {sys.version_info[:2]} here that another user may run")
-    done = contract(world, python, "namespace", *(part for group in WITHOUT for part in ("--without", group)))
+    done = contract(world, python, "namespace", *(part for group in (*WITHOUT, *ONE_USER) for part in ("--without", group)))
     if "this host cannot isolate a sandbox" in done.stdout + done.stderr:
         pytest.skip("ordinary users have no namespaces on this host")
     broken = [line for line in done.stdout.splitlines() if "BROKEN" in line]
     assert done.returncode == 0 and not broken, "\n".join(broken) + done.stderr[-2000:]
     assert " 0 broken" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user who has subordinate users")
+@pytest.mark.skipif(not all(map(shutil.which, ("newuidmap", "newgidmap"))), reason="newuidmap (package uidmap) is not here")
+def test_it_keeps_them_with_a_user_for_each_sandbox_where_there_are_subordinate_users(world: Path) -> None:
+    python = reachable_python()
+    if python is None:
+        pytest.skip(f"no Python {sys.version_info[:2]} here that another user may run")
+    groups = (part for group in WITHOUT for part in ("--without", group))
+    done = contract(world, python, "namespace", *groups, prefix=with_subordinates(world))
+    broken = [line for line in done.stdout.splitlines() if "BROKEN" in line]
+    assert done.returncode == 0 and not broken, "\n".join(broken) + done.stderr[-2000:]
+    assert "users-what_the_kernel_counts_by_user_is_not_shared" in done.stdout
 
 
 def test_a_host_that_cannot_isolate_is_refused_with_the_remedy(world: Path) -> None:

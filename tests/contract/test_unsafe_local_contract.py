@@ -9,7 +9,7 @@ from harness.sandbox.contract import PROMISES, Promise, PromiseBroken, Stage
 from harness.sandbox.this_host import disk_folder
 from harness.sandbox.unsafe_local import UnsafeLocalBackend
 
-SEMANTICS = {"exec", "processes", "deadline", "files", "archives", "lifecycle", "relays", "open-files"}
+SEMANTICS = {"exec", "processes", "deadline", "files", "shared", "archives", "lifecycle", "relays", "open-files"}
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from harness.sandbox.contract import (  # noqa: F401
     limits,
     processes,
     relays,
+    users,
 )
 from harness.sandbox.contract.promise import PROMISES, Promise, PromiseBroken, Stage
 

@@ -7,14 +7,15 @@ import io
 import os
 import tarfile
 
-from harness.sandbox.base import Sandbox
+from harness.sandbox.base import Sandbox, User
 from harness.sandbox.contract.promise import Stage, expect, expect_error, promise, sh, text
+from harness.sandbox.execd.tarballs import LEFT_OUT, Room
 from harness.spec.errors import SandboxError
 
 
-def _members(sandbox: Sandbox, path: str) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
+def _members(sandbox: Sandbox, path: str, room: Room | None = None) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
     """Return everything of an archive by name."""
-    with tarfile.open(fileobj=io.BytesIO(b"".join(sandbox.archive(path)))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(sandbox.archive(path, room=room)))) as tar:
         return {m.name: (m, (file.read() if (file := tar.extractfile(m)) else b"") if m.isreg() else b"") for m in tar}
 
 
@@ -80,6 +81,32 @@ def a_large_file_streams(stage: Stage) -> None:
 
 
 @promise("archives")
+def what_there_is_no_room_for_comes_by_name_alone(stage: Stage) -> None:
+    """Files that are too long, beyond the sum, mostly holes or not wanted, and folders not wanted; the rest comes whole."""
+    script = (
+        "mkdir -p room; cd room; head -c 300000 /dev/zero > a; head -c 3000000 /dev/zero > b-long; truncate -s 1700000 c-holes; "
+        "head -c 1700000 /dev/zero > d; head -c 100000 /dev/zero > e-beyond; sync"
+    )
+    expect(sh(stage.sandbox, script).ok, "the files")
+    found = _members(stage.sandbox, "/workspace/room", Room(2_000_000, 2_050_000))
+    said = {name: member.pax_headers.get(LEFT_OUT) for name, (member, _) in found.items()}
+    missing = {"b-long": "too_large 3000000", "c-holes": "sparse 1700000", "e-beyond": "too_large 100000"}
+    expect(said == {"a": None, "d": None, **missing}, said)
+    sizes = {name: len(data) for name, (_, data) in found.items()}
+    expect(sizes == {"a": 300_000, "d": 1_700_000, "b-long": 0, "c-holes": 0, "e-beyond": 0}, sizes)
+    expect(
+        sh(stage.sandbox, "mkdir -p room/folder/below; echo x > room/folder/below/file; echo x > room/folder/a").ok, "the folder"
+    )
+    wanted = _members(stage.sandbox, "/workspace/room", Room(4_000_000, 8_000_000, ("?-*", "a", "*/")))
+    came = {name.rstrip("/"): member.pax_headers.get(LEFT_OUT, "")[:8] for name, (member, _) in wanted.items()}
+    alone = dict.fromkeys(("a", "b-long", "c-holes", "e-beyond"), "unwanted")
+    expect(came == {"d": "", "folder": "", **alone}, came)
+    expect(sh(stage.sandbox, "rm -r room/folder").ok, "the folder")
+    whole = _members(stage.sandbox, "/workspace/room")
+    expect([len(data) for _, data in whole.values()] == [300_000, 3_000_000, 1_700_000, 1_700_000, 100_000], "without it")
+
+
+@promise("archives")
 def what_is_no_folder_cannot_be_archived(stage: Stage) -> None:
     """A missing one, and a file."""
     stage.sandbox.write_file("just-a-file", b"x")
@@ -104,6 +131,24 @@ def absurd_depth_is_refused(stage: Stage) -> None:
     sh(stage.sandbox, "rm -rf deep; mkdir deep; cd deep; i=0; while [ $i -lt 400 ]; do mkdir d; cd d; i=$((i+1)); done")
     with expect_error(SandboxError, "too_deep"):
         list(stage.sandbox.archive("/workspace/deep"))
+
+
+@promise("archives")
+def what_cannot_be_read_hides_nothing_else_where_that_is_asked_for(stage: Stage) -> None:
+    """Closed files and folders, and depth without end."""
+    sh(
+        stage.sandbox,
+        "rm -rf some; mkdir -p some/closed some/deep; cd some; for f in closed/file locked zzz; do echo x > $f; done; "
+        "chmod 000 closed locked; "
+        "cd deep; i=0; while [ $i -lt 400 ]; do mkdir d; cd d; i=$((i+1)); done",
+    )
+    closed = {"locked", "closed/file"} if getattr(stage.backend, "isolates", True) else set()
+    users: tuple[tuple[User, set[str]], ...] = (("agent", set()), ("root", closed))
+    for user, more in users:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stage.sandbox.archive("/workspace/some", user=user, whole=False)))) as tar:
+            found = {member.name for member in tar if member.isreg()}
+        expect(found >= {"zzz", *more}, f"{user} saw {found}")
+    sh(stage.sandbox, "chmod 700 some/closed")
 
 
 @promise("archives")

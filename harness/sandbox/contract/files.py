@@ -131,7 +131,7 @@ def a_read_only_mount_shows_and_refuses(stage: Stage) -> None:
         expect(not refused.ok and (shown / "inner.txt").read_text() == "inside", refused)
 
 
-@promise("files")
+@promise("shared")
 def a_writable_mount_reaches_the_host(stage: Stage) -> None:
     """Whatever the agent's user may write there."""
     shared = stage.host_folder()
@@ -142,7 +142,7 @@ def a_writable_mount_reaches_the_host(stage: Stage) -> None:
     expect((shared / "second").read_bytes() == b"too", list(shared.iterdir()))
 
 
-@promise("files")
+@promise("shared")
 def changes_of_the_host_are_seen_in_mounts(stage: Stage) -> None:
     """A mount is the folder, not a copy of it."""
     shared = stage.host_folder()

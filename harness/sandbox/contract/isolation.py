@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, promise, python, sh, text, wait_until
+from harness.sandbox.contract.promise import PATIENCE_S, Stage, expect, expect_error, promise, python, sh, text, wait_until
 
 # Calls into the kernel's rarer doors, on x86_64 and aarch64: number of the call, then its arguments.
 _DOORS = """
@@ -69,10 +69,15 @@ while True:
 """
 
 
+@promise("interfaces")
+def there_is_no_interface_but_the_loopback_one(stage: Stage) -> None:
+    """Where a cluster's policies do not have to be believed in."""
+    expect(text(stage.sandbox, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '") == "lo", "interfaces")
+
+
 @promise("isolation")
 def there_is_no_route_out(stage: Stage) -> None:
-    """No interface but the loopback one, no address that answers, no name that resolves."""
-    expect(text(stage.sandbox, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '") == "lo", "interfaces")
+    """No address that answers, no name that resolves."""
     program = """
 import socket
 for address in ("1.1.1.1", "8.8.8.8", "169.254.169.254", "10.0.0.1", "192.168.0.1", "172.17.0.1"):
@@ -184,12 +189,13 @@ def other_processes_are_not_seen(stage: Stage) -> None:
 
 @promise("isolation")
 def commands_have_no_privileges(stage: Stage) -> None:
-    """An ordinary user without capabilities, who cannot gain any, under a system call filter."""
+    """The user and group `agent` and no other, without capabilities, who cannot gain any, under a system call filter."""
     status = text(
-        stage.sandbox, "id -u; id -G; grep -E '^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status | cut -f2"
+        stage.sandbox,
+        "id -un; id -gn; id -Gn; grep -E '^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status | cut -f2",
     )
     zero = "0" * 16
-    expect(status.split() == ["1000", "1000", zero, zero, zero, zero, "1", "2"], status)
+    expect(status.split() == ["agent", "agent", "agent", zero, zero, zero, zero, "1", "2"], status)
 
 
 @promise("isolation")
@@ -251,6 +257,32 @@ def execd_cannot_be_talked_to(stage: Stage) -> None:
         not sh(stage.sandbox, "cat /proc/1/environ; cat /proc/1/mem; readlink /proc/1/fd/*; ls /run/dojo/spool").stdout,
         "readable",
     )
+
+
+@promise("isolation")
+def file_calls_end_before_the_servers_own_folder(stage: Stage) -> None:
+    """Nobody ends a process, or makes its server easy prey, by writing its state; by no link and no other name of the folder."""
+    sandbox = stage.sandbox
+    process = sandbox.start(["sleep", "600"])
+    forged = b'{"exit_code": 0, "oom_killed": false, "deadline": false}'
+    sh(sandbox, f"ln -sfn /run/dojo/spool spool; ln -sfn /run/dojo/spool/{process}/status status; mkdir -p deep")
+    folder = f"/run/dojo/spool/{process}"
+    for path in (
+        f"{folder}/status", f"{folder}/out", f"spool/{process}/status", "status", f"/proc/self/root{folder}/status",
+        f"/proc/1/root{folder}/status", f"/workspace/deep/../../{folder}/status", "/run/dojo/new/file", "spool/another/status",
+        "/proc/1/oom_score_adj", "/proc/self/oom_score_adj", "/proc/1/comm",
+    ):  # fmt: skip
+        with expect_error(OSError):
+            sandbox.write_file(path, forged)
+        expect(sandbox.poll(process).running, path)
+    for path in (f"{folder}/supervisor", f"spool/{process}/out", f"/proc/self/root{folder}/supervisor"):
+        with expect_error(OSError):
+            sandbox.read_file(path)
+    for path in ("/run/dojo/spool", "spool", f"spool/{process}"):
+        with expect_error(OSError):
+            expect(not b"".join(sandbox.archive(path)), path)
+    sandbox.kill(process)
+    sh(sandbox, "rm -f spool status")
 
 
 @promise("isolation")

@@ -126,7 +126,7 @@ def a_known_name_returns_its_process(stage: Stage) -> None:
 def a_missing_program_ends_with_127(stage: Stage) -> None:
     """And names it on stderr."""
     status, _, err = _to_end(stage.sandbox, stage.sandbox.start(["no-such-program"]))
-    expect(status.exit_code == 127 and b"no-such-program" in err, (status, err))
+    expect(status.exit_code == 127 and not status.started and b"no-such-program" in err, (status, err))
 
 
 @promise("processes")

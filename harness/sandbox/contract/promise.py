@@ -39,7 +39,7 @@ class Promise:
 
 PROMISES: list[Promise] = []
 # What these try (mounting, killing every process, fork bombs) would be done to the host itself where nothing isolates.
-HARMFUL_WITHOUT_ISOLATION = frozenset({"isolation", "memory", "pids", "cpu", "disk"})
+HARMFUL_WITHOUT_ISOLATION = frozenset({"isolation", "interfaces", "users", "memory", "pids", "cpu", "disk"})
 _NAMESPACES = ("pid", "mnt", "net", "ipc")
 
 

@@ -32,8 +32,8 @@ _STANDARD = 3
 class Spawner:
     """The worker's end."""
 
-    def __init__(self) -> None:
-        """Fork it.
+    def __init__(self, agent: int) -> None:
+        """Fork it, to become the user ``agent``.
 
         Raises:
             OSError: the sandbox's process limit is reached.
@@ -48,7 +48,7 @@ class Spawner:
         if self.pid == 0:
             self.sock.close()
             try:
-                _serve(far)
+                _serve(far, agent)
             finally:
                 os._exit(0)
         far.close()
@@ -127,10 +127,10 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def _serve(control: socket.socket) -> None:
+def _serve(control: socket.socket, agent: int) -> None:
     """Be the spawner until the worker is gone."""
     syscalls.set_name(IDLE_NAME)  # first, or for a moment it would count as a command of the agent's
-    become_agent()
+    become_agent(agent)
     os.umask(0o022)
     os.setsid()
     while True:

@@ -98,17 +98,19 @@ def supervise(settings: Settings, reaper: Reaper, launcher: Launcher, process: s
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.write(lock, str(os.getpid()).encode())
     os.rename(f"{folder}/supervisor.new", f"{folder}/supervisor")
+    started = True
     sinks = (SpoolFile(f"{folder}/out"), SpoolFile(f"{folder}/err"))
     try:
         child = launcher.launch(order)
     except (SpawnFailed, OSError) as exc:
         exit_code = exc.exit_code if isinstance(exc, SpawnFailed) else 126
         sinks[1].add(f"{exc}\n".encode())
-        ending = Ending(exit_code, False, 0, False)
+        ending, started = Ending(exit_code, False, 0, False), False
     else:
         ending = Supervision(settings, reaper, child, sinks).run(stop=lambda: killed or too_late())
     by_deadline = ending.exit_code != 0 and too_late()
-    _write_status(folder, {"exit_code": ending.exit_code, "oom_killed": ending.oom_killed, "deadline": by_deadline})
+    status = {"exit_code": ending.exit_code, "oom_killed": ending.oom_killed, "deadline": by_deadline, "started": started}
+    _write_status(folder, status)
 
 
 def _write_status(folder: str, status: dict[str, Any]) -> None:
@@ -127,7 +129,14 @@ def poll(settings: Settings, process: str, offsets: tuple[int, int], wait_s: flo
         if status is not None or out or err or time.monotonic() >= deadline:
             break
         time.sleep(_TICK_S)
-    head = {"running": status is None, "exit_code": None, "oom_killed": False, "deadline": False, **(status or {})}
+    head = {
+        "running": status is None,
+        "exit_code": None,
+        "oom_killed": False,
+        "deadline": False,
+        "started": True,
+        **(status or {}),
+    }
     return {**head, "stdout_offset": offsets[0] + len(out), "stderr_offset": offsets[1] + len(err)}, out, err
 
 

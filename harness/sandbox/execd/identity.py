@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from . import syscalls
-from .settings import AGENT_GID, AGENT_UID, Settings
+from .settings import Settings
 
 
 @contextlib.contextmanager
@@ -27,8 +27,8 @@ def acting_as(settings: Settings, user: str) -> Iterator[None]:
             syscalls.restore_effective(effective)
         return
     os.setgroups([])
-    os.setegid(AGENT_GID)
-    os.seteuid(AGENT_UID)
+    os.setegid(settings.agent)
+    os.seteuid(settings.agent)
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from .waiting_child import IDLE_NAME, Child, ChildLost, Order, WaitingChild, pre
 T = TypeVar("T")
 _OWN_NAME = "dojo-worker"
 # a thousandth of the sandbox's memory a point, so any command is worth more than the largest worker
-_OWN_OOM_SCORE, _COMMANDS_OOM_SCORE = b"0", b"500"
+_MORE_OOM_SCORE, _MOST = 500, 1000
 
 
 class Launcher:
@@ -25,7 +25,9 @@ class Launcher:
         self._settings = settings
         self._ready: WaitingChild | None = None
         self._spawner: Spawner | None = None
-        self._oom_score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        self._oom_score = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+        own = os.pread(self._oom_score, 16, 0)  # a container may not go below what it was given
+        self._scores = own, str(min(int(own) + _MORE_OOM_SCORE, _MOST)).encode()
 
     def make_ready(self) -> None:
         """Make what the next command will need; a full sandbox is no error yet."""
@@ -33,7 +35,7 @@ class Launcher:
             if self._settings.mode == "nested" and self._ready is None:
                 self._ready = self._as_command(lambda: prepare(self._settings))
             elif self._settings.mode == "privileged" and self._spawner is None:
-                self._spawner = self._as_command(Spawner)
+                self._spawner = self._as_command(lambda: Spawner(self._settings.agent))
 
     def close(self) -> None:
         """Give up the spawner: for whoever starts one last command and keeps it long."""
@@ -74,14 +76,14 @@ class Launcher:
         """
         nested = self._settings.mode == "nested"
         with contextlib.suppress(OSError):
-            os.pwrite(self._oom_score, _COMMANDS_OOM_SCORE, 0)
+            os.pwrite(self._oom_score, self._scores[1], 0)
         if nested:
             syscalls.set_name(IDLE_NAME)
         try:
             return fork()
         finally:
             with contextlib.suppress(OSError):
-                os.pwrite(self._oom_score, _OWN_OOM_SCORE, 0)
+                os.pwrite(self._oom_score, self._scores[0], 0)
             if nested:
                 syscalls.set_name(_OWN_NAME)
 

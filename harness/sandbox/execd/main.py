@@ -18,6 +18,9 @@ from .service import log_exception, serve
 from .settings import RelaySettings, Settings
 from .wire import Wire
 
+# What commands have where the sandbox says nothing, whatever the shell had that the harness was started from.
+_USUAL = dict.fromkeys(("FSIZE", "CPU", "AS", "DATA"), resource.RLIM_INFINITY)
+
 
 def run(settings: Settings, control: socket.socket, commands: socket.socket, ready: Callable[[], None]) -> None:
     """Start everything, call ``ready``, and serve for ever; a command service that was killed is started anew.
@@ -62,9 +65,8 @@ def _serve_control(
 
     def work(wire: Wire) -> None:
         commands.close()
-        for descriptor in (*settings.cgroup_procs, settings.oom_counter):
-            if descriptor >= 0:
-                os.close(descriptor)
+        for descriptor in settings.cgroup_procs:
+            os.close(descriptor)
         ControlWorker(settings, command_service, deadline).work(wire)
 
     watch = Watch(deadline, AgentProcesses(settings, command_service).kill)
@@ -99,11 +101,8 @@ def _commands(settings: Settings, commands: socket.socket, control: socket.socke
         os.close(descriptor)
     with contextlib.suppress(OSError):  # the cgroup's path is no secret, only noise, where this cannot be had
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)
-    for name, value in settings.rlimits.items():
-        kind = getattr(resource, f"RLIMIT_{name}")
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+    for name, value in {**_USUAL, **settings.rlimits}.items():
+        _limit(name, value)
     syscalls.become_subreaper()
     _harden(settings)
     commands.setblocking(False)
@@ -113,6 +112,17 @@ def _commands(settings: Settings, commands: socket.socket, control: socket.socke
 
     serve(commands, work, set(), lambda: True)
     raise AssertionError("not reached")
+
+
+def _limit(name: str, value: int) -> None:
+    """Set a limit, as far as the caller's own hard limit lets us."""
+    kind = getattr(resource, f"RLIMIT_{name}")
+    try:
+        resource.setrlimit(kind, (value, value))
+    except (ValueError, OSError):
+        hard = resource.getrlimit(kind)[1]
+        value = hard if value == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
 
 
 def _harden(settings: Settings) -> None:

@@ -7,12 +7,12 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import detached, files, tarballs, tree
 from .agent_processes import AgentProcesses
-from .command import ClientGone, Feed, Reaper, Supervision
+from .command import ClientGone, Feed, Reaper, Supervision, oom_kills
 from .deadline import Deadline, Term
 from .files import Refused
 from .identity import acting_as
@@ -24,7 +24,16 @@ from .waiting_child import Order, SpawnFailed
 from .wire import CHUNK, Head, Wire, WireClosed
 
 Operation = Callable[[Wire, Head, int], None]
-_KILL_ALL_WAIT_S = 10.0
+# For what was killed to die, and for its parents to collect it.
+_KILL_ALL_WAIT_S, _COLLECTING_WAIT_S = 10.0, 2.0
+
+
+def _counted_cpu_s(counter: int) -> float:
+    """Return the CPU seconds that a control group's file says (``cpu.stat`` or ``cpuacct.usage``), 0 without one."""
+    if counter < 0:
+        return 0.0
+    first = os.pread(counter, 4096, 0).decode().split()
+    return int(first[1]) / 1e6 if first[0] == "usage_usec" else int(first[0]) / 1e9
 
 
 def describe_error(exc: Exception) -> Head:
@@ -176,7 +185,8 @@ class ControlWorker:
                 "ok": {
                     "disk_bytes": _disk_bytes(self._settings),
                     "processes": len(self._agent.running()),
-                    "cpu_s": tree.cpu_seconds([self._command_service, *inside]),
+                    "cpu_s": _counted_cpu_s(self._settings.cpu_counter) or tree.cpu_seconds([self._command_service, *inside]),
+                    "oom_kills": oom_kills(self._settings),
                     "memory_bytes": sum(_resident(pid) for pid in inside),
                 }
             }
@@ -196,6 +206,9 @@ class ControlWorker:
         while (left := self._agent.kill(rounds)) and time.monotonic() < give_up:
             rounds += 1
             time.sleep(0.002)
+        give_up = time.monotonic() + _COLLECTING_WAIT_S
+        while self._agent.uncollected() and time.monotonic() < give_up:
+            time.sleep(0.002)
         wire.send({"ok": {"survivors": len(left)}})
 
     def _set_deadline(self, wire: Wire, head: Head, size: int) -> None:
@@ -205,10 +218,14 @@ class ControlWorker:
         self._deadline.set(seconds)
         wire.send({"ok": {}})
 
+    def _closed(self, head: Head, *, writing: bool) -> files.Places:
+        """Return what is closed to the user of a file call; root is the harness."""
+        return frozenset() if head["user"] == "root" else files.closed_places(self._settings, writing=writing)
+
     def _read(self, wire: Wire, head: Head, size: int) -> None:
-        path = self._settings.real_path(head["path"])
+        path, closed = self._settings.real_path(head["path"]), self._closed(head, writing=False)
         with acting_as(self._settings, head["user"]):
-            descriptor = files.open_regular(path)
+            descriptor = files.open_regular(path, closed)
         try:
             files.send_file(descriptor, path, head["max_bytes"], wire)
         finally:
@@ -216,12 +233,12 @@ class ControlWorker:
         wire.send({"end": True})
 
     def _write(self, wire: Wire, head: Head, size: int) -> None:
-        path = self._settings.real_path(head["path"])
+        path, closed = self._settings.real_path(head["path"]), self._closed(head, writing=True)
         left = size
         try:
             # written with the user's rights too, or root's share of the disk would be open to the user
             with acting_as(self._settings, head["user"]):
-                descriptor = files.create_file(path, head["mode"])
+                descriptor = files.create_file(path, head["mode"], closed)
                 try:
                     while left:
                         data = wire.read_some(left)
@@ -234,22 +251,31 @@ class ControlWorker:
         wire.send({"ok": {}})
 
     def _archive(self, wire: Wire, head: Head, size: int) -> None:
+        path, closed = self._settings.real_path(head["path"]), self._closed(head, writing=False)
+        room = None if head.get("room") is None else _room(*head["room"])
         with acting_as(self._settings, head["user"]):
-            tarballs.write_archive(self._settings.real_path(head["path"]), _FrameWriter(wire))
+            files.require_open(path, closed)
+            tarballs.write_archive(path, _FrameWriter(wire), room, head.get("whole", True))
         wire.send({"end": True})
 
     def _extract(self, wire: Wire, head: Head, size: int) -> None:
         source = _FrameReader(wire)
         failure: Exception | None = None
         try:
+            path, closed = self._settings.real_path(head["path"]), self._closed(head, writing=True)
             with acting_as(self._settings, head["user"]):
-                tarballs.read_archive(self._settings.real_path(head["path"]), io.BufferedReader(source, CHUNK))
+                files.require_open(path, closed)
+                tarballs.read_archive(path, io.BufferedReader(source, CHUNK))
         except WireClosed:
             raise
         except Exception as exc:
             failure = exc
         source.finish()
         wire.send({"ok": {}} if failure is None else describe_error(failure))
+
+
+def _room(file_bytes: int, total_bytes: int, without: Sequence[str] = ()) -> tarballs.Room:
+    return tarballs.Room(file_bytes, total_bytes, tuple(without))
 
 
 class _FrameWriter(io.RawIOBase):

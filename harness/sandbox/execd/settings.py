@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 # open: no isolation (`unsafe-local`); commands run as who started the harness.
 Mode = Literal["privileged", "nested", "open"]
 
-AGENT_UID = AGENT_GID = 1000
+# who the agent is inside where no other user id is to be had, and in user namespaces of a sandbox's own; user and group alike
+AGENT_ID = 1000
 # root's own folder inside: nothing of the agent may look into it
 PRIVATE_DIR = "/run/dojo"
 
@@ -28,10 +29,12 @@ class Settings(NamedTuple):
 
     mode: Mode
     env: Mapping[str, str]
+    agent: int = AGENT_ID  # its user id and its group id
     workspace: str = "/workspace"
     spool: str = f"{PRIVATE_DIR}/spool"
     cgroup_procs: tuple[int, ...] = ()
     oom_counter: int = -1
+    cpu_counter: int = -1  # where nobody counts outside: the container's own count
     rlimits: Mapping[str, int] = {}
     relays: tuple[RelaySettings, ...] = ()
     paths: Mapping[str, str] = {}

@@ -62,6 +62,11 @@ def running(pid: int) -> bool:
     return bool(fields) and fields[0] not in "ZX"
 
 
+def dead(pid: int) -> bool:
+    """Whether ``pid`` has ended and nobody has collected it."""
+    return stat_fields(pid)[:1] == ["Z"]
+
+
 def can_run(pid: int) -> bool:
     """Whether ``pid`` is there, and neither dead nor stopped."""
     fields = stat_fields(pid)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from . import seccomp, syscalls
-from .settings import AGENT_GID, AGENT_UID, PRIVATE_DIR, Settings
+from .settings import PRIVATE_DIR, Settings
 
 if TYPE_CHECKING:
     from .agent_spawner import Spawner
@@ -163,7 +163,7 @@ def _child_main(settings: Settings, control: socket.socket, far_ends: tuple[int,
             os.dup2(descriptor, target)
         if settings.mode == "nested":
             _close_others({control.fileno(), launch})
-            _enter_nested(control, launch)
+            _enter_nested(settings, control, launch)
         _execute(settings, _receive_order(control), launch)
     except SpawnFailed as exc:
         _report(launch, exc.exit_code, str(exc))
@@ -201,7 +201,7 @@ def _read_exactly(control: socket.socket, size: int) -> bytes:
     return data
 
 
-def _enter_nested(control: socket.socket, launch: int) -> None:
+def _enter_nested(settings: Settings, control: socket.socket, launch: int) -> None:
     """Go on in namespaces of the command's own; returns only in the process that will be the command.
 
     Inside, the command's user cannot see or signal execd though the host knows them as one user, and the death of the namespace's
@@ -210,7 +210,7 @@ def _enter_nested(control: socket.socket, launch: int) -> None:
     signal.set_wakeup_fd(-1)
     uid, gid = os.geteuid(), os.getegid()
     syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
-    syscalls.map_single_user(AGENT_UID, AGENT_GID, uid, gid)
+    syscalls.map_single_user(settings.agent, settings.agent, uid, gid)
     first = os.fork()
     if first:
         os.close(launch)
@@ -268,21 +268,21 @@ def _execute(settings: Settings, order: Order, launch: int) -> NoReturn:
     raise SpawnFailed(NOT_EXECUTABLE, f"{name}: {found.strerror}")
 
 
-def become_agent() -> None:
+def become_agent(agent: int) -> None:
     """Become the agent's user for good; capabilities go with it."""
     os.setgroups([])
-    os.setresgid(AGENT_GID, AGENT_GID, AGENT_GID)
-    os.setresuid(AGENT_UID, AGENT_UID, AGENT_UID)
+    os.setresgid(agent, agent, agent)
+    os.setresuid(agent, agent, agent)
 
 
 def _become(settings: Settings, user: str) -> None:
     """Take the user's identity and give up all that goes beyond it."""
     if settings.mode == "privileged" and user == "agent":
-        become_agent()
+        become_agent(settings.agent)
     elif settings.mode == "nested":
         syscalls.set_name("dojo-exec")
         if user == "root":
             syscalls.unshare(syscalls.CLONE_NEWUSER)
-            syscalls.map_single_user(0, 0, AGENT_UID, AGENT_GID)
+            syscalls.map_single_user(0, 0, settings.agent, settings.agent)
         syscalls.keep_capabilities(syscalls.KEPT_CAPS if user == "root" else ())
         seccomp.install()

@@ -26,6 +26,10 @@ class WireClosed(Exception):
     """The other end is gone."""
 
 
+class Unread(WireClosed):
+    """The other end is gone, and had not read all that was sent to it: what that asked for was not begun."""
+
+
 class Wire:
     """One end of a connection. Not safe for several threads at once."""
 
@@ -47,8 +51,12 @@ class Wire:
             self.sock.sendall(first)
             for body in bodies:
                 self.sock.sendall(body)
-        except (BrokenPipeError, ConnectionResetError) as exc:
-            raise WireClosed(str(exc)) from exc
+        except (BrokenPipeError, ConnectionResetError) as exc:  # a part may have come, and who takes a body may have begun
+            raise (WireClosed if any(bodies) else self._unread())(str(exc)) from exc
+
+    def _unread(self) -> type[WireClosed]:
+        """Return what a broken connection means: on a unix socket a reset says that bytes were left unread, elsewhere nothing."""
+        return Unread if self.sock.family == socket.AF_UNIX else WireClosed
 
     def send_from(self, head: Head, read: Callable[[int], bytes], size: int) -> None:
         """Send one frame whose body is the next ``size`` bytes that ``read`` gives, a piece at a time.
@@ -114,7 +122,7 @@ class Wire:
         try:
             part = self.sock.recv(min(size, CHUNK))
         except ConnectionResetError as exc:
-            raise WireClosed(str(exc)) from exc
+            raise self._unread()(str(exc)) from exc
         if not part:
             raise WireClosed("the connection was closed")
         return part

@@ -18,15 +18,16 @@ from harness.sandbox.images.definition import DEBIAN_OPTIONS, INPUTS_LABEL, Imag
 from harness.sandbox.images.resolve import is_torch
 from harness.sandbox.images.space import refuse_small_disk
 from harness.sandbox.images.state import Locked, built, lock_path, read_lock, up_to_date, write_lock
-from harness.sandbox.images.wheels import Say, fetch_wheels, pack
+from harness.sandbox.images.wheels import fetch_wheels, pack
 from harness.spec.errors import MissingError
+from harness.spec.progress import Progress
 
 Way = Literal["registry", "offline"]
 _NO_WHEELS = "dojo/wheels:none"
 _CUDA_CHECK = Path("scripts") / "wants_cuda.py"
 
 
-def choose_way(image: Image, asked: str | None, say: Say) -> Way:
+def choose_way(image: Image, asked: str | None, say: Progress) -> Way:
     """Return how to build: as asked; else as its foundation was built; else from the registry where that can be had."""
     if asked == "offline":
         return "offline"
@@ -44,7 +45,7 @@ def choose_way(image: Image, asked: str | None, say: Say) -> Way:
     return "registry"
 
 
-def build(image: Image, way: Way, cache: Path, say: Say) -> bool:
+def build(image: Image, way: Way, cache: Path, say: Progress) -> bool:
     """Build the image if it is not up to date, after what it stands on; return whether anything was built.
 
     Two builds at once wait for each other.
@@ -56,7 +57,7 @@ def build(image: Image, way: Way, cache: Path, say: Say) -> bool:
         return _build(image, way, cache, say)
 
 
-def _build(image: Image, way: Way, cache: Path, say: Say) -> bool:
+def _build(image: Image, way: Way, cache: Path, say: Progress) -> bool:
     below = image.parent
     if below is not None:
         _build(below, way, cache, say)
@@ -95,7 +96,7 @@ def _build(image: Image, way: Way, cache: Path, say: Say) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(cache: Path, say: Say) -> Iterator[None]:
+def _alone(cache: Path, say: Progress) -> Iterator[None]:
     (cache / "images").mkdir(parents=True, exist_ok=True)
     with open(cache / "images" / "lock", "w") as file:
         try:
@@ -119,7 +120,7 @@ def _build_arguments(image: Image, way: Way, base: str, wheels: str) -> dict[str
     return arguments
 
 
-def _write_context(image: Image, way: Way, context: Path, say: Say) -> None:
+def _write_context(image: Image, way: Way, context: Path, say: Progress) -> None:
     shutil.copyfile(image.folder / "Dockerfile", context / "Dockerfile")
     if image.requirements():
         # wheels were checked against their hashes when they were fetched, and those built from source have none
@@ -138,7 +139,7 @@ def _write_context(image: Image, way: Way, context: Path, say: Say) -> None:
         shutil.copy2(path, target)
 
 
-def _foundation(image: Image, way: Way, cache: Path, say: Say) -> str:
+def _foundation(image: Image, way: Way, cache: Path, say: Progress) -> str:
     """Return what an image stands on that stands on none of ours: a registry's, or a Debian made here."""
     base = str(image.definition.from_)
     if way == "registry":
@@ -174,7 +175,7 @@ def _pull_hint(image: Image) -> str:
     return "is the engine allowed to reach a registry?" + (" --offline needs none" if image.definition.debian else "")
 
 
-def _wheels(image: Image, way: Way, cache: Path, say: Say) -> str:
+def _wheels(image: Image, way: Way, cache: Path, say: Progress) -> str:
     """Return an image with a folder /wheels: of the host's wheels, or an empty one for a build that asks an index."""
     if not image.requirements():
         return _NO_WHEELS

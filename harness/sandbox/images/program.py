@@ -13,8 +13,8 @@ from typing import IO
 
 from harness.sandbox import engine
 from harness.spec.errors import MissingError
+from harness.spec.progress import Progress
 
-Say = Callable[[str], None]
 _STEP = re.compile(r"#\d+ (\[.*\d+/\d+\] .*)")
 _ERROR = re.compile(r"(error|failed|fatal|E)\b[^/]*:", re.IGNORECASE)
 _STAMP = re.compile(r"#\d+ ([\d.]+ )?")
@@ -63,7 +63,7 @@ def pull(reference: str) -> str:
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
 
 
-def build_image(arguments: Sequence[str], log: Path, say: Say) -> None:
+def build_image(arguments: Sequence[str], log: Path, say: Progress) -> None:
     """Run ``docker build``, telling of each step; the whole output goes to ``log``.
 
     Raises:
@@ -129,7 +129,7 @@ def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
     lines.put(None)
 
 
-def _tell(lines: queue.SimpleQueue[str | None], whole: IO[str], say: Say) -> None:
+def _tell(lines: queue.SimpleQueue[str | None], whole: IO[str], say: Progress) -> None:
     last = ""
     while True:
         try:

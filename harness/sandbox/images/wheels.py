@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -13,11 +13,10 @@ from harness.sandbox.images.definition import Image
 from harness.sandbox.images.pins import Pin, Pins
 from harness.sandbox.images.resolve import refuse_wrong_torch, resolve, run_pip, torch_arguments
 from harness.spec.errors import MissingError
+from harness.spec.progress import Progress
 
-Say = Callable[[str], None]
 
-
-def pins_for(image: Image, say: Say) -> Pins:
+def pins_for(image: Image, say: Progress) -> Pins:
     """Return the recorded packages of an image if they hold on this machine, else what pip's index says now.
 
     Raises:
@@ -37,7 +36,7 @@ def pins_for(image: Image, say: Say) -> Pins:
     return resolve(image)
 
 
-def fetch_wheels(image: Image, cache: Path, say: Say) -> Path:
+def fetch_wheels(image: Image, cache: Path, say: Progress) -> Path:
     """Return a folder with a wheel of everything the image wants, each checked against its hash.
 
     What is there already is not fetched again, be it for earlier versions of the project, whose folders then go.

@@ -7,6 +7,7 @@ It belongs to nobody: the sandbox lives on when the harness dies. In the sandbox
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -74,11 +75,12 @@ def _launch(plan: dict[str, Any]) -> None:
 def _isolate(plan: dict[str, Any]) -> Root:
     """Leave the host but for its processes; return the new root, not yet entered."""
     with _step("namespaces"):
-        enter_namespaces(plan["mode"])
+        enter_namespaces(plan["mode"], plan["maps"])
     with _step("network"):
         syscalls.raise_loopback()
         socket.sethostname("sandbox")
-    root = Root(f"{plan['folder']}/root", privileged=plan["mode"] == "privileged")
+    own_users = plan["mode"] == "nested" or bool(plan["maps"])
+    root = Root(f"{plan['folder']}/root", privileged=plan["mode"] == "privileged", agent=plan["agent"], own_users=own_users)
     with _step("files"):
         root.build(_root_plan(plan))
     with _step("namespaces"):
@@ -86,13 +88,44 @@ def _isolate(plan: dict[str, Any]) -> Root:
     return root
 
 
-def enter_namespaces(mode: str) -> None:
-    """Leave the host's namespaces, but for the one of processes: that waits for the child that will be its first."""
+def enter_namespaces(mode: str, maps: list[list[Any]]) -> None:
+    """Leave the host's namespaces, but for the one of processes: that waits for the child that will be its first.
+
+    Args:
+        mode: of `Settings`.
+        maps: for a user namespace with more than one user, the programs that may map them, each with its rows.
+    """
     uid, gid = os.geteuid(), os.getegid()
-    if mode == "nested":
+    if maps:
+        _enter_mapped(maps)
+    elif mode == "nested":
         syscalls.unshare(syscalls.CLONE_NEWUSER)
         syscalls.map_single_user(0, 0, uid, gid)
     syscalls.unshare(_NAMESPACES)
+
+
+def _enter_mapped(maps: list[list[Any]]) -> None:
+    """Enter a user namespace whose users set-uid programs map; these mean nothing to who is inside, so a child stays outside."""
+    go_read, go_write = os.pipe()
+    me, helper = os.getpid(), os.fork()
+    if helper == 0:
+        code = 1
+        try:
+            os.close(go_write)
+            if os.read(go_read, 1):
+                calls = ([program, str(me), *(str(part) for row in rows for part in row)] for program, rows in maps)
+                code = max(os.waitstatus_to_exitcode(os.waitpid(os.posix_spawn(c[0], c, {}), 0)[1]) for c in calls)
+        finally:
+            os._exit(code)
+    os.close(go_read)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        os.write(go_write, b"g")
+    finally:
+        os.close(go_write)
+        failed = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
+    if failed:
+        raise OSError(errno.EPERM, "it does not map the users that /etc/subuid and /etc/subgid give", maps[0][0])
 
 
 def record_process(name: str, pid: int) -> None:
@@ -123,8 +156,9 @@ def settings_from(plan: dict[str, Any]) -> Settings:
         rlimits=plan["rlimits"],
         cgroup_procs=tuple(os.open(path, os.O_WRONLY) for path in plan["cgroup_procs"]),
         oom_counter=os.open(plan["oom_counter"], os.O_RDONLY) if plan["oom_counter"] else -1,
+        cpu_counter=os.open(plan["cpu_counter"], os.O_RDONLY) if plan.get("cpu_counter") else -1,
         relays=tuple(relays),
-        **{name: plan[name] for name in ("workspace", "spool", "paths") if name in plan},
+        **{name: plan[name] for name in ("agent", "workspace", "spool", "paths") if name in plan},
     )
 
 
@@ -204,10 +238,10 @@ def _first_process(
 
 def probe() -> None:
     """Try on this host what a sandbox needs, leaving nothing behind; say on stdout how it went."""
-    mode = sys.argv[2]
+    mode, maps = sys.argv[2], json.loads(sys.argv[3])
     try:
         with _step("namespaces"):
-            enter_namespaces(mode)
+            enter_namespaces(mode, maps)
         with _step("network"):
             syscalls.raise_loopback()
         with _step("files"):

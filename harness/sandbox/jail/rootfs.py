@@ -8,17 +8,13 @@ import stat
 from typing import NamedTuple
 
 from ..execd import syscalls
-from ..execd.settings import AGENT_GID, AGENT_UID, PRIVATE_DIR
-from . import disk
+from ..execd.settings import PRIVATE_DIR
+from . import disk, shown
 
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 _ETC_FROM_HOST = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _ETC = {
-    "passwd": "root:x:0:0:root:/workspace:/bin/sh\nagent:x:1000:1000:agent:/workspace:/bin/sh\n"
-    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
     "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "resolv.conf": "",
@@ -38,11 +34,22 @@ _PROC_EMPTY_FILES = (
 )
 _PROC_EMPTY_FOLDERS = ("acpi", "scsi", "driver")
 _PROC_READ_ONLY = ("sys", "irq", "bus", "fs", "sysrq-trigger")
+# What a user namespace may take of what its owner has outside: the kernel counts it there too (128 instances are usual).
+_COUNTED = {"max_inotify_instances": 24, "max_inotify_watches": 32_768}
 _CPU_TOPOLOGY = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 _MOUNT_FLAGS = {
     "ro": syscalls.MS_RDONLY, "nosuid": syscalls.MS_NOSUID, "nodev": syscalls.MS_NODEV, "noexec": syscalls.MS_NOEXEC,
     "noatime": syscalls.MS_NOATIME, "nodiratime": syscalls.MS_NODIRATIME, "relatime": syscalls.MS_RELATIME,
 }  # fmt: skip
+
+
+def accounts(agent: int) -> dict[str, str]:
+    """Return the files of /etc that say who is who inside, by name."""
+    return {
+        "passwd": f"root:x:0:0:root:/workspace:/bin/sh\nagent:x:{agent}:{agent}:agent:/workspace:/bin/sh\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        "group": f"root:x:0:\nagent:x:{agent}:\nnogroup:x:65534:\n",
+    }
 
 
 class DiskPlan(NamedTuple):
@@ -76,9 +83,11 @@ class RootPlan(NamedTuple):
 class Root:
     """Builds the file system under ``path``, which becomes a mount of its own."""
 
-    def __init__(self, path: str, *, privileged: bool) -> None:
+    def __init__(self, path: str, *, privileged: bool, agent: int, own_users: bool) -> None:
         self.path = path
         self._privileged = privileged
+        self._agent, self._own_users = agent, own_users
+        self._shown: list[str] = []
 
     def build(self, plan: RootPlan) -> None:
         """Make everything but /proc, which needs the process namespace.
@@ -89,7 +98,7 @@ class Root:
         syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
         os.makedirs(self.path, exist_ok=True)
         syscalls.mount("tmpfs", self.path, "tmpfs", syscalls.MS_NOSUID, "size=16m,mode=755")
-        for path in _SYSTEM:
+        for path in shown.system():
             self._system(path)
         self._etc()
         self._devices(plan.gpus)
@@ -121,23 +130,23 @@ class Root:
 
     def expose(self, path: str) -> None:
         """Show a host path read-only at the same place; links on the way to it are made again."""
-        shown = ""
+        way = ""
         for part in path.strip("/").split("/"):
-            shown = f"{shown}/{part}"
-            if os.path.lexists(self.inside(shown)):
-                if os.path.islink(self.inside(shown)):
+            way = f"{way}/{part}"
+            if os.path.lexists(self.inside(way)):
+                if os.path.islink(self.inside(way)):
                     break
                 continue
-            if os.path.islink(shown):
-                os.makedirs(os.path.dirname(self.inside(shown)), exist_ok=True)
-                os.symlink(os.readlink(shown), self.inside(shown))
+            if os.path.islink(way):
+                os.makedirs(os.path.dirname(self.inside(way)), exist_ok=True)
+                os.symlink(os.readlink(way), self.inside(way))
                 break
         else:
             if not self._shown_already(path):
-                self.bind(BindPlan(path, path))
+                self._show(path)
             return
-        rest = path[len(shown) :]
-        target = os.path.normpath(os.path.join(os.path.dirname(shown), os.readlink(self.inside(shown))))
+        rest = path[len(way) :]
+        target = os.path.normpath(os.path.join(os.path.dirname(way), os.readlink(self.inside(way))))
         self.expose(target + rest)
 
     def bind(self, plan: BindPlan) -> None:
@@ -157,7 +166,12 @@ class Root:
         """Mount /proc of the new process namespace. Must be called from inside it."""
         target = self.inside("/proc")
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-        syscalls.mount("proc", target, "proc", flags, "hidepid=2" if self._privileged else "")
+        # the group is execd's: unsaid it is the host's group 0, which execd in a user namespace does not have
+        syscalls.mount("proc", target, "proc", flags, "hidepid=2,gid=0" if self._privileged else "")
+        if self._own_users:
+            for name, most in _COUNTED.items():
+                with open(f"{target}/sys/user/{name}", "w", encoding="ascii") as file:
+                    file.write(str(most))
         if not self._privileged:
             return  # an ordinary user owns none of these, and its commands mount a whole /proc of their own
         for name in _PROC_EMPTY_FILES:
@@ -183,14 +197,18 @@ class Root:
         syscalls.mount("", "/", flags=flags)
 
     def _system(self, path: str) -> None:
-        if os.path.islink(path):  # merged /usr
-            os.symlink(os.readlink(path), self.inside(path))
+        if os.path.islink(path):  # merged /usr, CUDA's newest version
+            os.symlink(os.readlink(path), os.path.join(self.folder(os.path.dirname(path)), os.path.basename(path)))
         elif os.path.isdir(path):
-            self.bind(BindPlan(path, path))
+            self._show(path)
+
+    def _show(self, path: str) -> None:
+        self.bind(BindPlan(path, path))
+        self._shown.append(path)
 
     def _etc(self) -> None:
         folder = self.folder("/etc")
-        for name, text in _ETC.items():
+        for name, text in {**_ETC, **accounts(self._agent)}.items():
             with open(f"{folder}/{name}", "w", encoding="ascii") as file:
                 file.write(text)
         for path in _ETC_FROM_HOST:
@@ -231,7 +249,7 @@ class Root:
             os.mkdir(f"{store}/{name}")
             os.chmod(f"{store}/{name}", mode)
             if name == "workspace" and self._privileged:
-                os.chown(f"{store}/{name}", AGENT_UID, AGENT_GID)
+                os.chown(f"{store}/{name}", self._agent, self._agent)
             syscalls.mount(f"{store}/{name}", self.folder(path), flags=syscalls.MS_BIND)
         syscalls.unmount(store, syscalls.MNT_DETACH)
         os.rmdir(store)
@@ -242,7 +260,7 @@ class Root:
             syscalls.mount("tmpfs", self.inside(path), "tmpfs", flags, "size=4k,mode=755")
 
     def _shown_already(self, path: str) -> bool:
-        return any(path == shown or path.startswith(f"{shown}/") for shown in _SYSTEM if not os.path.islink(shown))
+        return any(path == there or path.startswith(f"{there}/") for there in self._shown)
 
 
 def _mounts_below(path: str) -> list[tuple[str, int]]:

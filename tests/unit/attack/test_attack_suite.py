@@ -1,16 +1,21 @@
-"""The suite's own rules: all 28 rows, what a verdict means, what is refused, and what the command answers."""
+"""The suite's own rules: all rows, what a verdict means, what is refused, and what the command answers."""
 
 import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from harness.attack import ATTACKS, THREATS, Attack, NotStopped, Played, Report, RowReport, Verdict, Where, page, suite
+from harness.attack.base import DoesNotApply
 from harness.attack.ground import Ground
+from harness.attack.promised import _BY_NAME, promised
 from harness.cli.main import main
+from harness.sandbox.contract import PROMISES
 from harness.sandbox.registry import get_backend
+from harness.sandbox.scripted import ScriptedBackend
 from harness.spec.errors import GraderFailure, MissingError, UsageError
 
 
@@ -34,6 +39,10 @@ def dojo_cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     return call
 
 
+def finds_nothing(ground: Ground) -> str:
+    raise DoesNotApply("there is no cluster")
+
+
 def attack(play: Callable[[Ground], str] | None, waits_for: str = "") -> Attack:
     return Attack(20, "test", Where.ARTEFACT, "try", "a wall", play, waits_for=waits_for)
 
@@ -54,8 +63,8 @@ def lacks(ground: Ground) -> str:
     raise MissingError("no image")
 
 
-def test_every_one_of_the_28_rows_has_attacks_and_only_known_rows_do() -> None:
-    assert sorted(THREATS) == list(range(1, 29))
+def test_every_row_has_attacks_and_only_known_rows_do() -> None:
+    assert list(THREATS) == list(range(1, 45))
     assert {a.row for a in ATTACKS} == set(THREATS)
     for row in THREATS:
         mine = [a for a in ATTACKS if a.row == row]
@@ -78,6 +87,7 @@ def test_attacks_have_names_of_their_own_and_say_what_they_try_and_what_must_hol
         (attack(breaks, "a scan"), Verdict.NOT_STOPPED, "broke"),
         (attack(succeeds, "a scan"), Verdict.WAITING, "waits for a scan"),
         (attack(None, "a scan"), Verdict.WAITING, "a scan"),
+        (attack(finds_nothing), Verdict.NOT_HERE, "no cluster"),
     ],
 )
 def test_what_is_seen_of_an_attack_makes_its_verdict(made: Attack, verdict: Verdict, seen: str) -> None:
@@ -98,12 +108,35 @@ def test_what_is_missing_is_no_verdict() -> None:
         ([Verdict.STOPPED, Verdict.WAITING], Verdict.WAITING),
         ([Verdict.WAITING, Verdict.NOT_STOPPED, Verdict.STOPPED], Verdict.NOT_STOPPED),
         ([Verdict.LEFT_OUT], Verdict.LEFT_OUT),
+        ([Verdict.STOPPED, Verdict.NOT_HERE], Verdict.STOPPED),
+        ([Verdict.NOT_HERE, Verdict.LEFT_OUT], Verdict.NOT_HERE),
     ],
 )
 def test_the_worst_attack_makes_the_verdict_of_a_row(verdicts: list[Verdict], row: Verdict) -> None:
     report = RowReport(THREATS[20], tuple(Played(attack(None), verdict, "") for verdict in verdicts))
     assert report.verdict is row
     assert Report("namespace", (report,)).held is (row is not Verdict.NOT_STOPPED)
+
+
+class Weak(ScriptedBackend):
+    """Gives no limit of memory."""
+
+    not_promised: ClassVar[dict[str, str]] = {"memory": "nobody counts it here"}
+
+
+def test_what_a_backend_does_not_promise_is_said_and_never_taken_for_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attack that rests on it alone does not apply; one that rests on more is played without."""
+    memory, files = (next(p for p in PROMISES if p.group == group) for group in ("memory", "files"))
+    kept = dataclasses.replace(files, check=lambda stage: None)
+    monkeypatch.setitem(_BY_NAME, files.name, kept)
+    with Ground(Weak(), tmp_path) as ground:
+        monkeypatch.setattr(Ground, "stage", None)
+        alone = suite.play(promised(25, "a", "try", "a wall", memory.name), ground)
+        both = suite.play(promised(25, "b", "try", "a wall", memory.name, files.name), ground)
+    assert alone.verdict is Verdict.NOT_HERE and alone.seen == f"{memory.name} is not promised: nobody counts it here"
+    assert both.verdict is Verdict.STOPPED and both.seen == f"kept: {files.name}; {alone.seen}"
 
 
 def test_nothing_is_played_where_nothing_is_isolated(tmp_path: Path) -> None:
@@ -152,7 +185,7 @@ def test_what_was_not_stopped_is_exit_code_1_and_shown(dojo_cli: Callable[..., A
 def test_wrong_input_is_exit_code_2_and_what_is_missing_3(
     dojo_cli: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert dojo_cli("attack", "--row", "29", "--quick", "--json").code == 2
+    assert dojo_cli("attack", "--row", "99", "--quick", "--json").code == 2
     assert dojo_cli("attack", "--sandbox", "unsafe-local", "--json").code == 2
     assert dojo_cli("attack", "--sandbox", "no-such", "--json").code == 2
     require_namespace()

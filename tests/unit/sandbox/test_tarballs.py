@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.sandbox.execd.files import Refused
-from harness.sandbox.execd.tarballs import MAX_DEPTH, read_archive, write_archive
+from harness.sandbox.execd.tarballs import LEFT_OUT, MAX_DEPTH, Room, has_holes, read_archive, write_archive
 
 
 def packed(path: Path) -> bytes:
@@ -71,6 +71,45 @@ def test_no_descriptor_is_left_open_by_a_failure(tmp_path: Path) -> None:
     with pytest.raises(Refused):
         packed(tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_there_is_no_room_for_goes_out_by_name_and_the_sum_counts_only_what_is_sent(tmp_path: Path) -> None:
+    for name, size in (("a", 600), ("b", 2000), ("c", 300), ("d", 200), ("e", 100)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    out = io.BytesIO()
+    write_archive(str(tmp_path), out, Room(file_bytes=1000, total_bytes=1000))
+    found = members(out.getvalue())
+    assert {name: member.size for name, member in found.items()} == {"a": 600, "b": 0, "c": 300, "d": 0, "e": 100}
+    assert {name: member.pax_headers.get(LEFT_OUT) for name, member in found.items() if not member.size} == {
+        "b": "too_large 2000",
+        "d": "too_large 200",
+    }
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("size", "pieces", "holes"),
+    [
+        (3 * MIB, [(0, 3 * MIB)], False),
+        (3 * MIB, [(0, MIB), (2 * MIB, MIB)], False),  # programs leave a hole of this size by the way
+        (4 * MIB, [(0, MIB)], True),
+        (4 * MIB, [(3 * MIB, MIB)], True),
+        (4 * MIB, [], True),
+        (64 * MIB, [(n * 32_768, 1) for n in range(2000)], True),
+        (0, [], False),
+    ],
+)
+def test_a_file_is_told_from_its_holes(tmp_path: Path, size: int, pieces: list[tuple[int, int]], holes: bool) -> None:
+    with (tmp_path / "file").open("wb+") as file:
+        for start, length in pieces:
+            file.seek(start)
+            file.write(b"x" * length)
+        file.truncate(size)
+        file.flush()
+        assert has_holes(file.fileno(), size) is holes
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0 or not holes
 
 
 def archive_of(*infos: tarfile.TarInfo) -> io.BytesIO:

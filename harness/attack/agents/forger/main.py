@@ -28,6 +28,15 @@ def full(name: str, weights: dict[str, Any], config: dict[str, Any]) -> None:
         json.dump(config, file)
 
 
+def adapter(name: str, a: Any, b: Any, **config: Any) -> None:
+    """Write a LoRA adapter of one matrix, of the rank that its factors have."""
+    os.makedirs(name)
+    stem = "base_model.model.model.layers.0.self_attn.q_proj"
+    save_file({f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}, f"{name}/adapter_model.safetensors")
+    with open(f"{name}/adapter_config.json", "w") as file:
+        json.dump({"peft_type": "LORA", "r": len(a), "lora_alpha": len(a), "target_modules": ["q_proj"], **config}, file)
+
+
 def make() -> list[str]:
     """Make one folder for each attempt and return their names."""
     weights = load_file("/models/base/model.safetensors")
@@ -61,9 +70,19 @@ def make() -> list[str]:
         out.write((1 << 60).to_bytes(8, "little"))
     full("holes", weights, config)
     os.truncate("holes/model.safetensors", 3 << 30)  # far more than the disk of this sandbox
+    matrices = sorted(name for name, value in weights.items() if value.ndim == 2)
+    full("half", {**weights, **{name: strange[name] for name in matrices[: len(matrices) // 3]}}, config)
+    full("norms", {name: value if value.ndim == 2 else 3 * value for name, value in weights.items()}, config)
+    query = "model.layers.0.self_attn.q_proj.weight"
+    apart = (strange[query] - weights[query]).float().contiguous()
+    adapter("whole-rank", torch.eye(apart.shape[1]), apart)
+    adapter("large-rank", torch.zeros(50_000, apart.shape[1]), torch.zeros(apart.shape[0], 50_000))
+    adapter("half-rank", torch.zeros(1, apart.shape[1]), torch.zeros(apart.shape[0], 1), r=0.5)
+    full("odd-config", weights, {**config, "rope_parameters": [[["\ud800"]]]})
     os.makedirs("empty")
     return ["stranger", "mixture", "architecture", "remote", "nan", "pickled", "code", "linked", "hard", "pipe", "many", "header",
-            "holes", "empty", "absent", "../../etc", "/proc/1/root"]  # fmt: skip
+            "holes", "half", "norms", "whole-rank", "large-rank", "half-rank", "odd-config", "empty", "absent",
+            "../../etc", "/proc/1/root"]  # fmt: skip
 
 
 def main() -> None:

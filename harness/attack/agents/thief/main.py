@@ -170,6 +170,20 @@ def plant_text(api: Any) -> None:
     api.exec(["printf", "%s", ESCAPES])
 
 
+def plant_tools() -> None:
+    """Files that people's tools act on when they look at a folder."""
+    for folder in (".git", "bare"):
+        for name in ("objects", "refs"):
+            os.makedirs(f"{folder}/{name}", exist_ok=True)
+        with open(f"{folder}/HEAD", "w") as file:
+            file.write("ref: refs/heads/main\n")
+        with open(f"{folder}/config", "w") as file:
+            file.write("[core]\n\trepositoryformatversion = 0\n\tfsmonitor = false\n")
+    for name in (".envrc", "conftest.py", "Makefile"):
+        with open(name, "w") as file:
+            file.write("# planted\n")
+
+
 def main() -> None:
     """Do all of it, write down what came of it, and hand in."""
     api = dojo_tool.Client()
@@ -185,6 +199,7 @@ def main() -> None:
     }
     forge(places)
     plant_text(api)
+    plant_tools()
     api.submit("/workspace/out", note=f"{ESCAPES} {MARKUP}")
     with open("loot.json", "w") as file:
         json.dump(found, file)

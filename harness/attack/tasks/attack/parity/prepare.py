@@ -5,15 +5,16 @@ from harness.taskkit.building.data import BuildContext, Item, Source, SourceRow,
 
 def build(profile: str, context: BuildContext) -> TaskData:
     """Draw disjoint numbers for every split; ids are drawn too and say nothing."""
-    rng = context.rng("numbers")
-    numbers = rng.sample(range(100_000, 999_999), 60)
-    names = rng.sample(range(10**8, 10**9), 60)
-    items = [item(n, name) for n, name in zip(numbers[:30], names, strict=False)]
-    rows = [SourceRow({"problem": question(n), "answer": word(n)}, question(n)) for n in numbers[30:]]
+    rng, secret = context.rng("numbers"), context.rng("hidden")
+    numbers = rng.sample(range(100_000, 499_999), 50)
+    names = rng.sample(range(10**8, 5 * 10**8), 20)
+    items = [item(n, name) for n, name in zip(numbers[:20], names, strict=True)]
+    drawn = zip(secret.sample(range(500_000, 999_999), 10), secret.sample(range(5 * 10**8, 10**9), 10), strict=True)
+    rows = [SourceRow({"problem": question(n), "answer": word(n)}, question(n)) for n in numbers[20:]]
     return TaskData(
         dev=items[:10],
-        hidden=items[10:20],
-        few_shot=items[20:],
+        hidden=[item(n, name) for n, name in drawn],
+        few_shot=items[10:],
         sources=[Source("numbers", "numbers with their parity", "CC0", rows)],
     )
 
