@@ -1,4 +1,4 @@
-"""`dojo tasks check` and `dojo agents check`: would it run, and is it fit to measure with?"""
+"""`dojo tasks check`: would a task run, and is it fit to measure with?"""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.assets.agent_dir import Agent, links_of
 from harness.assets.base_models import BaseModel
-from harness.assets.installs import look_up_install, verify_install
 from harness.assets.leak_scan import scan_leaks
 from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
@@ -18,39 +16,12 @@ from harness.grading.admission import Row, read_items, row_of, rules, score_with
 from harness.grading.references import Admission, measure_references, stored_admission, write_admission
 from harness.sandbox.base import Backend, Check
 from harness.spec.errors import DojoError, SpecError, UsageError
+from harness.spec.progress import Progress
+from harness.spec.run import GIVEN_HIDDEN, PUBLIC_HIDDEN
 from harness.spec.task import Sizes
-from harness.taskkit.building.package import Progress
 from harness.taskkit.scoring.contract import load_grader
 
 _FILES = ("task.toml", "instruction.md", "README.md", "prepare.py", "tests/grader.py", "tests/task.yaml")
-
-
-def check_agent(agent: Agent, cache: Path) -> list[Check]:
-    """Check an agent's directory: what its command names must be there, and what it has installed must be as it was made."""
-    command = agent.config.command
-    inside = [part.removeprefix("/agent/") for part in command if part.startswith("/agent/")]
-    places = [agent.path, *(folder.parent for folder in agent.shared)]
-    missing = [part for part in inside if not any((place / part).is_file() for place in places)]
-    links = links_of(agent)
-    remedy = "replace them by the files: the directory is copied for each run"
-    checks = [
-        Check("agent.toml", True, f"{agent.config.name} {agent.config.version}"),
-        Check("command", not missing, " ".join(command), f"{', '.join(missing)} is not in {agent.path.name}/"),
-        Check("links", not links, ", ".join(p.name for p in links) or "none", remedy),
-        Check("README.md", (agent.path / "README.md").is_file(), "says what the agent does", "write one"),
-    ]
-    return [*checks, _install_check(agent, cache)] if agent.config.install else checks
-
-
-def _install_check(agent: Agent, cache: Path) -> Check:
-    try:
-        install = look_up_install(agent, cache)
-        if install is None:
-            return Check("install", True, f"not made yet: `dojo agents install {agent.name}`, or the first submit, makes it")
-        verify_install(install)
-    except DojoError as exc:
-        return Check("install", False, exc.message, exc.hint)
-    return Check("install", True, f"{install.digest[:12]}, {install.bytes / 1e6:,.0f} MB, every file as it was made")
 
 
 @dataclass(frozen=True)
@@ -65,6 +36,9 @@ def check_task(
     task: Task, profile: str, cache: Path, base_model: Callable[[], BaseModel], progress: Progress | None = None
 ) -> TaskCheck:
     """Check a task: its files, its data, its grader on known, trivial and right answers, and its admission record.
+
+    All figures are of the hidden items that anybody can make; of those drawn with the installation's secret it is checked that
+    they are others.
 
     Args:
         task: the task.
@@ -81,7 +55,7 @@ def check_task(
         ),
     ]
     try:
-        prepared = prepare_task(task, profile, cache, progress)
+        prepared = prepare_task(task, profile, cache, progress, hidden=PUBLIC_HIDDEN)
     except DojoError as exc:
         return TaskCheck((*checks, Check("data", False, exc.message, exc.hint)), None)
     steps: list[tuple[str, Callable[[], str]]] = [
@@ -94,6 +68,7 @@ def check_task(
         ("sizes", lambda: _sizes(prepared)),
         ("checksums", lambda: _checksums(prepared)),
         ("leaks", lambda: _leaks(prepared)),
+        ("hidden split", lambda: _hidden_split(prepared, prepare_task(task, profile, cache, progress))),
         ("worked answers", lambda: _worked(prepared)),
     ]
     for name, step in steps:
@@ -147,6 +122,21 @@ def _leaks(prepared: PreparedTask) -> str:
     parts += [f"{name} not run: {why}" for name, why in report.not_run.items()]
     parts += [f"dev and hidden share {own} by the benchmark's own rule"] if own else []
     return "; ".join(parts)
+
+
+def _hidden_split(public: PreparedTask, drawn: PreparedTask) -> str:
+    """Say how much of this installation's hidden split somebody has who makes one with the public seed."""
+    if drawn.hidden == GIVEN_HIDDEN:
+        return "part of a published test set: who has that has these items"
+    asked, known = ({item["prompt"] for item in read_items(data.hidden_path)} for data in (drawn, public))
+    shared = len(asked & known)
+    if 2 * shared > len(asked):
+        raise SpecError(
+            f"{shared} of {len(asked)} hidden questions come out of the task's program with the seed that everybody knows",
+            hint='draw the hidden items, and nothing else, with context.rng("hidden") in prepare.py',
+        )
+    leak = _leaks(drawn)
+    return f"drawn with the secret {drawn.hidden}; {shared} of {len(asked)} questions stand in the public draw too; {leak}"
 
 
 def _admission_check(prepared: PreparedTask, admission: Admission | None) -> Check:

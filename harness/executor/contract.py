@@ -9,12 +9,18 @@ With pytest, in a package of your own:
         promise(Stage(MyExecutor, my_store))
 
 The store holds no run yet. The runs of the stage are recorded in it but never reach a sandbox: their runner is played, so that it
-can be said when a run ends, and how.
+can be said when a run ends, and how. An executor whose runs are driven in other processes lets these execute
+``python -m harness.executor.contract RUN`` in place of ``dojo run RUN``.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +37,7 @@ from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef
 from harness.spec.task import Generation, Limits
 from harness.store.base import Store
 from harness.store.ids import new_id
+from harness.store.opening import open_store
 from harness.store.run_dir import EventListener, RunDir
 
 # far above what a loaded machine needs
@@ -44,17 +51,59 @@ class PromiseBroken(AssertionError):
     """An executor does not keep a promise; says which and what was seen."""
 
 
+class Gate:
+    """Something that one process says and another waits for: a file in a run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def set(self) -> None:
+        """Say it."""
+        self._path.touch()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is said; whether it was."""
+        end = time.monotonic() + timeout_s
+        while not self._path.exists():
+            if time.monotonic() > end:
+                return False
+            time.sleep(_PIECE_S / 5)
+        return True
+
+
 class PlayedRunner(Runner):
-    """A runner whose runs end when they are told to: ``gates[run]`` set, and with what ``ends[run]`` says."""
+    """A runner whose runs end when they are told to, in whatever process they are driven.
+
+    All that it says and is told lies in the runs' folders: a run ends when its gate is opened, and as `end_with` says.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, Library(Path("/nowhere"), Path("/nowhere")))
-        self.gates: dict[str, threading.Event] = {}
-        self.ends: dict[str, Outcome | DojoError] = {}
-        self.started: dict[str, threading.Event] = {}
-        self.driven: list[str] = []
-        self.at_once = self.most_at_once = 0
-        self._lock = threading.Lock()
+
+    def gate(self, run: str) -> Gate:
+        """Return what lets a run end."""
+        return Gate(self.store.files(run).path / "gate")
+
+    def started(self, run: str) -> Gate:
+        """Return what is said when a run is begun to be driven."""
+        return Gate(self.store.files(run).path / "started")
+
+    def end_with(self, run: str, end: DojoError) -> None:
+        """Let driving a run fail with a StoreError when its gate is open."""
+        (self.store.files(run).path / "end.json").write_text(json.dumps(end.as_dict()), encoding="utf-8")
+
+    def driven(self) -> list[str]:
+        """Return which runs were driven, by any process, each as often as it was."""
+        return [run for _, _, run in self._played()]
+
+    def most_at_once(self) -> int:
+        """Return how many runs were driven at the same time."""
+        moments = sorted([(begun, 1) for begun, _, _ in self._played()] + [(ended, -1) for _, ended, _ in self._played()])
+        most = now = 0
+        for _, change in moments:
+            now += change
+            most = max(most, now)
+        return most
 
     def drive(self, run: str, stop: threading.Event | None = None, listener: EventListener | None = None) -> RunState:
         """Hold the run until its gate opens, ``stop`` is set or it is cancelled; then end it as said."""
@@ -63,30 +112,37 @@ class PlayedRunner(Runner):
             journal = Journal(folder, lambda state: self.store.record_state(run, state), listener)
             if journal.record.state.final:
                 return journal.record.state
-            with self._lock:
-                self.driven.append(run)
-                self.at_once += 1
-                self.most_at_once = max(self.most_at_once, self.at_once)
+            begun = time.time()
             try:
                 return self._play(run, journal, stop or threading.Event())
             finally:
-                with self._lock:
-                    self.at_once -= 1
+                with (folder.path / "played.jsonl").open("a", encoding="utf-8") as out:
+                    out.write(json.dumps([begun, time.time(), run]) + "\n")
 
     def _play(self, run: str, journal: Journal, stop: threading.Event) -> RunState:
-        self.started[run].set()
-        while not self.gates[run].wait(_PIECE_S):
+        self.started(run).set()
+        end = Outcome(cause=Cause.COMPLETED, phase="agent")
+        while not self.gate(run).wait(_PIECE_S):
             if self.store.cancel_requested(run):
-                self.ends[run] = Outcome(cause=Cause.CANCELLED, phase="agent", message="cancelled by the user")
+                end = Outcome(cause=Cause.CANCELLED, phase="agent", message="cancelled by the user")
                 break
             if stop.is_set():
                 return journal.record.state
-        end = self.ends.get(run, Outcome(cause=Cause.COMPLETED, phase="agent"))
-        if isinstance(end, DojoError):
-            raise end
+        said = self.store.files(run).path / "end.json"
+        if said.exists():
+            error = json.loads(said.read_text(encoding="utf-8"))
+            raise StoreError(error["message"], hint=error["hint"], code=error["code"])
         journal.emit(Ended(**end.model_dump()))
         journal.enter(RunState.CANCELLED if end.cause is Cause.CANCELLED else RunState.DONE)
         return journal.record.state
+
+    def _played(self) -> list[tuple[float, float, str]]:
+        found = []
+        for info in self.store.runs():
+            path = self.store.files(info.id).path / "played.jsonl"
+            if path.exists():
+                found += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return sorted((begun, ended, run) for begun, ended, run in found)
 
 
 class Stage:
@@ -110,14 +166,13 @@ class Stage:
         specs = [_spec(batch, limits or Limits(cpus=0.01, memory_mb=64)) for _ in range(runs)]
         for spec in specs:
             RunDir.create(self.store.run_dir(batch, spec.id).path, spec)
-            self.runner.gates[spec.id], self.runner.started[spec.id] = threading.Event(), threading.Event()
         self.store.add_batch(batch, "", specs, dict(settings or {}))
         return batch, [spec.id for spec in specs]
 
     def open(self, *runs: str) -> None:
         """Let runs end."""
         for run in runs:
-            self.runner.gates[run].set()
+            self.runner.gate(run).set()
 
 
 def every_run_is_driven_once_and_its_state_returned(stage: Stage) -> None:
@@ -126,7 +181,8 @@ def every_run_is_driven_once_and_its_state_returned(stage: Stage) -> None:
     stage.open(*runs)
     stage.executor.start(batch)
     outcomes = stage.executor.wait(stage.stop)
-    _require(sorted(stage.runner.driven) == sorted(runs), f"driven were {stage.runner.driven}, not {runs}")
+    driven = stage.runner.driven()
+    _require(sorted(driven) == sorted(runs), f"driven were {driven}, not {runs}")
     _require(all(outcomes.get(run) is RunState.DONE for run in runs), f"the outcomes are {dict(outcomes)}")
 
 
@@ -144,10 +200,10 @@ def a_run_that_has_ended_is_left_alone(stage: Stage) -> None:
     batch, runs = stage.batch(2)
     stage.open(*runs)
     stage.runner.drive(runs[0])
-    stage.runner.driven.clear()
     stage.executor.start(batch)
     stage.executor.wait(stage.stop)
-    _require(stage.runner.driven == [runs[1]], f"driven were {stage.runner.driven}")
+    driven = stage.runner.driven()
+    _require(driven == runs, f"driven were {driven}, each of {runs} should be once")
 
 
 def a_run_that_another_process_drives_is_reported_busy_and_the_others_go_on(stage: Stage) -> None:
@@ -165,7 +221,7 @@ def a_run_that_another_process_drives_is_reported_busy_and_the_others_go_on(stag
 def an_error_in_one_run_is_its_outcome_and_stops_no_other(stage: Stage) -> None:
     """What breaks one run must not take the batch down."""
     batch, runs = stage.batch(3)
-    stage.runner.ends[runs[1]] = StoreError("the disk is full", code="disk_full")
+    stage.runner.end_with(runs[1], StoreError("the disk is full", code="disk_full"))
     stage.open(*runs)
     stage.executor.start(batch)
     outcomes = stage.executor.wait(stage.stop)
@@ -178,13 +234,12 @@ def stopping_leaves_runs_resumable_and_starts_no_further_one(stage: Stage) -> No
     """After a stop nothing is driven, and another executor goes on."""
     batch, runs = stage.batch(2)
     stage.executor.start(batch)
-    _require(any(stage.runner.started[run].wait(_SOON_S / 2) for run in runs), "no run was started")
+    _require(any(stage.runner.started(run).wait(_SOON_S / 2) for run in runs), "no run was started")
     stage.stop.set()
     stage.executor.wait(stage.stop)
     _require(all(stage.store.holder(run) is None for run in runs), "a run is still driven after the stop")
     _require(not any(stage.store.run(run).state.final for run in runs), "a run was ended by the stop")
     again = Stage(stage.factory, stage.store)
-    again.runner.gates, again.runner.started = stage.runner.gates, stage.runner.started
     again.open(*runs)
     again.executor.start(batch)
     outcomes = again.executor.wait(again.stop)
@@ -203,7 +258,7 @@ def a_run_that_is_driven_sees_that_it_was_cancelled(stage: Stage) -> None:
     """Another executor asks; the one that drives it ends it."""
     batch, runs = stage.batch(1)
     stage.executor.start(batch)
-    _require(stage.runner.started[runs[0]].wait(_SOON_S), "the run was not started")
+    _require(stage.runner.started(runs[0]).wait(_SOON_S), "the run was not started")
     stage.factory(Work(stage.runner)).cancel(runs[0])
     outcomes = stage.executor.wait(stage.stop)
     _require(outcomes.get(runs[0]) is RunState.CANCELLED, f"it was reported as {outcomes.get(runs[0])!r}")
@@ -216,7 +271,8 @@ def no_more_runs_than_allowed_are_driven_at_once(stage: Stage) -> None:
     one.open(*runs)
     one.executor.start(batch)
     one.executor.wait(one.stop)
-    _require(one.runner.most_at_once == 1, f"{one.runner.most_at_once} runs were driven at once")
+    most = one.runner.most_at_once()
+    _require(most == 1, f"{most} runs were driven at once")
 
 
 def limits_that_can_never_be_met_are_refused_beforehand(stage: Stage) -> None:
@@ -270,3 +326,20 @@ def _spec(batch: str, limits: Limits) -> RunSpec:
         generation=Generation(),
         sandbox="scripted",
     )
+
+
+def main() -> int:
+    """Play one run of the store that DOJO_HOME and DOJO_DATABASE name, as ``dojo run --json --take-over RUN`` would drive it."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    store = open_store(Path(os.environ["DOJO_HOME"]), os.environ.get("DOJO_DATABASE"))
+    try:
+        state = PlayedRunner(store).take_over(sys.argv[1], stop)
+    except DojoError as exc:
+        print(json.dumps({"error": exc.as_dict()}))
+        return exc.exit_code
+    return 0 if state.final else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,9 +12,12 @@ from types import MappingProxyType
 
 from harness.assets.base_models import find_base_model
 from harness.executor.doctor_gateway import diagnose_gateway
+from harness.executor.doctor_sandbox import diagnose_kubernetes, diagnose_sandbox
 from harness.sandbox.base import Check
 from harness.sandbox.registry import get_backend
+from harness.session.hidden_places import check_modes, check_places, prepared_folders
 from harness.spec.backbone import Backbone
+from harness.spec.broken import Broken
 from harness.spec.errors import DojoError, NotFoundError
 
 # A mini run writes some 100 MB and the cache holds 1 GB of model and data; below this, runs end in "disk full".
@@ -23,7 +26,12 @@ _ML_PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "lm_eval", "
 
 
 def diagnose(
-    home: Path, cache: Path, sandbox: str, area: str | None = None, backbones: Mapping[str, Backbone] = MappingProxyType({})
+    home: Path,
+    cache: Path,
+    sandbox: str,
+    area: str | None = None,
+    backbones: Mapping[str, Backbone | Broken] = MappingProxyType({}),
+    places: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Check]:
     """Run the checks of one area, or of all that matter on this machine.
 
@@ -33,17 +41,22 @@ def diagnose(
         sandbox: the backend runs use by default.
         area: host, sandbox, data, gpu, docker, k8s or gateway; None: host, sandbox and data.
         backbones: of dojo.toml.
+        places: what must not be shown in sandboxes, in words, and the folders it lies in; default results and cache.
 
     Raises:
         NotFoundError: there is no such area.
     """
     areas: dict[str, Callable[[], list[Check]]] = {
         "host": lambda: _host(home, cache),
-        "sandbox": lambda: get_backend(sandbox).check(),
-        "data": lambda: _data(cache),
+        "sandbox": lambda: diagnose_sandbox(get_backend(sandbox)),
+        "data": lambda: [
+            *_data(cache),
+            check_places(places or {"cache": cache, "results": home}, get_backend(sandbox)),
+            check_modes(cache, prepared_folders(cache)),
+        ],
         "gpu": _gpu,
         "docker": lambda: get_backend("docker").check(),
-        "k8s": lambda: [Check("kubernetes", False, "this version has no kubernetes backend", "use --sandbox namespace")],
+        "k8s": lambda: diagnose_kubernetes(get_backend("kubernetes")),
         "gateway": lambda: diagnose_gateway(backbones, os.environ),
     }
     if area is not None and area not in areas:
@@ -68,12 +81,12 @@ def _host(home: Path, cache: Path) -> list[Check]:
     for name, folder in (("results", home), ("cache", cache)):
         there = next(parent for parent in [folder, *folder.parents] if parent.exists())
         free = shutil.disk_usage(there).free / 1e9
-        enough = free >= _MIN_FREE_GB and os.access(there, os.W_OK)
+        why = ", not writable" if not os.access(there, os.W_OK) else "" if there.is_dir() else f", but {there} is no directory"
         checks.append(
             Check(
                 f"{name} directory",
-                enough,
-                f"{folder}: {free:.1f} GB free" + ("" if os.access(there, os.W_OK) else ", not writable"),
+                free >= _MIN_FREE_GB and not why,
+                f"{folder}: {free:.1f} GB free{why}",
                 f"free {_MIN_FREE_GB} GB or set DOJO_{'HOME' if name == 'results' else 'CACHE'} elsewhere",
             )
         )

@@ -14,6 +14,7 @@ from harness.gateway.backbones import KEYS, key_name, key_of
 from harness.gateway.prices import known_model
 from harness.sandbox.base import Check
 from harness.spec.backbone import Backbone, FormatName
+from harness.spec.broken import Broken
 from harness.spec.errors import DojoError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _PATHS: Mapping[FormatName, str] = {
 }
 
 
-def diagnose_gateway(backbones: Mapping[str, Backbone], environ: Mapping[str, str]) -> list[Check]:
+def diagnose_gateway(backbones: Mapping[str, Backbone | Broken], environ: Mapping[str, str]) -> list[Check]:
     """Run the gateway once with a script behind it, and look at the configured backbones; nobody outside is called.
 
     Args:
@@ -143,8 +144,10 @@ def _usual_keys(environ: Mapping[str, str]) -> Check:
     return Check("providers' keys", True, "; ".join(words))
 
 
-def _backbone(name: str, backbone: Backbone, environ: Mapping[str, str]) -> Check:
+def _backbone(name: str, backbone: Backbone | Broken, environ: Mapping[str, str]) -> Check:
     label = f"backbone {name}"
+    if isinstance(backbone, Broken):
+        return Check(label, False, backbone.message, backbone.hint)
     try:
         key_of(backbone, environ)
         if backbone.upstream == "scripted" and backbone.script is not None:

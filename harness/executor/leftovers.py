@@ -26,12 +26,18 @@ def remove_leftovers(store: Store, home: Path, backends: Sequence[Backend], *, d
     """Remove sandboxes, runtime folders and half-collected files whose run is over or whose owner is gone.
 
     Returns:
-        One ``{kind, id, detail}`` for each thing that was, or with ``dry_run`` would be, removed.
+        One ``{kind, id, detail}`` for each thing that was, or with ``dry_run`` would be, removed; of kind ``unreachable`` for a
+        backend that cannot be asked.
     """
     states = {run.id: run.state for run in store.runs()}
     found: list[dict[str, str]] = []
     for backend in backends:
-        for sandbox in backend.list():
+        try:
+            listed = backend.list()
+        except DojoError as exc:  # a cluster that is away is no reason to leave this host as it is
+            found.append({"kind": "unreachable", "id": backend.name, "detail": exc.message})
+            continue
+        for sandbox in listed:
             if reason := _reason(sandbox, states, home):
                 kept = "" if dry_run else _destroy(backend, sandbox)
                 found.append({"kind": "sandbox", "id": sandbox, "detail": f"{backend.name}: {reason}{kept}"})

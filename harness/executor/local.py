@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from harness.executor.base import Outcomes, Work
 from harness.executor.slots import Slots
+from harness.sandbox.base import is_elsewhere
 from harness.spec.errors import DojoError, StoreError
 from harness.spec.event import ClockStarted, Event
 from harness.spec.outcome import RunState
@@ -63,8 +64,9 @@ class LocalExecutor:
         self._slots.forget(run)
 
     def why(self, run: str) -> str:
-        """Say what of this machine a run waits for."""
-        return self._slots.missing(self._store.files(run).spec().limits)
+        """Say what of this machine a run waits for; nothing where its sandboxes are elsewhere."""
+        spec = self._store.files(run).spec()
+        return "" if self._elsewhere(spec) else self._slots.missing(run, spec.limits)
 
     def wait(self, stop: threading.Event) -> Outcomes:
         """Wait for the end of everything, or for ``stop``."""
@@ -94,6 +96,8 @@ class LocalExecutor:
         if owner := self._store.holder(run):
             raise StoreError(f"run {run} is driven by {owner}", hint="`dojo status` shows where it stands", code="busy")
         spec = self._store.files(run).spec()
+        if self._elsewhere(spec):
+            return None if self._stop.is_set() else self._work.runner.drive(run, self._stop, self._work.listener)
         with self._slots.take(run, spec.limits, self._stop) as taken:
             if not taken:
                 return None
@@ -101,6 +105,12 @@ class LocalExecutor:
         if state.final:
             self._slots.forget(run)
         return state
+
+    def _elsewhere(self, spec: RunSpec) -> bool:
+        try:
+            return is_elsewhere(self._work.runner.backends(spec.sandbox))
+        except DojoError:  # said when it is driven
+            return False
 
     def _heard(self, spec: RunSpec, run: str, event: Event) -> None:
         if isinstance(event.data, ClockStarted):

@@ -16,12 +16,13 @@ from typing import Any, get_args
 from pydantic import Field
 
 import harness
-from harness.assets.agent_dir import Agent, copy_agent, refuse_links
-from harness.assets.base_models import BaseModel
+from harness.assets.agent_dir import Agent, copy_agent, refuse_strangers
+from harness.assets.agent_files import copy_files
+from harness.assets.base_models import BaseModel, is_path
 from harness.assets.prepare import PreparedTask
 from harness.assets.task_dir import Task
 from harness.executor.variants import Contender, backbone_word, budget_words, model_word, words_of
-from harness.spec.agent import AgentConfig
+from harness.spec.agent import AgentConfig, shares
 from harness.spec.backbone import BackboneRef
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
@@ -86,7 +87,7 @@ def plan_batch(
         agents: with their parameters; the same agent several times where those differ.
         tasks: prepared data, name of the base model, the base model; a task once for each of its base models.
         seeds: each seed once.
-        home: results directory, from which a task that was named by its directory is found again.
+        home: results directory, from which a task or base model that was named by its directory is found again.
         sandbox: backend name.
         executor: who drives the batch, now and when it is resumed.
         limit: a quick look at so many items.
@@ -121,6 +122,7 @@ def plan_batch(
             thinks = one.config.backbone != "none"
             if place and not thinks:
                 continue
+            shares(profile.limits, one.config)  # refuses what would leave its task's sandbox nothing
             setting: dict[str, Any] = {"base_model": model_word(model_name)} if models[prepared.task.id] > 1 else {}
             setting |= {"backbone": backbone_word(backbone)} if backbone and thinks and len(backbones) > 1 else {}
             several = {"base_model": models[prepared.task.id], "budget": len(budgets), "backbone": len(backbones)}
@@ -138,8 +140,9 @@ def plan_batch(
                             profile=prepared.profile,
                             digest=prepared.task.digest,
                             data_digest=prepared.digest,
+                            hidden=prepared.hidden,
                         ),
-                        base_model=BaseModelRef(name=model_name, digest=base_model.digest),
+                        base_model=_model_ref(model_name, base_model, home),
                         seed=seed,
                         budget=wanted[prepared.task.id, number],
                         limit=limit,
@@ -168,6 +171,13 @@ def plan_batch(
     )
 
 
+def _model_ref(name: str, model: BaseModel, home: Path) -> BaseModelRef:
+    """Return how a run knows its base model: no absolute path is kept in a run, nor told to its agent."""
+    if not is_path(name):
+        return BaseModelRef(name=name, digest=model.digest)
+    return BaseModelRef(name=model.name, path=os.path.relpath(model.path, home), digest=model.digest)
+
+
 def refuse_doubles(
     agents: Sequence[Contender],
     seeds: Sequence[int] = (),
@@ -187,7 +197,7 @@ def refuse_doubles(
                 f"{one.agent.path} and {folders[one.agent.name]} both call their agent {one.agent.name}",
                 hint="give one of them another folder and name",
             )
-        refuse_links(one.agent)
+        refuse_strangers(one.agent)
     _refuse_doubles("seed", [str(seed) for seed in seeds])
     _refuse_doubles("budget", [", ".join(f"{name}={value}" for name, value in sorted(budget.items())) for budget in budgets])
     _refuse_doubles("backbone", [backbone.name for backbone in backbones if backbone])
@@ -227,18 +237,24 @@ def record_plan(plan: BatchPlan, agents: Mapping[str, Agent], store: Store) -> N
         store: where.
 
     Raises:
-        UsageError: an agent's directory has changed since the plan was made.
+        UsageError: an agent's directory has changed since the plan was made; nothing of the plan is left then.
+        SpecError: it holds something else than plain files; likewise.
     """
     for spec in plan.runs:
         if spec.id not in plan.copies and agents[spec.agent.name].digest != spec.agent.digest:
             raise UsageError(f"agent {spec.agent.name} has changed since the plan was made", hint="plan again")
-    for spec in plan.runs:
-        run = store.run_dir(spec.batch, spec.id)
-        RunDir.create(run.path, spec)
-        if spec.id in plan.copies:
-            shutil.copytree(store.files(plan.copies[spec.id]).agent_dir, run.agent_dir)
-        else:
-            copy_agent(agents[spec.agent.name], run.agent_dir)
+    try:
+        for spec in plan.runs:
+            run = store.run_dir(spec.batch, spec.id)
+            RunDir.create(run.path, spec)
+            if spec.id in plan.copies:
+                copy_files(store.files(plan.copies[spec.id]).agent_dir, run.agent_dir)
+            else:
+                copy_agent(agents[spec.agent.name], run.agent_dir)
+    except BaseException:
+        for spec in plan.runs:  # half a batch would be found by who reads the folders
+            shutil.rmtree(store.run_dir(spec.batch, spec.id).path, ignore_errors=True)
+        raise
     store.add_batch(plan.batch, plan.name, plan.runs, plan.settings)
 
 

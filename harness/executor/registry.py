@@ -1,4 +1,4 @@
-"""Which executors there are: the built-in one and those of installed packages (entry points in the group ``dojo.executors``).
+"""Which executors there are: the built-in ones and those of installed packages (entry points in the group ``dojo.executors``).
 
 An entry point names a callable that takes a `Work` and returns an `Executor`.
 """
@@ -15,11 +15,11 @@ GROUP = "dojo.executors"
 
 def executor_names() -> list[str]:
     """Return the names that `get_executor` knows."""
-    return sorted({"local", *(point.name for point in _installed())})
+    return sorted({"local", "kubernetes", *(point.name for point in _installed())})
 
 
 def get_executor(name: str, work: Work) -> Executor:
-    """Return the executor called ``name``. The built-in one cannot be replaced by an installed package.
+    """Return the executor called ``name``. A built-in one cannot be replaced by an installed package.
 
     Raises:
         NotFoundError: there is none; says which there are.
@@ -29,6 +29,10 @@ def get_executor(name: str, work: Work) -> Executor:
         from harness.executor.local import LocalExecutor
 
         return LocalExecutor(work)
+    if name == "kubernetes":
+        from harness.executor.kubernetes import KubernetesExecutor
+
+        return KubernetesExecutor(work)
     for point in _installed():
         if point.name == name:
             return _load(point, work)

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.executor.tickets import Tickets
 from harness.sandbox.gpus import gpu_numbers
 from harness.spec.errors import MissingError, StoreError
 from harness.spec.task import Limits
@@ -40,7 +41,7 @@ class Claim:
 
 
 class Slots:
-    """Cores, memory and GPUs of this machine. A run waits until what its limits ask for is free.
+    """Cores, memory and GPUs of this machine. A run waits until what its limits ask for is free, and those before it have had it.
 
     Args:
         cpus: cores there are.
@@ -52,6 +53,8 @@ class Slots:
     def __init__(self, cpus: float, memory_mb: int, gpus: int, folder: Path) -> None:
         self.cpus, self.memory_mb, self.gpus, self._folder = cpus, memory_mb, gpus, folder
         self._held: dict[str, BinaryIO] = {}
+        self._own_paths: dict[str, Path] = {}
+        self._tickets = Tickets(folder)
         self._mutex = threading.Lock()
 
     @classmethod
@@ -84,9 +87,13 @@ class Slots:
         Raises:
             StoreError: another process holds this very run's claim (code ``busy``).
         """
-        while not (taken := self._try(run, limits)):
-            if stop.wait(_LOOK_EVERY_S):
-                break
+        try:
+            while not (taken := self._try(run, limits)):
+                if stop.wait(_LOOK_EVERY_S):
+                    break
+        finally:
+            with self._mutex, self._ledger():
+                self._tickets.give_back(run)
         try:
             yield taken and not stop.is_set()
         finally:
@@ -109,14 +116,16 @@ class Slots:
         """Return what is held now, by any process of any user."""
         return [claim for path in sorted(self._folder.glob("*.json")) if (claim := _living(path)) is not None]
 
-    def missing(self, limits: Limits) -> str:
-        """Say what of the machine is not free for ``limits``, and who holds it; "" when there is room."""
+    def missing(self, run: str, limits: Limits) -> str:
+        """Say what of the machine is not free for a run's ``limits``, or whose turn it is; "" when nothing is in the way."""
         held = self.claims()
         free = self._free(held)
         wanted = {"cores": limits.cpus, "MB of memory": limits.memory_mb, "GPUs": limits.gpus}
         short = [f"{wanted[what]:g} {what}, {max(0.0, free[what]):g} free" for what in wanted if wanted[what] > free[what]]
         if not short:
-            return ""
+            with self._ledger():
+                first = self._tickets.before(run)
+            return f"waits for its turn, after {', '.join(first)}" if first else ""
         return f"waits for {'; '.join(short)}; held by {', '.join(claim.run for claim in held)}"
 
     def _free(self, held: list[Claim]) -> dict[str, float]:
@@ -131,11 +140,22 @@ class Slots:
             self._sweep()
             others = [claim for claim in self.claims() if claim.run != run]
             free = self._free(others)
+            # whoever goes on with a run whose agent is at work here takes its room over, and waits for nobody
+            goes_on = _living(self._path(run)) is not None
+            if not goes_on and self._tickets.before(run):
+                self._tickets.take(run)
+                return False
             if limits.cpus > free["cores"] or limits.memory_mb > free["MB of memory"] or limits.gpus > free["GPUs"]:
+                self._tickets.take(run)
                 return False
             path = self._path(run)
             until = _until(path)  # what an earlier process of this run was told holds on
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b")
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            except PermissionError:  # the claim of another user, who drove this run before
+                self._own_paths[run] = self._folder / f"{run}.{os.getuid()}.json"
+                descriptor = os.open(self._path(run), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            file = os.fdopen(descriptor, "r+b")
             if _locked(file):
                 file.close()
                 raise StoreError(
@@ -162,7 +182,7 @@ class Slots:
             file.close()
 
     def _path(self, run: str) -> Path:
-        return self._folder / f"{run}.json"
+        return self._own_paths.get(run) or self._folder / f"{run}.json"
 
     @contextmanager
     def _ledger(self) -> Iterator[None]:

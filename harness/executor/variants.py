@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -73,6 +74,13 @@ def with_params(config: AgentConfig, given: Mapping[str, Any]) -> AgentConfig:
                 hint=did_you_mean(name, sorted(config.params)) or f"the agent.toml of {config.name} has no [params]",
             )
         changed[name] = _read(name, value, config.params[name])
+        if name in config.choices and changed[name] not in config.choices[name]:
+            known = [str(choice) for choice in config.choices[name]]
+            near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
+            raise UsageError(
+                f"agent {config.name} has no {name}={value!r}; there are {', '.join(known)}",
+                hint=f"did you mean {near[0]}?" if near else f"name one of them: {name}={known[0]}",
+            )
     try:
         return AgentConfig.model_validate({**config.model_dump(), "params": {**config.params, **changed}})
     except ValidationError as exc:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from harness.assets.agent_dir import Agent
+from harness.assets.agent_dir import Agent, find_agent
+from harness.assets.agent_files import digest_files
 from harness.executor.planner import plan_batch, record_plan
 from harness.executor.variants import Contender, contender, words_of
 from harness.spec.agent import AgentConfig
@@ -29,7 +32,8 @@ def an_agent(folder: Path, name: str = "ft", backbone: str = "optional", **param
     path = folder / name
     path.mkdir(parents=True, exist_ok=True)
     (path / "agent.toml").write_text(f'name = "{name}"\ncommand = ["true"]\n')
-    return Agent(AgentConfig(name=name, command=("true",), backbone=backbone, params=params or PARAMS), path, "d" * 64)
+    config = AgentConfig(name=name, command=("true",), backbone=backbone, params=params or PARAMS)
+    return Agent(config, path, digest_files(path))
 
 
 def a_task(model: str = "smol", name: str = "math/sums") -> tuple[Any, str, Any]:
@@ -37,7 +41,11 @@ def a_task(model: str = "smol", name: str = "math/sums") -> tuple[Any, str, Any]
     found = SimpleNamespace(
         id=name, digest="t" * 64, dojo=SimpleNamespace(profiles=profiles), by_path=False, shadows=None, path=Path("/nowhere")
     )
-    return SimpleNamespace(task=found, profile="mini", digest="e" * 64), model, SimpleNamespace(digest=model)
+    return (
+        SimpleNamespace(task=found, profile="mini", digest="e" * 64, hidden="5" * 16),
+        model,
+        SimpleNamespace(digest=model, name=Path(model).name, path=Path(model)),
+    )
 
 
 def planned(agents: list[Contender], tasks: list[Any] | None = None, seeds: tuple[int, ...] = (0,), **more: Any) -> Any:
@@ -168,3 +176,31 @@ def test_variants_that_could_not_be_told_apart_are_refused(tmp_path):
 def test_what_stands_in_a_matrix_twice_is_refused(tmp_path, more, words):
     with pytest.raises(UsageError, match=words):
         planned([contender("ft", an_agent(tmp_path))], **more)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [("lm", "did you mean llm?"), ("of line", "did you mean offline?"), ("x", "name one of them: planner=auto")],
+)
+def test_a_value_that_is_none_of_a_parameters_choices_is_refused_before_a_run(value: str, hint: str) -> None:
+    agent = find_agent("ft_agent", [])
+    with pytest.raises(UsageError) as caught:
+        contender("ft_agent", agent, {"planner": value})
+    assert f"agent ft_agent has no planner={value!r}; there are auto, llm, offline, plain, self_taught" in caught.value.message
+    assert caught.value.hint == hint
+    assert contender("ft_agent", agent, {"planner": "llm"}).config.params["planner"] == "llm"
+
+
+def test_ft_agent_declares_the_planners_that_it_has() -> None:
+    source = (find_agent("ft_agent", []).path / "ft_agent" / "switches.py").read_text()
+    declared = re.search(r"Planning = Literal\[(.*?)\]", source)
+    assert declared is not None
+    assert tuple(word.strip(' "') for word in declared[1].split(",")) == find_agent("ft_agent", []).config.choices["planner"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"), [({"y": ("a",)}, "no such parameter"), ({"x": ("b", "c")}, "none of its choices: b, c")]
+)
+def test_choices_belong_to_a_parameter_and_hold_its_default(choices: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        AgentConfig(name="a", command=("sh",), params={"x": "a"}, choices=choices)

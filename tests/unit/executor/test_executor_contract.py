@@ -61,8 +61,7 @@ def test_the_suite_notices_an_executor_that_breaks_a_promise(tmp_path, factory, 
         with pytest.raises(PromiseBroken):
             next(promise for promise in PROMISES if promise.__name__ == broken)(stage)
     finally:
-        for gate in stage.runner.gates.values():
-            gate.set()
+        stage.open(*(run.id for run in stage.store.runs()))
 
 
 def test_a_waiting_run_says_what_it_waits_for(tmp_path):
@@ -79,14 +78,13 @@ def test_a_batch_that_is_driven_elsewhere_is_shared_not_fought_over(tmp_path):
     first = Stage(local(tmp_path), store, parallel=1)
     batch, runs = first.batch(2)
     first.executor.start(batch)
-    assert first.runner.started[runs[0]].wait(30)
+    assert first.runner.started(runs[0]).wait(30)
     second = Stage(local(tmp_path), store)
-    second.runner.gates, second.runner.started = first.runner.gates, first.runner.started
     second.executor.start(batch)
     first.open(*runs)
     outcomes = [first.executor.wait(first.stop), second.executor.wait(second.stop)]
     assert all(store.run(run).state is RunState.DONE for run in runs)
-    driven = first.runner.driven + second.runner.driven
+    driven = first.runner.driven()
     assert sorted(driven) == sorted(runs), (driven, outcomes)
 
 

@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 from harness.assets.agent_dir import Agent
+from harness.assets.agent_files import digest_files
+from harness.assets.base_models import prepare_base_model
 from harness.executor.planner import plan_again, plan_batch, record_plan
 from harness.executor.variants import contender
 from harness.spec.agent import AgentConfig
 from harness.spec.backbone import BackboneRef, Prices
 from harness.spec.budget import Budget, limits_in
 from harness.spec.errors import MissingError, UsageError
+from harness.spec.run import BaseModelRef
 from harness.spec.task import ProfileSpec
 from harness.store.database import SqlStore
 
@@ -20,14 +23,14 @@ def agent(name: str, folder: Path, backbone: str = "none") -> tuple[str, Agent]:
     path.mkdir(parents=True, exist_ok=True)
     config = AgentConfig(name=name, command=("true",), backbone=backbone)
     (path / "agent.toml").write_text(f'name = "{name}"\ncommand = ["true"]\nbackbone = "{backbone}"\n')
-    return name, Agent(config, path, "d" * 64)
+    return name, Agent(config, path, digest_files(path))
 
 
 def task(name: str = "math/sums", **budget: Any) -> tuple[Any, str, Any]:
     profile = ProfileSpec(base_model="smol", budget=Budget(wall=60.0, **budget))
     dojo = SimpleNamespace(profiles={"mini": profile})
     found = SimpleNamespace(id=name, digest="t" * 64, dojo=dojo, by_path=False, shadows=None, path=Path("/nowhere"))
-    return SimpleNamespace(task=found, profile="mini", digest="e" * 64), "smol", SimpleNamespace(digest="m" * 64)
+    return SimpleNamespace(task=found, profile="mini", digest="e" * 64, hidden="5" * 16), "smol", SimpleNamespace(digest="m" * 64)
 
 
 def plan(folder: Path, agents: list[str], tasks: list[Any] | None = None, seeds: tuple[int, ...] = (0,), **more: Any) -> Any:
@@ -86,6 +89,9 @@ def test_an_agent_that_has_changed_since_the_plan_is_not_recorded_as_what_was_pl
     _, other = agent("a", tmp_path)
     with pytest.raises(UsageError, match="has changed"):
         record_plan(found, {"a": Agent(other.config, other.path, "f" * 64)}, store)
+    (other.path / "more.py").write_text("written after the agent was loaded")
+    with pytest.raises(UsageError, match="has changed"):
+        record_plan(found, {"a": other}, store)
     assert store.batches() == []
 
 
@@ -137,3 +143,18 @@ def test_the_most_a_batch_may_cost_is_known_where_a_limit_bounds_it(tmp_path, bu
     assert found.max_dollars == most
     unlimited = most is None and budget is None
     assert any("no limit on what agents spend" in warning for warning in found.warnings) is unlimited
+
+
+def test_a_base_model_that_was_named_by_its_directory_leaves_no_absolute_path_in_the_run_and_is_found_again(tmp_path):
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "dojo-manifest.json").write_text('{"digest": "m", "files": [], "parameters": 1, "licence": ""}')
+    data, _, _ = task()
+    home = tmp_path / "results"
+    named = [(data, str(folder), prepare_base_model(str(folder), tmp_path))]
+    (run,) = plan_batch([contender(*agent("a", tmp_path))], named, (0,), home=home, sandbox="namespace").runs
+    assert run.base_model == BaseModelRef(name="mine", path="../models/mine", digest="m")
+    assert str(tmp_path) not in run.model_dump_json()
+    found = prepare_base_model(str((home / run.base_model.path).resolve()), tmp_path)
+    assert (found.path, found.digest) == (folder, run.base_model.digest)

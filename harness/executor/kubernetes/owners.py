@@ -1,0 +1,28 @@
+"""Whose a run's folder is: runners are not root, so what root submits is given to the user that they run as."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.spec.errors import StoreError
+
+
+def hand_over(folder: Path, user: int) -> None:
+    """Give a run's folder to ``user`` where root has made it; nothing is done by anybody else.
+
+    Raises:
+        StoreError: the file system does not let root (such as NFS with root squashed).
+    """
+    if os.geteuid() != 0 or user == 0:
+        return
+    try:
+        for path in (folder, *folder.rglob("*")):
+            if path.lstat().st_uid != user:
+                os.chown(path, user, user, follow_symlinks=False)
+    except OSError as exc:
+        raise StoreError(
+            f"{folder} cannot be given to user {user}, whom runners run as: {exc.strerror}",
+            hint="submit as that user, or set DOJO_K8S_RUNNER_USER to the owner of the volume",
+            code="environment",
+        ) from exc
