@@ -1,9 +1,11 @@
 """`Dojo`: the one façade. The command line, the web service and Python users call it; nothing is done only in a command."""
 
+from harness.service.accounts import People
 from harness.service.answers import Items
 from harness.service.backbones import Backbones
 from harness.service.data import Data
 from harness.service.images import Images
+from harness.service.kept import Kept
 from harness.service.lists import Lists
 from harness.service.results import Results
 from harness.service.runs import BatchStatus
@@ -13,7 +15,7 @@ from harness.service.tidy import Tidy
 from harness.service.trajectories import Trajectories
 
 
-class Dojo(Results, Lists, Tidy, Items, Trajectories, Shells, Tasks, Data, Images, Backbones):
+class Dojo(Results, Lists, Tidy, Items, Kept, Trajectories, Shells, Tasks, Data, Images, Backbones, People):
     """Everything dojo does, over one results directory and one cache.
 
     Args:

@@ -34,6 +34,7 @@ class Answer(Spec):
     score: float
     metrics: dict[str, float] = Field(default_factory=dict)
     value: Any = Field(None, description="the answer as it was read from the response")
+    failure: str = Field("", description="where and how the task's grader broke on this answer, which counts as none")
 
 
 class AnswerFilter(Spec):
@@ -135,6 +136,12 @@ def read_items(store: Store, run: str, where: AnswerFilter, limit: int | None) -
 def difference(store: Store, a: str, b: str, where: AnswerFilter, limit: int | None) -> AnswersDifference:
     """See `Items.items_difference`."""
     first, second = read_items(store, a, where, None), read_items(store, b, AnswerFilter(), None)
+    drawn_with = [store.files(run).spec().task.hidden for run in (a, b)]
+    if first.task == second.task and drawn_with[0] != drawn_with[1]:
+        raise UsageError(
+            f"runs {a} and {b} were scored on different hidden splits: drawn with {drawn_with[0]} and with {drawn_with[1]}",
+            hint="items that are called the same are not the same there",
+        )
     others = {answer.id: answer for answer in second.items}
     missing = next((answer.id for answer in first.items if answer.id not in others), None)
     if first.task != second.task or missing is not None or first.total != second.total:

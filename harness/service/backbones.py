@@ -17,6 +17,7 @@ from harness.gateway.prices import known_model, price_of
 from harness.service.bench import Bench
 from harness.spec.backbone import Backbone, FormatName, Prices, UpstreamName
 from harness.spec.base import Spec
+from harness.spec.broken import Broken
 from harness.spec.errors import DojoError, MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -62,9 +63,13 @@ class Backbones(Bench):
 
     def backbones(self) -> tuple[ListedBackbone, ...]:
         """Return the configured backbones, then the built-in ones."""
-        own = {name: ("dojo.toml", backbone) for name, backbone in self._backbones.items()}
+        own = {name: ("dojo.toml", each) for name, each in self._backbones.items() if not isinstance(each, Broken)}
         ready = {name: ("built in", backbone) for name, backbone in built_in().items() if name not in own}
         return tuple(_listed(name, origin, backbone) for name, (origin, backbone) in (own | ready).items())
+
+    def broken_backbones(self) -> tuple[Broken, ...]:
+        """Return the backbones of dojo.toml that cannot be used."""
+        return tuple(each for each in self._backbones.values() if isinstance(each, Broken))
 
     def check_backbones(self, names: Sequence[str] = ()) -> Iterator[CheckedBackbone]:
         """Make one small call to each backbone; without names, to each that dojo.toml configures.
@@ -77,7 +82,10 @@ class Backbones(Bench):
             raise UsageError(
                 "no backbone is configured", hint="name one, as `dojo backbones check anthropic`, or see docs/backbones.md"
             )
-        found = {name: find_backbone(name, self._backbones) for name in names or self._backbones}
+        if names:
+            found: dict[str, Backbone | Broken] = {name: find_backbone(name, self._backbones) for name in names}
+        else:
+            found = self._backbones
         return (self._checked(name, backbone) for name, backbone in found.items())
 
     def questions(self, run: str) -> tuple[Question, ...]:
@@ -122,7 +130,9 @@ class Backbones(Bench):
             raise UsageError(f"run {spec.id} is not answered by hand: it {what}", hint="submit with --backbone manual")
         return folder.talk
 
-    def _checked(self, name: str, backbone: Backbone) -> CheckedBackbone:
+    def _checked(self, name: str, backbone: Backbone | Broken) -> CheckedBackbone:
+        if isinstance(backbone, Broken):
+            return CheckedBackbone(name=name, state="failed", message=backbone.message, hint=backbone.hint)
         facts: dict[str, Any] = {"name": name, "upstream": backbone.upstream, "model": backbone.model}
         import asyncio
 

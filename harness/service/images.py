@@ -8,7 +8,7 @@ from typing import Any
 from harness.sandbox.base import Check
 from harness.service.bench import Bench
 from harness.spec.errors import MissingError
-from harness.taskkit.building.package import Progress
+from harness.spec.progress import Progress
 
 
 class Images(Bench):

@@ -20,6 +20,7 @@ class ListedRun(RunInfo):
 
     name: str = Field("", description="its batch's name")
     variant: str = Field("", description="what tells its agent apart from that agent as it comes, as `feedback=false`")
+    hidden: str = Field("", description="a mark where anybody can make the hidden split")
     budget: str = Field("", description="the limits, as `5m, 8 evaluations`; empty where run.json cannot be read")
     sandbox: str = ""
     backbone: str = ""
@@ -135,7 +136,7 @@ def _facts(store: Store, info: RunInfo) -> tuple[dict[str, str], Damage | None]:
     try:
         spec = run.spec()
         found = measured(spec)
-        facts = {name: getattr(found, name) for name in ("budget", "sandbox", "backbone", "dojo_version")}
+        facts = {name: getattr(found, name) for name in ("hidden", "budget", "sandbox", "backbone", "dojo_version")}
         facts["variant"] = spec.variant
     except DojoError as exc:
         return {}, Damage(run=info.id, path=str(run.path), message=exc.message, hint=exc.hint)

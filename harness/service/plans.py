@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
-from harness.assets.base_models import prepare_base_model, require_known
+from harness.assets.base_models import BaseModel, prepare_base_model, require_known
+from harness.assets.grader_side import grader_code, task_code
 from harness.assets.installs import prepare_install, require_install
-from harness.assets.prepare import prepare_task
+from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
+from harness.executor.agent_checks import installed, refuse_command
 from harness.executor.base import Executor, Work
 from harness.executor.planner import (
     BatchPlan,
@@ -24,14 +27,18 @@ from harness.executor.planner import (
 from harness.executor.registry import get_executor
 from harness.executor.variants import Contender, contender
 from harness.extras import require
+from harness.sandbox.base import is_elsewhere
 from harness.sandbox.registry import get_backend
 from harness.service.bench import Bench
+from harness.session.hidden_places import check_modes, check_places, require_fine
+from harness.session.readable_places import check_readable
 from harness.spec.backbone import BackboneRef
 from harness.spec.budget import limits_in
 from harness.spec.errors import DojoError, MissingError, UsageError
 from harness.spec.matrix import AgentEntry, Matrix
+from harness.spec.progress import Progress
+from harness.spec.run import PUBLIC_HIDDEN
 from harness.store.run_dir import EventListener
-from harness.taskkit.building.package import Progress
 
 Where = Callable[..., str]
 """Says where in a file a place of a matrix stands: ``where("agents", 1, "params") == "no-feedback.toml:12"``; "": nowhere."""
@@ -69,6 +76,7 @@ class Plans(Bench):
         name: str | None = None,
         agent_params: Mapping[str, str] | None = None,
         limit: int | None = None,
+        public_hidden: bool = False,
         progress: Progress | None = None,
     ) -> BatchPlan:
         """Plan the matrix of a submit: every agent on every task with every seed; see `plan_matrix`."""
@@ -77,6 +85,7 @@ class Plans(Bench):
             profile=cast(Any, profile),  # an unknown one is named with the task
             seeds=tuple(seeds),
             limit=limit,
+            public_hidden=public_hidden,
             tasks=tuple(tasks),
             agents=tuple(AgentEntry.model_construct(name=agent, params=dict(agent_params or {})) for agent in agents),
             budgets=(limits_in(budget),) if budget else (),
@@ -109,23 +118,33 @@ class Plans(Bench):
             UsageError: an unknown name, a value out of range.
             MissingError: data, a model, isolation or a GPU that this machine does not have.
         """
-        found = self._check(matrix, where)
         runs_on = self._executor(executor)
+        sandbox = _sandbox_of(runs_on, sandbox)
+        found = self._check(matrix, where, sandbox)
         backend = self._checked_backend(sandbox)
-        if backend != "docker":  # images bring their own
+        if backend not in ("docker", "kubernetes"):  # images bring their own
             require("torch", "transformers", "peft", "lm_eval", "math_verify")
         prepared = []
         gpus = False
+        drawn_with = PUBLIC_HIDDEN if matrix.public_hidden else None
         for task in found.tasks:  # from here on things are fetched
             wanted = profile_of(task.dojo.profiles, task.id, found.profile)
             gpus = gpus or wanted.limits.gpus > 0
-            runs_on.check(wanted.limits)
+            if is_elsewhere(runs_on) or not is_elsewhere(get_backend(backend)):
+                runs_on.check(wanted.limits)
             models = matrix.base_models or (wanted.base_model,)
             ready = [(model, prepare_base_model(model, self.cache, progress)) for model in models]
-            data = prepare_task(task, found.profile, self.cache, progress)
+            data = prepare_task(task, found.profile, self.cache, progress, hidden=drawn_with)
             prepared += [(data, model, made) for model, made in ready]
+        require_fine(
+            check_modes(self.cache, [data.dir for data, _, _ in prepared]),
+            check_readable(_shown(prepared), get_backend(backend)),
+        )
         made = {one.agent.name: prepare_install(one.agent, self.cache, progress) for one in found.agents}
-        return plan_batch(
+        for one in found.agents:  # once more, as now there is what it has installed
+            install = made[one.agent.name]
+            refuse_command(one.agent, install.path if install else None, get_backend(backend))
+        plan = plan_batch(
             found.agents,
             prepared,
             matrix.seeds,
@@ -139,6 +158,8 @@ class Plans(Bench):
             installs={agent: install.digest for agent, install in made.items() if install is not None},
             image=self._image(backend, gpus),
         )
+        left_out = [f"task {each.name} is left out: {each.message}" for each in self.left_out(matrix.tasks)]
+        return plan.model_copy(update={"warnings": (*plan.warnings, *left_out)})
 
     def plan_again(self, runs: Sequence[str], name: str = "", progress: Progress | None = None) -> BatchPlan:
         """Plan finished runs once more as they were: agent, task, data, seed, budget, parameters.
@@ -155,7 +176,7 @@ class Plans(Bench):
                 require_install(assets.install, spec.agent.name)
         return plan
 
-    def _check(self, matrix: Matrix, where: Where | None) -> _Checked:
+    def _check(self, matrix: Matrix, where: Where | None, sandbox: str | None = None) -> _Checked:
         """Look every name of a matrix up and try every value; fetch nothing.
 
         Raises:
@@ -196,6 +217,10 @@ class Plans(Bench):
             check_minds([one.config for one in agents], wanted, mind)
         with faults.at("agents"):
             refuse_doubles(agents)
+        backend = get_backend(sandbox or self._sandbox)
+        for number, one in enumerate(agents):
+            with faults.at("agents", number, "name"):
+                refuse_command(one.agent, installed(one.agent, self.cache), backend)
         with faults.at("seeds"):
             refuse_doubles([], matrix.seeds)
         with faults.at("budgets"):
@@ -210,18 +235,46 @@ class Plans(Bench):
         bad = next((check for check in backend.check() if not check.ok), None)
         if bad:
             raise MissingError(f"sandbox {backend.name}: {bad.name}: {bad.detail}", hint=bad.hint)
+        require_fine(check_places(self.hidden_places(), backend))
         return backend.name
 
     def _image(self, backend: str, gpus: bool) -> str:
         """Return what tells the image of the task sandboxes from others; "" for backends that show this host's system."""
+        variant = "cuda" if gpus else "cpu"
+        if backend == "kubernetes":  # which state of it is the nodes' to say
+            from harness.sandbox.images import reference
+
+            return reference("task", variant)
         if backend != "docker":
             return ""
         from harness.sandbox.images.state import identity
 
-        return identity("task", "cuda" if gpus else "cpu")
+        return identity("task", variant)
 
     def _executor(self, name: str, parallel: int | None = None, listener: EventListener | None = None) -> Executor:
         return get_executor(name, Work(self._runner(), parallel, listener))
+
+
+def _sandbox_of(executor: Executor, asked: str | None) -> str | None:
+    """Return the sandbox backend to use: the only one that an executor's runners can, where there is such a one.
+
+    Raises:
+        UsageError: another one was asked for.
+    """
+    only: str | None = getattr(executor, "sandbox", None)
+    if only is not None and asked not in (None, only):
+        raise UsageError(
+            f"runs of the executor {executor.name} cannot have the sandbox {asked}: their runners live in pods",
+            hint=f"--sandbox {only}, or leave it out",
+        )
+    return only or asked
+
+
+def _shown(prepared: Sequence[tuple[PreparedTask, str, BaseModel]]) -> dict[str, list[Path]]:
+    """Return what sandboxes will be shown of folders that people have made, in words."""
+    models = {f"base model {model.name}": [model.path] for _, _, model in prepared}
+    graders = {f"the grader of {data.task.id}": [path for path, _ in task_code(data.task.path)] for data, _, _ in prepared}
+    return {**models, **graders, "dojo's own code": [path for path, _ in grader_code()]}
 
 
 class _Faults:

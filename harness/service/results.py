@@ -15,7 +15,7 @@ from harness.spec.summary import Summaries, collector_paused
 from harness.store.base import Damage, RunFilter
 
 if TYPE_CHECKING:
-    from harness.analysis.compare import Comparison
+    from harness.analysis.comparison import Comparison
     from harness.analysis.leaderboard import Leaderboard
     from harness.analysis.plan import Plan
 

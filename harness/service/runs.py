@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 from pydantic import Field
 
 from harness.executor.base import Executor
 from harness.executor.planner import BatchPlan, record_plan
+from harness.sandbox.base import is_elsewhere, why_they_wait
 from harness.sandbox.registry import backend_names, get_backend
 from harness.service.plans import Plans
 from harness.session.status import RunStatus, run_status
@@ -50,11 +51,19 @@ class Runs(Plans):
         stop: threading.Event | None = None,
     ) -> BatchStatus:
         """Write the plan down and run it to its end here, or (``detach``) in a background process."""
-        record_plan(plan, {name: self.agent(called) for name, called in plan.agents.items()}, self.store)
+        self.record(plan)
         if detach:
-            self._detach(plan.batch, parallel)
+            drives = self._executor(self._executor_of(plan.batch), parallel)
+            if is_elsewhere(drives) and parallel is None:
+                drives.start(plan.batch)  # what was begun needs no process here
+            else:
+                self._detach(plan.batch, parallel)
             return self.status(plan.batch)
         return self.resume(plan.batch, parallel=parallel, on_event=on_event, stop=stop)
+
+    def record(self, plan: BatchPlan) -> None:
+        """Write the plan down and start nothing: whoever drives the batch finds it in the store."""
+        record_plan(plan, {name: self.agent(called) for name, called in plan.agents.items()}, self.store)
 
     def resume(
         self,
@@ -76,13 +85,23 @@ class Runs(Plans):
         elsewhere = tuple(run for run, error in errors.items() if error.code in ("busy", "lost"))
         return self.status(batch).model_copy(update={"driven_elsewhere": elsewhere})
 
-    def run(self, run: str, on_event: EventListener | None = None, stop: threading.Event | None = None) -> RunState:
+    def run(
+        self,
+        run: str,
+        on_event: EventListener | None = None,
+        stop: threading.Event | None = None,
+        *,
+        take_over: bool = False,
+    ) -> RunState:
         """Drive one run to its end in this process; what a job of a cluster executes.
+
+        With ``take_over`` a run that another process drives is waited for as long as a dead one's lease may last.
 
         Raises:
             StoreError: another live process drives it (code ``busy``).
         """
-        return self._runner().drive(self.store.resolve(run, "run"), stop, on_event)
+        runner, run = self._runner(), self.store.resolve(run, "run")
+        return (runner.take_over if take_over else runner.drive)(run, stop, on_event)
 
     def cancel(self, reference: str) -> list[str]:
         """End a run, or all runs of a batch; return the ids that were not over yet."""
@@ -132,9 +151,10 @@ class Runs(Plans):
         with contextlib.suppress(MissingError, NotFoundError):  # the batch's may not be installed here
             executor = self._executor(self._executor_of(batch))
         statuses, damaged = [], []
+        waits: dict[str, Mapping[str, str]] = {}  # by backend; each is asked once
         for row in rows:
             try:
-                statuses.append(self._status(row, executor))
+                statuses.append(self._waiting(self._status(row, executor), waits))
             except DojoError as exc:
                 damaged.append(Damage(run=row.id, path=str(self.store.files(row.id).path), message=exc.message, hint=exc.hint))
         return BatchStatus(batch=batch, name=name, runs=tuple(statuses), damaged=tuple(damaged))
@@ -157,8 +177,25 @@ class Runs(Plans):
         run = self.store.files(row.id)
         status = run_status(run.spec(), run, os.path.relpath(run.path, self.home), self.store.holder(row.id))
         status = status.model_copy(update={"excluded": row.excluded})
-        waits = executor.why(row.id) if executor and status.state is RunState.QUEUED and status.driven_by is None else ""
+        undriven = status.state is RunState.QUEUED and status.driven_by is None
+        # elsewhere a run that was begun waits too: for another runner, and for the places of its sandboxes
+        waiting = undriven or (is_elsewhere(executor) and not status.state.final)
+        waits = executor.why(row.id) if executor and waiting else ""
         return status.model_copy(update={"why": waits or status.why})
+
+    def _waiting(self, status: RunStatus, known: dict[str, Mapping[str, str]]) -> RunStatus:
+        """Add why the sandbox that a driven run is about to have waits, where its backend has a scheduler that says so."""
+        roles = {RunState.PREPARING: ("task", "agent", "dev"), RunState.RUNNING: ("dev",), RunState.GRADING: ("grade",)}
+        if not status.driven or status.why or status.state not in roles:
+            return status
+        name = self.store.files(status.id).spec().sandbox
+        if name not in known:
+            known[name] = {}
+            with contextlib.suppress(DojoError):  # not to be had here, or silent: then nobody knows
+                known[name] = why_they_wait(get_backend(name))
+        ids = [f"{status.id}-{status.attempt}-{role}" for role in roles[status.state]]
+        why = next((known[name][id] for id in ids if id in known[name]), "")
+        return status.model_copy(update={"why": why or status.why})
 
     def _rows(self, reference: str) -> list[RunInfo]:
         found = self.store.resolve(reference, "any")

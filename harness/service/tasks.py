@@ -12,7 +12,8 @@ from harness.executor.planner import profile_of
 from harness.sandbox.base import Check
 from harness.sandbox.registry import get_backend
 from harness.service.bench import Bench
-from harness.taskkit.building.package import Progress
+from harness.spec.progress import Progress
+from harness.spec.run import PUBLIC_HIDDEN
 
 if TYPE_CHECKING:
     from harness.assets.installs import Install
@@ -24,12 +25,12 @@ class Tasks(Bench):
     """What is done with tasks and agents."""
 
     def tasks(self) -> list[task_dir.Task]:
-        """Return all tasks."""
-        return task_dir.list_tasks(self._task_roots)
+        """Return the tasks that can be used; `survey_tasks` tells of the others too."""
+        return list(self.survey_tasks().found)
 
     def agents(self) -> list[agent_dir.Agent]:
-        """Return all agents."""
-        return agent_dir.list_agents(self._agent_roots)
+        """Return the agents that can be used; `survey_agents` tells of the others too."""
+        return list(self.survey_agents().found)
 
     def new_task(self, name: str, root: Path) -> task_dir.Task:
         """Start the task ``domain/name`` in ``root`` from a working example.
@@ -41,8 +42,12 @@ class Tasks(Bench):
 
         return new_task(name, root)
 
-    def export_task(self, task: str, target: Path, profile: str, progress: Progress | None = None) -> Path:
+    def export_task(
+        self, task: str, target: Path, profile: str, progress: Progress | None = None, public_hidden: bool = False
+    ) -> Path:
         """Write a task with its data and base model into the new folder ``target``, as Harbor runs it.
+
+        The hidden items are in it: those of this installation, or with ``public_hidden`` those that anybody can make.
 
         Raises:
             NotFoundError: no such task, or it has no such profile.
@@ -53,10 +58,13 @@ class Tasks(Bench):
         found = self.task(task)
         wanted = profile_of(found.dojo.profiles, found.id, profile)
         model = prepare_base_model(wanted.base_model, self.cache, progress)
-        return export_harbor(prepare_task(found, profile, self.cache, progress), model, target)
+        data = prepare_task(found, profile, self.cache, progress, hidden=PUBLIC_HIDDEN if public_hidden else None)
+        return export_harbor(data, model, target)
 
     def check_task(self, task: str, profile: str, progress: Progress | None = None, record: bool = False) -> TaskCheck:
         """Check a task's directory, data and grader; with ``record`` measure its references and write its admission record.
+
+        What is recorded is measured on the hidden items that anybody can make, so that anybody can check it.
 
         Raises:
             NotFoundError: no such task, or it has no such profile.
@@ -70,7 +78,7 @@ class Tasks(Bench):
             return prepare_base_model(wanted.base_model, self.cache, progress)
 
         if record:
-            prepared = prepare_task(found, profile, self.cache, progress)
+            prepared = prepare_task(found, profile, self.cache, progress, hidden=PUBLIC_HIDDEN)
             record_admission(prepared, base_model(), get_backend(self._sandbox), self.cache, progress)
         return check_task(found, profile, self.cache, base_model, progress)
 
@@ -82,9 +90,9 @@ class Tasks(Bench):
 
     def check_agent(self, agent: str) -> list[Check]:
         """Check an agent's directory, and what it has installed."""
-        from harness.executor.checks import check_agent
+        from harness.executor.agent_checks import check_agent
 
-        return check_agent(self.agent(agent), self.cache)
+        return check_agent(self.agent(agent), self.cache, get_backend(self._sandbox))
 
     def try_agent(self, agent: str, sandbox: str | None = None, progress: Progress | None = None) -> list[Check]:
         """Run an agent for up to a minute in a real sandbox, with a script for a language model, and say what it did.

@@ -13,7 +13,8 @@ from harness.session.collect import unseal_and_remove
 from harness.spec.base import Spec
 from harness.spec.errors import StoreError, UsageError
 from harness.spec.outcome import RunState
-from harness.store.base import ReindexReport, RunFilter, Say, Store
+from harness.spec.progress import Progress
+from harness.store.base import ReindexReport, RunFilter, Store
 
 _FINAL = frozenset(state for state in RunState if state.final)
 
@@ -80,7 +81,7 @@ class Tidy(Bench):
         """
         return free_sealed(self.store, before, dry_run)
 
-    def reindex(self, progress: Say | None = None) -> ReindexReport:
+    def reindex(self, progress: Progress | None = None) -> ReindexReport:
         """Build the index anew from the run folders."""
         return self.store.reindex(progress)
 

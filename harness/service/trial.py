@@ -12,8 +12,8 @@ from harness.sandbox.base import Check
 from harness.spec.errors import DojoError
 from harness.spec.event import AgentExited, ClockStarted, ClockStopped, Event, Failed, LlmCalled, LlmRefused, Submitted
 from harness.spec.outcome import Cause
+from harness.spec.progress import Progress
 from harness.store.run_dir import RunDir
-from harness.taskkit.building.package import Progress
 
 TASK = "math/aime25"
 """What a trial is run on: its mini data come with packages, small and quickly prepared."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import io
 import json
 import math
 import re
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 # How long a body may stand still on its way in, seconds: meanwhile it holds memory that others wait for.
 _STALLED_S = 60
@@ -17,6 +18,9 @@ _STALLED_S = 60
 _LEFT_S = 10
 _DEEPEST = 100
 _NODES = 200_000
+_QUOTE = ord('"')
+# A text this small is decoded as it is; a larger one in pieces of this size.
+_FEW, _PIECE = 256 * 1024, 64 * 1024
 # What begins a value inside an array or object, outside strings: counted before anything is built. A string that does not end
 # goes to the end, and nothing is tried twice (possessive): else a megabyte of escapes takes an hour, and one plain string 114 MB.
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
@@ -110,15 +114,24 @@ def decode(data: bytes, *, nodes: int = _NODES, depth: int = _DEEPEST) -> Any:
             more than ``nodes`` values: these are counted before anything is built, because an empty list takes two bytes
             here and seventy there.
     """
-    _measure(data, nodes, depth)
-    text = data.decode("utf-8", errors="replace")
+    measure(data, nodes=nodes, depth=depth)
+    return build(data)
+
+
+def build(data: bytes) -> Any:
+    """Return what a JSON body says whose values were counted.
+
+    Raises:
+        BadBody: as `decode`.
+    """
+    text = data.decode("utf-8", errors="replace") if len(data) <= _FEW or data.isascii() else _escaped(data)
     try:
         found = json.loads(text, parse_constant=_no_number, parse_float=_finite)
-    except BadBody:
-        raise
+    except BadBody as exc:
+        raise BadBody(exc.status, exc.code, f"{_field_of(text, exc.message.partition(' ')[0])}{exc.message}") from None
     except (ValueError, RecursionError) as exc:
         raise BadBody(400, "usage", f"the body is no JSON: {str(exc)[:200]}") from None
-    return cleaned(found) if "\\u" in text else found
+    return cleaned(found) if b"\\u" in data else found
 
 
 def cleaned(value: Any) -> Any:
@@ -132,10 +145,31 @@ def cleaned(value: Any) -> Any:
     return value
 
 
-def _measure(data: bytes, nodes: int, depth: int) -> None:
-    count, level = 1, 0
+class Measure(NamedTuple):
+    """What a JSON body will become.
+
+    Attributes:
+        values: how many there are at most.
+        wide: bytes of the texts that are not plain ASCII: each letter of them may take four.
+    """
+
+    values: int
+    wide: int
+
+
+def measure(data: bytes, *, nodes: int = _NODES, depth: int = _DEEPEST) -> Measure:
+    """Return what a JSON body will become, without building any of it.
+
+    Raises:
+        BadBody: more than ``nodes``, or nested deeper than ``depth``.
+    """
+    count, level, wide = 1, 0, 0
     for match in _STRUCTURE.finditer(data):
         mark = match[0]
+        if mark[0] == _QUOTE:
+            if not mark.isascii():
+                wide += len(mark)
+            continue
         if mark in b"[{":
             count, level = count + 1, level + 1
             if level > depth:
@@ -146,11 +180,36 @@ def _measure(data: bytes, nodes: int, depth: int) -> None:
             count += 1
         if count > nodes:
             raise BadBody(413, "too_large", f"the body has more than {nodes} values")
+    return Measure(count, wide)
+
+
+def _escaped(data: bytes) -> str:
+    """Return a large JSON text with escapes for what is not ASCII: one such letter would make each of the others four bytes."""
+    decoder, plain = codecs.getincrementaldecoder("utf-8")("replace"), bytearray()
+    for at in range(0, len(data), _PIECE):
+        plain += decoder.decode(data[at : at + _PIECE], final=at + _PIECE >= len(data)).encode("ascii", _AS_ESCAPES)
+    return plain.decode("ascii")
+
+
+def _as_escapes(exc: UnicodeError) -> tuple[str, int]:
+    assert isinstance(exc, UnicodeEncodeError)
+    units = exc.object[exc.start : exc.end].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), exc.end
+
+
+_AS_ESCAPES = "dojo-json-escapes"
+codecs.register_error(_AS_ESCAPES, _as_escapes)
 
 
 def _finite(text: str) -> float:
     number = float(text)
     return number if math.isfinite(number) else _no_number(text[:40])
+
+
+def _field_of(text: str, number: str) -> str:
+    """Return the name of the field whose value, or the beginning of it, is what is no number; "" where there is none."""
+    found = re.search(rf'"([^"\\]{{1,80}})"\s*+:\s*+{re.escape(number)}', text)
+    return "" if found is None else f"{found[1]}: "
 
 
 def _no_number(text: str) -> NoReturn:

@@ -32,6 +32,8 @@ _HEADERS_BYTES = 32 * 1024
 _HEADERS = 200
 # Read from a connection at a time: what it sends before its turn has come is held for it.
 _READ_BYTES = 32 * 1024
+# Kept of a body that nobody has asked for yet (uvicorn's own bound is 64 KiB).
+_BODY_BYTES = 8 * 1024
 # From a request's first byte (or the connection's start) to the end of its headers, seconds.
 _HEADERS_S = 30
 # How long what still comes is thrown away after a request that is no HTTP, so that the answer to it arrives, seconds.
@@ -147,6 +149,8 @@ def _guarded(most: int, hung_up: threading.Event) -> type[asyncio.Protocol]:
             except h11.LocalProtocolError:  # nonsense after the answer to it had begun
                 self.transport.abort()
                 return
+            if self.cycle is not None and len(self.cycle.body) >= _BODY_BYTES:
+                self.flow.pause_reading()  # it goes on when the body is asked for
             self._watch(waiting=self._between() and bool(self.conn.trailing_data[0]))
 
         def on_response_complete(self) -> None:

@@ -7,7 +7,7 @@ processes agree on who drives a run.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -16,13 +16,13 @@ from pydantic import Field
 
 from harness.spec.base import Spec
 from harness.spec.outcome import Cause, RunState
+from harness.spec.progress import Progress
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
 from harness.spec.summary import Summaries
 from harness.store.run_dir import RunDir
 
 Kind = Literal["batch", "run", "any"]
-Say = Callable[[str], None]
 
 
 class RunFilter(Spec):
@@ -227,6 +227,6 @@ class Store(Protocol):
         """
         ...
 
-    def reindex(self, progress: Say | None = None) -> ReindexReport:
+    def reindex(self, progress: Progress | None = None) -> ReindexReport:
         """Build the index anew from the folders. An index that is whole stays in use until the new one is."""
         ...

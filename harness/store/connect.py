@@ -27,6 +27,8 @@ _BUSY_S = 30.0
 # How often a look is repeated because somebody began to write meanwhile, before it joins the writers.
 _LOOKS = 3
 # What SQLite says of a file whose content is wrong, unlike one that is locked or may not be opened.
+# What SQLite says where the machine keeps it from the file.
+_KEPT_OUT = ("unable to open database file", "readonly database", "database or disk is full", "disk I/O error")
 _DAMAGE = ("malformed", "not a database", "no such table", "no such column")
 
 
@@ -190,7 +192,8 @@ class Database:
             hint = "rebuild it from the run folders with `dojo reindex`"
         else:
             hint = "check free disk space and permissions there; run folders are complete without it"
-        return StoreError(f"the database {where} failed: {_first_line(exc)}", hint=hint)
+        code = "environment" if any(sign in str(exc) for sign in _KEPT_OUT) else None
+        return StoreError(f"the database {where} failed: {_first_line(exc)}", hint=hint, code=code)
 
 
 def memory() -> Engine:

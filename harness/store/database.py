@@ -12,12 +12,14 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from harness.spec.errors import StoreError, UsageError
 from harness.spec.outcome import Cause, RunState
+from harness.spec.progress import Progress
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
 from harness.spec.summary import summarise
 from harness.store import measured, removal
-from harness.store.base import Lease, ReindexReport, Say
-from harness.store.connect import Database
+from harness.store.accounts import Accounts
+from harness.store.base import Lease, ReindexReport
+from harness.store.connect import Condition, Database, NotReadable
 from harness.store.filling import delete_batch, insert_batch
 from harness.store.folders import FoundBatch, FoundRun, Home, result_columns, spec_columns
 from harness.store.index import Index, not_in_index, unknown
@@ -48,7 +50,7 @@ class SqlStore(Index):
         home: Path,
         url: str | None = None,
         *,
-        warn: Say | None = None,
+        warn: Progress | None = None,
         owner: Owner | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -56,6 +58,16 @@ class SqlStore(Index):
         super().__init__(Home(home), database, warn)
         self._index = database
         self._leases = Leases(self._write, owner or Owner.here(), self._clock(clock), clock)
+
+    @property
+    def shared(self) -> bool:
+        """Whether processes on other machines may use this index too: a server's, not a file's."""
+        return self._index.path is None
+
+    @property
+    def accounts(self) -> Accounts:
+        """Users, tokens and the audit log of a service."""
+        return Accounts(self._write, self._ask)
 
     def close(self) -> None:
         """Release connections and every lease held."""
@@ -150,7 +162,7 @@ class SqlStore(Index):
         for folder in hidden:
             removal.delete_folder(folder)
 
-    def reindex(self, progress: Say | None = None) -> ReindexReport:
+    def reindex(self, progress: Progress | None = None) -> ReindexReport:
         """See `base.Store`."""
         return rebuild(self._folders, self._index, self._former(), progress)
 
@@ -190,6 +202,23 @@ class SqlStore(Index):
         if self._index.stale():
             bring_up(self._folders, self._index, self._former, self._say, new)
         return self._index.write(change)
+
+    def _ask(self, query: Callable[[Connection], T]) -> T:
+        """Look into the database alone: what no folder says must not be answered from the folders.
+
+        Raises:
+            StoreError: it does not answer, or is of another version or damaged.
+        """
+        try:
+            return self._index.look(query)
+        except NotReadable as exc:
+            if exc.condition in (Condition.MISSING, Condition.OLDER):
+                return self._write(query)  # which makes it, or brings it up
+            raise StoreError(
+                f"the database of {self.home} cannot be asked: it is {exc.condition.value}",
+                hint="check that it runs and lets this user in; `dojo reindex` mends one that is damaged",
+                code="database",
+            ) from exc
 
     def _clock(self, given: Callable[[], float] | None) -> Callable[[Connection], float]:
         if given is not None:

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from harness.spec.progress import Progress
 from harness.spec.summary import Summary
 from harness.store import measured
-from harness.store.base import Say
 from harness.store.folders import FoundBatch
 from harness.store.marks import BatchFile
 from harness.store.tables import batches, runs, shared, tags
@@ -19,7 +19,7 @@ from harness.store.tables import measured as measured_table
 _AT_ONCE = 5000
 
 
-def refill(connection: Connection, found: Iterable[FoundBatch], say: Say | None = None) -> int:
+def refill(connection: Connection, found: Iterable[FoundBatch], say: Progress | None = None) -> int:
     """Put what was found in place of everything but leases; return the number of runs."""
     for table in (tags, measured_table, shared, runs, batches):
         connection.execute(delete(table))

@@ -12,10 +12,11 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from harness.spec.errors import NotFoundError, StoreError
+from harness.spec.progress import Progress
 from harness.spec.result import RunResult
 from harness.spec.summary import Summaries
 from harness.store import measured, queries
-from harness.store.base import BatchInfo, Damage, Kind, RunFilter, RunInfo, Say
+from harness.store.base import BatchInfo, Damage, Kind, RunFilter, RunInfo
 from harness.store.connect import Condition, Database, NotReadable, memory
 from harness.store.filling import former_batches, refill
 from harness.store.folders import Home, damage_lines, gone, scan
@@ -43,7 +44,7 @@ class Index:
         warn: hears, once each, what a user should know; default: the log.
     """
 
-    def __init__(self, home: Home, database: Database | None, warn: Say | None = None) -> None:
+    def __init__(self, home: Home, database: Database | None, warn: Progress | None = None) -> None:
         self._folders = home
         self._database = database
         self._warn, self._warned = warn or _log.warning, set[str]()

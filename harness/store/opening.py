@@ -8,15 +8,16 @@ from typing import Any, NoReturn
 
 from harness.spec.errors import StoreError
 from harness.spec.outcome import Cause, RunState
+from harness.spec.progress import Progress
 from harness.spec.result import RunResult
 from harness.spec.run import RunSpec
-from harness.store.base import Lease, ReindexReport, Say, Store
+from harness.store.base import Lease, ReindexReport, Store
 from harness.store.database import SqlStore
 from harness.store.folders import Home
 from harness.store.index import Index
 
 
-def open_store(path: Path, url: str | None = None, *, warn: Say | None = None) -> Store:
+def open_store(path: Path, url: str | None = None, *, warn: Progress | None = None) -> Store:
     """Open a results directory, or a single run's folder as a store of one run, which can only be looked at."""
     return SingleRun(path, warn=warn) if is_run_folder(path) else SqlStore(path, url, warn=warn)
 
@@ -29,7 +30,7 @@ def is_run_folder(path: Path) -> bool:
 class SingleRun(Index):
     """One run's folder as a store: everything that looks works, everything that changes is refused."""
 
-    def __init__(self, path: Path, *, warn: Say | None = None) -> None:
+    def __init__(self, path: Path, *, warn: Progress | None = None) -> None:
         super().__init__(Home(path, single=True), None, warn)
 
     def close(self) -> None:
@@ -75,7 +76,7 @@ class SingleRun(Index):
         """Refused."""
         self._refuse()
 
-    def reindex(self, progress: Say | None = None) -> ReindexReport:
+    def reindex(self, progress: Progress | None = None) -> ReindexReport:
         """Refused."""
         self._refuse()
 

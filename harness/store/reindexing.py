@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ from pathlib import Path
 from sqlalchemy import Connection, MetaData, inspect, select, text
 
 from harness.spec.errors import StoreError
-from harness.store.base import Damage, ReindexReport, Say
+from harness.spec.progress import Progress
+from harness.store.base import Damage, ReindexReport
 from harness.store.connect import Condition, Database, NotReadable, condition_of, create
 from harness.store.filling import former_batches, refill
 from harness.store.folders import FoundBatch, Home, damage_lines, scan
@@ -24,7 +26,7 @@ _UNNAMED = "0001"
 
 
 def bring_up(
-    home: Home, database: Database, former: Callable[[], Mapping[str, BatchFile]], say: Say, new: str | None = None
+    home: Home, database: Database, former: Callable[[], Mapping[str, BatchFile]], say: Progress, new: str | None = None
 ) -> None:
     """Make a database ready for a change: made where it is missing, migrated where it is old, filled from the folders.
 
@@ -67,18 +69,22 @@ def bring_up(
             say(f"the database of {home.path} {what}; it has been filled from {count} run folders")
             for line in damage_lines(damages):
                 say(line)
-        _write_batch_files(home, found)
+        for line in damage_lines(_write_batch_files(home, found)):
+            say(line)
     database.prepared = True
 
 
-def rebuild(home: Home, database: Database, former: Mapping[str, BatchFile], progress: Say | None) -> ReindexReport:
+def rebuild(home: Home, database: Database, former: Mapping[str, BatchFile], progress: Progress | None) -> ReindexReport:
     """Read every folder, then put the index in its place in one step.
 
     A database that can be written is changed in one transaction: who reads it meanwhile sees the old one, and leases stay. One
     that is damaged is replaced by a new file.
     """
-    if not home.path.is_dir():
-        raise StoreError(f"there is no results directory {home.path}", hint="set DOJO_HOME, or start with `dojo submit`")
+    try:
+        os.scandir(home.path).close()
+    except FileNotFoundError as exc:
+        message = f"there is no results directory {home.path}"
+        raise StoreError(message, hint="set DOJO_HOME, or start with `dojo submit`") from exc
     for folder in leftovers(home):
         delete_folder(folder)
     started = datetime.now(UTC)
@@ -93,11 +99,11 @@ def rebuild(home: Home, database: Database, former: Mapping[str, BatchFile], pro
 
         database.write(change)
     database.prepared = True
-    _write_batch_files(home, found)
+    damages += _write_batch_files(home, found)
     return ReindexReport(batches=len(found), runs=sum(len(batch.runs) for batch in found), damages=tuple(damages))
 
 
-def _collect(home: Home, former: Mapping[str, BatchFile], progress: Say | None) -> tuple[list[FoundBatch], list[Damage]]:
+def _collect(home: Home, former: Mapping[str, BatchFile], progress: Progress | None) -> tuple[list[FoundBatch], list[Damage]]:
     found, damages, count = [], [], 0
     for batch, hurt in scan(home, former):
         damages += hurt
@@ -145,7 +151,7 @@ def _sound(database: Database) -> bool:
         return exc.condition is Condition.MISSING
 
 
-def _replace_file(database: Database, found: list[FoundBatch], progress: Say | None) -> None:
+def _replace_file(database: Database, found: list[FoundBatch], progress: Progress | None) -> None:
     assert database.path is not None
     path = database.path.with_name(f".{database.path.name}.{secrets.token_hex(4)}")
     fresh = Database(f"sqlite:///{path}")
@@ -176,8 +182,14 @@ def _beside(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
 
 
-def _write_batch_files(home: Home, found: list[FoundBatch]) -> None:
-    """Give batches of an earlier dojo the file that says their name and order."""
+def _write_batch_files(home: Home, found: list[FoundBatch]) -> list[Damage]:
+    """Give batches of an earlier dojo the file that says their name and order; return which folders take none."""
+    damages = []
     for batch in found:
-        if not batch.written and home.batch(batch.id).is_dir():
-            write_batch(home.batch(batch.id), batch.file)
+        folder = home.batch(batch.id)
+        if not batch.written and folder.is_dir():
+            try:
+                write_batch(folder, batch.file)
+            except StoreError as exc:
+                damages.append(Damage(run=batch.id, path=str(folder), message=exc.message, hint=exc.hint))
+    return damages

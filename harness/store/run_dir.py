@@ -19,6 +19,8 @@ from harness.spec.run import RunSpec
 from harness.spec.toml import describe
 
 T = TypeVar("T", bound=BaseModel)
+# Looked through at a time for the end of the last whole event.
+_TAIL = 64 * 1024
 
 
 class RunDir:
@@ -31,7 +33,7 @@ class RunDir:
         self.trajectory_path = path / "trajectory.json"
         self.shell_log = path / "shell.log"
         self.agent_dir = path / "agent"
-        self.workspace = path / "workspace"
+        self.kept = path / "workspace.zip"
         self.submissions = path / "submissions"
         self.sealed = path / "sealed"
         self.manifest_path = path / "manifest.json"
@@ -150,10 +152,17 @@ class RunDir:
         """Cut off a line that a crash left half written; nobody was told of it."""
         if not self.events_path.exists():
             return
-        data = self.events_path.read_bytes()
-        if data and not data.endswith(b"\n"):
-            with self.events_path.open("r+b") as out:
-                out.truncate(data.rfind(b"\n") + 1)
+        with self.events_path.open("r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - _TAIL)
+                file.seek(start)
+                whole = file.read(end - start).rfind(b"\n") + 1
+                if whole or not start:
+                    end = start + whole
+                    break
+                end = start
+            file.truncate(end)
 
     @staticmethod
     def _parse(path: Path, model: type[T]) -> T | None:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Float,
@@ -22,11 +23,13 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    event,
     false,
+    text,
 )
 
 # What `migrations/versions` ends with; a database says its own in the table `alembic_version`.
-VERSION = "0003"
+VERSION = "0005"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -136,6 +139,7 @@ measured = Table(
     Column("dollars", Float, nullable=False, server_default="0"),
     Column("silent", Boolean, nullable=False, server_default=false()),
     Column("values", LargeBinary, nullable=False),
+    Column("scores", LargeBinary, nullable=False, server_default=text("''")),
 )
 
 shared = Table(
@@ -145,5 +149,77 @@ shared = Table(
     Column("kind", String(20), primary_key=True),  # setting, items, references
     Column("content", Text, nullable=False),
 )
+
+# Of a service (`dojo serve`). These rows stand nowhere else: no run folder holds them, so no `refill` touches them.
+users = Table(
+    "users",
+    metadata,
+    Column("name", name(40), primary_key=True),
+    Column("runs_at_once", Integer),
+    Column("runs_in_total", Integer),
+    Column("gpu_hours", Float),
+    Column("dollars", Float),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", name(40), primary_key=True),
+    Column("user", name(40), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the secret, which has 256 bits of chance
+    Column("note", String(200), nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("revoked", Moment),
+    Index("ix_tokens_user", "user"),
+)
+
+# What runs of users may use, or have used once `settled`.
+charges = Table(
+    "charges",
+    metadata,
+    Column("run", name(40), primary_key=True),
+    Column("user", name(40), nullable=False),
+    Column("gpu_hours", Float, nullable=False),
+    Column("dollars", Float, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    Column("created", Moment, nullable=False),
+    Index("ix_charges_user", "user"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("time", Moment, nullable=False),
+    Column("user", String(40), nullable=False),
+    Column("token", String(40), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("outcome", String(40), nullable=False),
+    Column("request", String(64), nullable=False),
+)
+
+# The database itself refuses to change or delete a line of the log.
+APPEND_ONLY = {
+    "sqlite": (
+        "CREATE TRIGGER audit_kept BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+        "CREATE TRIGGER audit_whole BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    ),
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION audit_kept() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$",
+        "CREATE TRIGGER audit_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_kept()",
+    ),
+}
+
+
+def keep_audit(_table: object, connection: Connection, **_: object) -> None:
+    """Make the audit log append-only, in a database that has just got it."""
+    for statement in APPEND_ONLY[connection.dialect.name]:
+        connection.exec_driver_sql(statement)
+
+
+event.listen(audit, "after_create", keep_audit)
 
 alembic_version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))

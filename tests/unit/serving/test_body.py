@@ -105,3 +105,15 @@ def test_numbers_beyond_all_measure_break_nothing(data):
         decode(data)
     except BadBody as refused:
         assert refused.status == 400
+
+
+def test_a_large_text_that_is_not_ascii_says_the_same_as_a_small_one() -> None:
+    found = {"a": "ä😀\u2028" + "x" * 300_000, "b": ["\\u00e4", '"', "\n"]}
+    data = json.dumps(found, ensure_ascii=False).encode()
+    assert bodies.decode(data) == found
+    assert bodies.decode(data.replace(b"xxx", b"\xff", 1))["a"].startswith("ä😀\u2028�x")
+
+
+def test_values_and_wide_texts_are_measured_before_anything_is_built() -> None:
+    measured = bodies.measure('{"a": [1, 2, "ä"], "plain": "a,b[{"}'.encode())
+    assert measured.values >= 5 and measured.wide == len('"ä"'.encode())

@@ -17,8 +17,9 @@ from harness.spec import RunResult, RunSpec, RunState
 from harness.spec.errors import NotFoundError, StoreError, UsageError
 from harness.spec.event import Entered
 from harness.spec.outcome import Cause
+from harness.spec.progress import Progress
 from harness.spec.summary import Summaries, gather
-from harness.store.base import BatchInfo, Damage, Kind, Lease, ReindexReport, RunFilter, RunInfo, Say, Store
+from harness.store.base import BatchInfo, Damage, Kind, Lease, ReindexReport, RunFilter, RunInfo, Store
 from harness.store.owner import Owner
 from harness.store.run_dir import RunDir
 
@@ -206,7 +207,7 @@ class MemoryStore:
         used = {run.batch for run in self.shared.runs.values()}
         self.shared.batches = {b: info for b, info in self.shared.batches.items() if b in used}
 
-    def reindex(self, progress: Say | None = None) -> ReindexReport:
+    def reindex(self, progress: Progress | None = None) -> ReindexReport:
         damages: list[Damage] = []
         for info in list(self.shared.runs.values()):
             run, hurt, spec, result = self.files(info.id), [], None, None

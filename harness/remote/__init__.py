@@ -1,0 +1,1 @@
+"""`dojo --server URL`: a double of the façade that asks a service."""

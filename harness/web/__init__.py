@@ -1,0 +1,1 @@
+"""`dojo serve`: the façade over HTTP, for many users of one installation."""
