@@ -81,13 +81,13 @@ class Counter:
         self._record("submitted", number=number, at=round(at, 1), note=note)
         return True
 
-    def may_evaluate(self) -> bool:
-        """Whether an evaluation is left, and time for it."""
+    def may_evaluate(self, times: int = 1) -> bool:
+        """Whether so many evaluations are left, and time for them."""
         self.sync()
         left = self.evaluations_left
         # what is to be measured has been handed in already; afterwards at most the former champion is handed in again
         afterwards = max(3.0, 2 * self.timebook.cost("submit"))
-        return (left is None or left > 0) and self.timebook.left() > self.timebook.cost("evaluate") + afterwards
+        return (left is None or left >= times) and self.timebook.left() > times * self.timebook.cost("evaluate") + afterwards
 
     def evaluate(self, path: Path, note: str) -> tuple[Score, dict[str, Any]]:
         """Spend one metered evaluation.

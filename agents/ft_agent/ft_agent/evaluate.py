@@ -50,11 +50,18 @@ def dev_score(harness: Harness, path: Path, note: str) -> tuple[Score, dict[str,
             value=float(scores["primary"]["value"]),
             slices={name: float(interval["value"]) for name, interval in feedback["subsets"].items()},
             items={k: float(v) for k, v in feedback["item_scores"].items()},
+            shares=_shares(feedback),
             parse_rate=float(scores["parse_rate"]),
             seconds=time.monotonic() - begun,
         ),
         feedback,
     )
+
+
+def _shares(feedback: Mapping[str, Any]) -> dict[str, float]:
+    """What each item contributes to the task's metric; empty where that is its score."""
+    shares = feedback.get("pseudo_values") or {}
+    return {k: float(shares.get(k, v)) for k, v in feedback["item_scores"].items()} if shares else {}
 
 
 def by_slice(items: Mapping[str, float], slices: Mapping[str, str]) -> dict[str, float]:

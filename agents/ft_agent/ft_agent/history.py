@@ -76,6 +76,9 @@ class History:
         if kind == "feedback":
             shown = {str(error["prompt"]) for error in record["feedback"].get("errors", ())}
             return replace(self, feedback=dict(record["feedback"]), shown=self.shown | shown)
+        if kind == "dev":
+            number, score = int(record["number"]), Score(**record["score"])
+            return replace(self, iterations=tuple(replace(i, dev=score) if i.number == number else i for i in self.iterations))
         if kind == "heat":
             return replace(self, heat=Heat.from_json(record["heat"]))
         if kind == "thought":

@@ -107,7 +107,8 @@ class Score:
     """Item scores of one model on one split.
 
     ``value`` is the mean over slices of their means. ``credit`` (own split only) is the probability the model gives each whole
-    answer: less noisy than right or wrong, so it is what probes are compared by.
+    answer: less noisy than right or wrong, so it is what probes are compared by. ``shares`` (dev only, where the task's metric is
+    no mean of item scores) is each item's share in the metric.
     """
 
     split: Literal["own", "dev"]
@@ -115,6 +116,7 @@ class Score:
     slices: dict[str, float]
     items: dict[str, float]
     credit: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
     parse_rate: float | None = None
     loss: float | None = None
     seconds: float = 0.0

@@ -10,7 +10,7 @@ from typing import Any
 
 from ft_agent.averaging import CannotAverage, average
 from ft_agent.bench import Bench
-from ft_agent.choose import compare
+from ft_agent.choose import Comparison, compare, compare_on_dev
 from ft_agent.data import Dataset, RecipeError, build
 from ft_agent.evaluate import own_score
 from ft_agent.history import Chronicle
@@ -57,7 +57,8 @@ class Turn:
         else:
             self.say(f"    {iteration.status}: " + "; ".join(str(c["problem"]) for c in iteration.caught))
             iteration = replace(iteration, decision="not trained; nothing changes")
-        iteration = replace(iteration, diagnosis=self.planner.diagnose(view, iteration))
+        seen = view if feedback is None else replace(view, feedback=feedback)
+        iteration = replace(iteration, diagnosis=self.planner.diagnose(seen, iteration))
         write_iteration(folder, iteration, dataset, feedback)
         return iteration
 
@@ -190,21 +191,28 @@ class Turn:
         return replace(iteration, own=own)
 
     def _choose(self, iteration: Iteration) -> tuple[Iteration, dict[str, Any] | None]:
-        """Decide on the own split, hand in a new champion, then let the metered split confirm or overrule."""
+        """Decide on the own split, hand in a new champion, then let the metered split confirm or overrule.
+
+        What the own split does not tell apart the metered one is asked about: of both, where one has not been there yet.
+        """
         assert iteration.adapter is not None
         history, counter = self.chronicle.history, self.bench.counter
         path, before = self.bench.folder / iteration.adapter, history.champion
         held = history.iteration(before)
-        replaces, why = _better(iteration.own, held.own if held else history.base_own)
+        comparison, why = _compared(iteration.own, held.own if held else history.base_own)
+        replaces = iteration.own is not None and (comparison is None or comparison.replaces)
         if replaces and self._may_submit(iteration):
             replaces = counter.submit(path, iteration.number, f"iteration {iteration.number}: {iteration.plan.knob}")
             why += "" if replaces else "; but it was not accepted as a submission"
         feedback = None
-        if iteration.plan.measure == "dev" and counter.may_evaluate():
-            iteration, feedback = self._evaluate(iteration, path)
+        if iteration.plan.measure == "dev":
+            if held and not held.dev and comparison and comparison.undecided and counter.may_evaluate(2):
+                held = self._ask_of_the_champion(held)
+            if counter.may_evaluate():
+                iteration, feedback = self._evaluate(iteration, path)
         if iteration.dev and held and held.dev:
-            comparison = compare(iteration.dev.items, held.dev.items)
-            overruled, why = comparison.replaces, f"on dev, {comparison.describe()}"
+            on_dev = compare_on_dev(iteration.dev, held.dev)
+            overruled, why = on_dev.replaces, f"on dev, {on_dev.describe()}"
             if overruled and not replaces and self._may_submit(iteration):
                 overruled = counter.submit(path, iteration.number, f"iteration {iteration.number}, better on dev")
             replaces = overruled
@@ -224,6 +232,13 @@ class Turn:
         self.chronicle.append("feedback", number=iteration.number, feedback=feedback)
         return replace(iteration, dev=score), feedback
 
+    def _ask_of_the_champion(self, held: Iteration) -> Iteration:
+        """Measure the champion on the metered split too, before its challenger, whose errors are the newest then."""
+        known, _ = self._evaluate(held, self.path_of(held.number))
+        if known.dev:
+            self.chronicle.append("dev", number=held.number, score=asdict(known.dev))
+        return known
+
     def _may_submit(self, iteration: Iteration) -> bool:
         """Handing in takes seconds: between probes only the first that beats the base model is worth them."""
         return iteration.plan.phase != "probe" or not self.chronicle.history.handed_in
@@ -234,13 +249,14 @@ class Turn:
         return self.bench.folder / held.adapter if held and held.adapter else self.bench.counter.path_of_base()
 
 
-def _better(challenger: Score | None, champion: Score | None) -> tuple[bool, str]:
+def _compared(challenger: Score | None, champion: Score | None) -> tuple[Comparison | None, str]:
+    """Compare on the own split, and say it; None where one of them was never measured."""
     if challenger is None:
-        return False, "it could not be measured"
+        return None, "it could not be measured"
     if champion is None:
-        return True, "the champion was never measured"
+        return None, "the champion was never measured"
     comparison = compare(challenger.credit, champion.credit)
-    return comparison.replaces, f"probability of whole answers, {comparison.describe()}"
+    return comparison, f"probability of whole answers, {comparison.describe()}"
 
 
 def _shown(score: Score | None) -> str:

@@ -16,6 +16,7 @@ from harness.assets.installs import prepare_install
 from harness.project import PACKAGE, bundled
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import DojoError
+from harness.store.kept import KeptFiles
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -116,8 +117,8 @@ def check_whole(agent: str, row: dict[str, Any], folder: Path) -> None:
     names = [call["function_name"] for step in trajectory["steps"] for call in step.get("tool_calls", [])]
     assert len(names) > 4
     assert any("A small training." in step["message"] for step in trajectory["steps"])
-    log = folder / f"workspace/agent-log/{agent}.jsonl"
-    assert all(json.loads(line) for line in log.read_text().splitlines())
+    log = KeptFiles(folder / "workspace.zip").read(f"agent-log/{agent}.jsonl")
+    assert all(json.loads(line) for line in log.splitlines())
 
 
 @pytest.mark.parametrize("agent", sorted(SPOKEN))

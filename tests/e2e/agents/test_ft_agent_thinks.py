@@ -12,6 +12,8 @@ import ft_agent_talk as talk
 import pytest
 from one_run import SANDBOX, start, submit, swept, wait_for_run
 
+from harness.store.kept import KeptFiles
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 # CPU-seconds: room for the probes of a model that is worth them, and for no more than one training beside the others
 BUDGET, SHORT = "wall=20m,cpu=240,evaluations=3", "wall=15m,cpu=60,evaluations=2"
@@ -25,7 +27,7 @@ TALKS = {
     "hostile": talk.hostile,
 }
 TASKS = ("math/aime25", "table/fact_checking", "chemistry/mol_und")
-# every kind of backbone once, every task twice; DOJO_TEST_ALL=1 runs the whole table, each with time for probes
+# every kind of backbone once, every task twice; DOJO_TEST_ALL=1 runs the whole table
 SOME = {
     ("good", "math/aime25"),
     ("useless", "table/fact_checking"),
@@ -48,7 +50,7 @@ def result_of(folder: Path) -> dict[str, Any]:
 
 
 def journal_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "workspace/journal.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in KeptFiles(folder / "workspace.zip").read("journal.jsonl").decode().splitlines()]
 
 
 @pytest.mark.parametrize(("kind", "task"), CASES, ids=lambda value: str(value).replace("/", "-"))
@@ -56,14 +58,14 @@ def test_whatever_the_backbone_says_the_run_is_graded_and_tells_what_thinking_wa
     home: Path, tmp_path: Path, kind: str, task: str
 ) -> None:
     script = talk.write(tmp_path / "talk.jsonl", TALKS[kind]())
-    budget = (BUDGET if kind in LONG or os.environ.get("DOJO_TEST_ALL") else SHORT) + (",requests=1" if kind == "spent" else "")
+    budget = (BUDGET if kind in LONG else SHORT) + (",requests=1" if kind == "spent" else "")
     folder = submit(home, "ft_agent", task, "--backbone", f"scripted:{script}", "--budget", budget)
     result, journal = result_of(folder), journal_of(folder)
     assert result["outcome"]["cause"] in ("completed", "agent_budget"), result["outcome"]
     scores = result["grade"]["scores"]
     assert scores["items"] == 8, "graded"
     assert any(r["kind"] == "submitted" for r in journal)
-    figures = json.loads((folder / "workspace/figures.json").read_text())
+    figures = json.loads(KeptFiles(folder / "workspace.zip").read("figures.json"))
     thoughts = [r for r in journal if r["kind"] == "thought"]
     assert thoughts, "it asked"
     fell_back = [t for t in thoughts if t["outcome"] == "fell_back"]
@@ -78,11 +80,11 @@ def test_whatever_the_backbone_says_the_run_is_graded_and_tells_what_thinking_wa
         assert max(t["seconds"] for t in thoughts) >= 59, "it waited beside a training, or gave up"
     else:
         assert fell_back, "what could not be used is counted"
-        report = (folder / "workspace/report.md").read_text()
+        report = KeptFiles(folder / "workspace.zip").read("report.md").decode()
         assert "## Thinking" in report
     if kind == "hostile":
         told = (folder / "agent.stdout").read_text()
-        assert "TOKEN" not in (folder / "workspace/report.md").read_text()
+        assert "TOKEN" not in KeptFiles(folder / "workspace.zip").read("report.md").decode()
         assert [r["kind"] for r in journal][-1] in ("end", "thought", "lessons"), told[-2000:]
         assert not [r for r in journal if r["kind"] == "submitted" and "/data" in json.dumps(r)]
         taken = [r["iteration"]["plan"] for r in journal if r["kind"] == "iteration"]

@@ -5,6 +5,7 @@ import json
 import pytest
 from where import AGENTS
 
+from harness.store.kept import KeptFiles
 from tests.e2e.conftest import Commands, cache, dojo, tiny_model  # noqa: F401  (fixtures)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -33,13 +34,13 @@ def test_ft_agent_leaves_its_whole_story_in_the_runs_folder(dojo: Commands) -> N
     run, folder = answer.data["runs"][0], dojo.run_folder()
     errors = (folder / "agent.stderr").read_text()
     assert run["outcome"]["cause"] == "completed", errors[-3000:]
-    work = folder / "workspace"
+    work = KeptFiles(folder / "workspace.zip")
     said = (folder / "agent.stdout").read_text()
-    journal = [json.loads(line) for line in (work / "journal.jsonl").read_text().splitlines()]
+    journal = [json.loads(line) for line in work.read("journal.jsonl").decode().splitlines()]
     assert journal[-1]["kind"] == "end", said
     trained = [r["iteration"] for r in journal if r["kind"] == "iteration" and r["iteration"]["status"] == "trained"]
     assert trained, said
-    last = work / "iterations" / f"{trained[-1]['number']:03d}"
-    assert {p.name for p in last.iterdir()} >= {"README.md", "iteration.json", "loss.csv", "train.jsonl"}
-    assert "## What was tried" in (work / "report.md").read_text()
+    last = f"iterations/{trained[-1]['number']:03d}"
+    assert work.sizes().keys() >= {f"{last}/{name}" for name in ("README.md", "iteration.json", "loss.csv", "train.jsonl")}
+    assert "## What was tried" in work.read("report.md").decode()
     assert dojo("show", run["id"]).data["evaluations"] >= 1, said

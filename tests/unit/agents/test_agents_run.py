@@ -37,7 +37,8 @@ def start(agent: Path, api: FakeApi, folder: Path, **params: Any) -> subprocess.
     config = tomllib.loads((agent / "agent.toml").read_text())
     folder.mkdir(exist_ok=True)
     copied = folder.parent / "as-in-a-run" / agent.name
-    copy_agent(load_agent(agent), copied)
+    if not copied.exists():
+        copy_agent(load_agent(agent), copied)
     tool = folder.parent / "bin" / "dojo-tool"
     if not tool.exists():
         tool.parent.mkdir(exist_ok=True)

@@ -43,7 +43,7 @@ def taken_apart(best: Iteration, known: tuple[Plan, ...] = ()) -> tuple[Plan, ..
 KNOBS = ["rate", "new argument", "rank", "dropout", "program", "verify out", "rebalance"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sets(st.sampled_from(KNOBS), min_size=1))
 def test_each_part_is_put_back_alone_whatever_the_champion_is_made_of(changed_knobs: set[str]) -> None:
     plan = START

@@ -14,11 +14,13 @@ from where import AGENTS
 
 PAGE = AGENTS.parent / "docs" / "ft-agent.md"
 FENCE = "````"
+# What a command that writes the page anew needs.
+ANEW = f"{AGENTS / 'ft_agent'}:{AGENTS}"
 
 
 def prompts() -> str:
     """The prompts as the page shows them."""
-    environment = {**os.environ, "PYTHONPATH": f"{AGENTS / 'ft_agent'}:{AGENTS}"}
+    environment = {**os.environ, "PYTHONPATH": ANEW}
     command = [sys.executable, "-m", "ft_agent.llm.show"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return f"{FENCE}text\n{done.stdout.strip()}\n{FENCE}\n"
@@ -33,7 +35,7 @@ def renewed(text: str) -> str:
 
 def test_a_prompt_of_each_kind_is_shown_as_the_planner_writes_it() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert text == renewed(text), f"the prompts have changed: python {__file__} writes the page anew"
+    assert text == renewed(text), f"the prompts have changed: PYTHONPATH={ANEW} python {__file__} writes the page anew"
 
 
 def test_every_parameter_is_listed_with_its_default() -> None:

@@ -144,7 +144,7 @@ def test_a_model_that_knows_nothing_shows_nothing_however_sure_the_difference() 
     assert row.confirmed is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     shift=st.floats(-0.3, 0.3).filter(lambda s: abs(s) > 0.12),
@@ -176,7 +176,7 @@ def test_noise_is_confirmed_or_refuted_no_more_often_than_two_errors_allow() -> 
     assert 0.62 < within < 0.74  # the error is a standard error
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), apart=st.integers(2, 4))
 def test_plans_several_knobs_apart_never_book_an_effect(seed: int, apart: int) -> None:
     rng = random.Random(seed)
@@ -231,7 +231,7 @@ def test_every_rendered_row_names_itself() -> None:
         assert named(ROWS, row_text(row)) is row
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(0, 200), limit=st.integers(80, 3000))
 def test_a_rendered_table_keeps_within_its_tokens_and_says_what_it_leaves_out(count: int, limit: int) -> None:
     rows = [replace(ROWS[0], with_=n, effect=0.001 * n) for n in range(1, count + 1)]

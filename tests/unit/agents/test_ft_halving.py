@@ -39,7 +39,7 @@ def test_equal_plans_keep_their_order() -> None:
     assert order(same, 1.0) == tuple(same)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     count=st.integers(1, 9),
     usable=st.floats(1, 20000),

@@ -8,8 +8,8 @@ TEMPLATE = (
 )
 
 
-def make_tiny_model(folder: Path) -> Path:
-    """Save a tiny Llama with random weights and a byte-level tokenizer; return its folder."""
+def make_tiny_model(folder: Path, tied: bool = False) -> Path:
+    """Save a tiny Llama with random weights and a byte-level tokenizer; return its folder. ``tied``: one matrix for both ends."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -25,6 +25,7 @@ def make_tiny_model(folder: Path) -> Path:
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
     config = LlamaConfig(
+        initializer_range=0.18,  # as large as trained ones of this width, so that a fine-tune moves them little
         vocab_size=len(vocabulary),
         hidden_size=32,
         intermediate_size=64,
@@ -32,7 +33,7 @@ def make_tiny_model(folder: Path) -> Path:
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,

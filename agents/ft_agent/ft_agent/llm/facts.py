@@ -21,7 +21,7 @@ from ft_agent.view import View, clip, curve_text, one_line
 TOLD_IN_FULL = 4
 # Rows shown of each source, and characters of a text in a row.
 SAMPLED, TEXT = 6, 400
-# Characters of the task's goal: what comes after them is about files, budgets and rules.
+# Characters of what the task's goal begins with.
 GOAL = 500
 # Tokens of the table of effects, by its own careful count.
 EFFECT_TOKENS = 900
@@ -34,7 +34,7 @@ def task_text(view: View) -> str:
     task, generation = view.task, view.task["generation"]
     subsets = "; ".join(f"{s['name']} ({s['metric']})" for s in task["subsets"])
     return (
-        f"{task['id']} ({task['profile']}). {clip(' '.join(str(task['goal']).split()), GOAL)}\n"
+        f"{task['id']} ({task['profile']}). {clip(_aim(str(task['goal'])), GOAL)}\n"
         f"Answers: {task['answer_format']} At most {generation['max_new_tokens']} tokens long; "
         f"question and answer together at most {generation['max_context']}.\n"
         f"Scored by {task['metric']['name']} ({task['metric']['description']}), over {subsets}.\n"
@@ -42,8 +42,15 @@ def task_text(view: View) -> str:
     )
 
 
+def _aim(goal: str) -> str:
+    """What the goal says before its first section, without its title: files, budgets and rules are the program's business."""
+    lines = [line for line in goal.partition("\n## ")[0].splitlines() if not line.startswith("# ")]
+    return " ".join(" ".join(lines).split()) or " ".join(goal.split())
+
+
 def _model(machine: Mapping[str, Any]) -> str:
-    device = "a GPU" if machine.get("gpu") else f"{machine.get('cpus')} CPU cores"
+    cores = float(machine.get("cpus") or 1)
+    device = "a GPU" if machine.get("gpu") else f"{cores:g} CPU core{'s' if cores != 1 else ''}"
     return f"{float(machine['parameters']) / 1e6:.0f}M parameters, {machine['layers']} layers, trained on {device}"
 
 

@@ -73,7 +73,7 @@ def start_of(view: View) -> tuple[Plan, str]:
     best = champion if champion and champion.plan.phase != "probe" else best_of(trained) or champion
     if best is None or best.plan.method == "average":
         best = best_of([i for i in trained if i.plan.method != "average"])
-    return (best.plan, f"iteration {best.number}") if best else (first_plan(view), "no iteration yet; the program's first plan")
+    return (best.plan, f"iteration {best.number}") if best else (first_plan(view), "the program's starting point")
 
 
 def planned(idea: Idea, view: View, desk: Desk, stage: Stage) -> tuple[Plan | None, list[str]]:

@@ -65,9 +65,9 @@ LIMITS: Mapping[str, Limit] = {
     ),
     "write_program": Limit(5000, 6000, (Cut("samples", least=300), Cut("sources"), Cut("task"), Cut("failed", least=200))),
     "diagnose": Limit(
-        5000, 3000, (Cut("lessons"), Cut("history", "end", 100), Cut("effects", least=100), Cut("errors"), Cut("task"))
+        7000, 3000, (Cut("lessons"), Cut("history", "end", 100), Cut("effects", least=100), Cut("errors"), Cut("task"))
     ),
-    "lessons": Limit(5000, 3000, (Cut("history", "end", 300), Cut("effects", least=100), Cut("before", least=200), Cut("task"))),
+    "lessons": Limit(7000, 3000, (Cut("history", "end", 300), Cut("effects", least=100), Cut("before", least=200), Cut("task"))),
     "synthesise": Limit(4000, 8000, (Cut("examples", least=200), Cut("avoid"), Cut("task")), "making"),
     "rewrite": Limit(6000, 8000, (Cut("examples"), Cut("task")), "making"),
 }

@@ -35,7 +35,7 @@ def put(operation: str, **args: Any) -> dict[str, Any]:
 
 
 def test_ideas_start_from_the_best_probe_and_after_a_long_training_from_the_champion() -> None:
-    assert start_of(a_view()) == (first_plan(a_view()), "no iteration yet; the program's first plan")
+    assert start_of(a_view()) == (first_plan(a_view()), "the program's starting point")
     assert start_of(a_run(*HISTORY, champion=1))[1] == "iteration 2"
     long = scored(3, 0.6, replace(HISTORY[0].plan, phase="exploit"))
     assert start_of(a_run(*HISTORY, long, champion=3))[1] == "iteration 3"

@@ -113,7 +113,7 @@ def test_an_idea_without_the_optional_parts_is_a_probe_without_evidence() -> Non
     assert (found.phase, found.evidence, found.program, found.go_on) == ("probe", "", None, False)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=300) | st.text(alphabet='{}[]",:\\ne0123456789', max_size=120))
 def test_whatever_is_said_it_is_an_answer_or_unreadable(said: str) -> None:
     for text in (said, f"{said}{TEXT}", TEXT[: len(said)] + said):
