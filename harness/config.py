@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,19 @@ from pydantic import Field, ValidationError
 
 from harness.spec.backbone import Backbone
 from harness.spec.base import Spec
+from harness.spec.broken import Broken
 from harness.spec.errors import SpecError, UsageError
 from harness.spec.task import ProfileName
 from harness.spec.toml import describe, did_you_mean
+from harness.spec.toml_text import read_toml_text
 
 FILE_NAME = "dojo.toml"
 _FOLDERS = ("home", "cache")
 _FOLDER_LISTS = ("tasks", "agents")
 # Tables of dojo.toml, which no variable can hold.
 _TABLES = ("backbones",)
+# Not `dojo config show`: that reads the very settings that are wrong.
+_SCHEMA = "`dojo schema settings` prints every setting, and what may stand there"
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -37,6 +40,7 @@ class Settings(Spec):
     tasks: tuple[Path, ...] | None = Field(None, description="directories to look for tasks in, before dojo's own")
     agents: tuple[Path, ...] | None = Field(None, description="directories to look for agents in, before dojo's own")
     database: str | None = Field(None, description="SQLAlchemy URL; default SQLite in home")
+    server: str | None = Field(None, description="address of a service that commands ask instead of this machine")
     profile: ProfileName = Field("mini", description="profile that `submit` uses")
     sandbox: str = Field("namespace", description="sandbox backend that runs use")
     executor: str = Field("local", description="executor that `submit` uses")
@@ -60,6 +64,7 @@ class Config(Spec):
 
     settings: Settings
     origins: dict[str, str]
+    broken: dict[str, Broken] = Field(default_factory=dict, description="backbones of dojo.toml that cannot be used, by name")
     file: Path | None = Field(None, description="the dojo.toml that was read")
 
     def rows(self) -> tuple[Setting, ...]:
@@ -83,7 +88,9 @@ def find_file(start: Path, environ: Mapping[str, str]) -> Path | None:
         if not path.is_file():
             raise UsageError(f"DOJO_CONFIG={named!r} is no file", hint="name an existing dojo.toml or unset DOJO_CONFIG")
         return path
-    return next((p / FILE_NAME for p in (start, *start.parents) if (p / FILE_NAME).is_file()), None)
+    return next(
+        (p / FILE_NAME for p in (start, *start.parents) if os.path.isfile(p / FILE_NAME)), None
+    )  # a folder above may be closed to this user
 
 
 def load(flags: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Config:
@@ -101,6 +108,7 @@ def load(flags: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] |
     environ = os.environ if environ is None else environ
     cwd = cwd or Path.cwd()
     values: dict[str, Any] = {}
+    broken: dict[str, Broken] = {}
     origins = dict.fromkeys(Settings.model_fields, "default")
     path = find_file(cwd, environ)
     layers: list[tuple[str, Mapping[str, Any], Path]] = []
@@ -116,24 +124,27 @@ def load(flags: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] |
     for origin, layer, base in layers:
         for name, value in layer.items():
             values[name] = _anchor(name, value, base)
+            if name == "backbones" and isinstance(value, dict):
+                values[name], broken = _sorted_out(values[name], Path(origin))
             origins[name] = origin
             _check(name, values[name], origin, SpecError if origin == str(path) else UsageError)
     settings = Settings.model_validate(values)
     anchored = {name: cwd / getattr(settings, name).expanduser() for name in _FOLDERS}
-    return Config(settings=settings.model_copy(update=anchored), origins=origins, file=path)
+    return Config(settings=settings.model_copy(update=anchored), origins=origins, broken=broken, file=path)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise SpecError(f"{path}: not valid TOML: {exc}", hint="mend the line it names") from exc
-    except OSError as exc:
-        raise SpecError(f"{path}: cannot be read: {exc.strerror}", hint="check that the file is there and readable") from exc
+    _, raw = read_toml_text(path)
+    if isinstance(raw.get("backbone"), dict):
+        named = ", ".join(f"[backbones.{each}]" for each in raw["backbone"])
+        raise SpecError(
+            f"{path}: [backbone]: `backbone` is the name of the one that agents think with",
+            hint=f"to describe one, write {named or '[backbones.NAME]'}",
+        )
     for name in raw:
         if name not in Settings.model_fields:
             near = did_you_mean(name, Settings.model_fields)
-            raise SpecError(f"{path}: unknown setting {name!r}", hint=f"{near} `dojo config show` lists every setting")
+            raise SpecError(f"{path}: unknown setting {name!r}", hint=f"{near} {_SCHEMA}")
     return raw
 
 
@@ -158,22 +169,30 @@ def _anchor_script(backbone: Any, base: Path) -> Any:
 
 def _check(name: str, value: Any, origin: str, error: type[UsageError]) -> None:
     """Refuse a bad value with the source it came from named, before the sources are laid over each other."""
-    if name == "backbones" and isinstance(value, dict):
-        _check_keys(value, origin, error)
     try:
         Settings.model_validate({name: value})
     except ValidationError as exc:
-        raise error(
-            f"{origin}: {describe(exc, Settings)}", hint="`dojo config show` lists every setting with its meaning"
-        ) from exc
+        raise error(f"{origin}: {describe(exc, Settings)}", hint=_SCHEMA) from exc
 
 
-def _check_keys(backbones: Mapping[str, Any], origin: str, error: type[UsageError]) -> None:
-    """Refuse a key that stands in the file itself, without saying it again."""
+def _sorted_out(backbones: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], dict[str, Broken]]:
+    """Part the backbones that can be used from the others: one that cannot stops no command that does not name it."""
+    good, broken = {}, {}
     for name, table in backbones.items():
-        key = table.get("key") if isinstance(table, dict) else None
-        if isinstance(key, str) and key and not _VARIABLE.fullmatch(key):
-            raise error(
-                f"{origin}: backbones.{name}.key is not the NAME of an environment variable, in capitals",
-                hint="put the key itself into a variable of your shell and name that variable here: keys do not belong in files",
-            )
+        try:
+            _check_key(name, table, path)
+            _check("backbones", {name: table}, str(path), SpecError)
+            good[name] = table
+        except SpecError as exc:
+            broken[name] = Broken(name=name, path=path, message=exc.message, hint=exc.hint)
+    return good, broken
+
+
+def _check_key(name: str, table: Any, path: Path) -> None:
+    """Refuse a key that stands in the file itself, without saying it again."""
+    key = table.get("key") if isinstance(table, dict) else None
+    if isinstance(key, str) and key and not _VARIABLE.fullmatch(key):
+        raise SpecError(
+            f"{path}: backbones.{name}.key is not the NAME of an environment variable, in capitals",
+            hint="put the key itself into a variable of your shell and name that variable here: keys do not belong in files",
+        )

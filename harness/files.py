@@ -33,7 +33,7 @@ def tree_digest(root: Path, skip: Iterable[str] = ()) -> str:
 
 
 @contextmanager
-def build_folder(target: Path, *, keep: bool = False) -> Iterator[Path | None]:
+def build_folder(target: Path, *, keep: bool = False, mode: int = 0o755) -> Iterator[Path | None]:
     """Hold a lock on ``target`` and yield a folder to fill, which becomes ``target`` when the block ends well.
 
     Yields ``None`` when ``target`` is there (another process may have made it while this one waited). After an error, or
@@ -42,6 +42,7 @@ def build_folder(target: Path, *, keep: bool = False) -> Iterator[Path | None]:
     Args:
         target: the folder to make.
         keep: give the next builder what a dead one had filled, for work that can be continued, such as downloads.
+        mode: of the folder; what is in it can be read by whoever may enter it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{target.name}.lock"
@@ -58,17 +59,32 @@ def build_folder(target: Path, *, keep: bool = False) -> Iterator[Path | None]:
                 shutil.rmtree(remains, ignore_errors=True)
             part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
         try:
-            yield part
-            make_readable(part)
+            with naming(target):
+                yield part
+            make_readable(part, mode)
             os.rename(part, target)
         finally:
             if not keep:
                 shutil.rmtree(part, ignore_errors=True)
 
 
-def make_readable(root: Path) -> None:
-    """Let every user read ``root``: sandboxes mount it read-only and read it as another user. Programs stay programs."""
-    root.chmod(0o755)
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an error of the operating system that names no path this one: writing to an open file says only that it failed."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.filename is None and exc.errno is not None:
+            exc.filename = str(path)
+        raise
+
+
+def make_readable(root: Path, mode: int = 0o755) -> None:
+    """Let every user read what is in ``root``: sandboxes mount it read-only and read it as another user. Programs stay programs.
+
+    The folder itself gets ``mode``, by which what is hidden stays closed as a whole.
+    """
+    root.chmod(mode)
     for path in root.rglob("*"):
         if path.is_symlink():
             continue  # it has no mode of its own
@@ -76,12 +92,20 @@ def make_readable(root: Path) -> None:
         path.chmod(0o755 if path.is_dir() else (mode | (0o555 if mode & 0o100 else 0o444)) & 0o755)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``data``: written beside it, flushed to disk, renamed."""
+def write_atomic(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Replace ``path`` by ``data``: written beside it, flushed to disk, renamed.
+
+    Args:
+        path: the file.
+        data: what is to be in it.
+        mode: its mode, whatever the umask is; None for 0644 less what the umask takes.
+    """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as out:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644 if mode is None else mode)
+        with naming(path), os.fdopen(descriptor, "wb") as out:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             out.write(data)
             out.flush()
             os.fsync(out.fileno())

@@ -7,7 +7,7 @@ task=${TASK:-math/aime25}
 profile=${PROFILE:-mini}
 read -r -a agents <<<"${AGENTS:-base recipe ft_agent}"
 
-submit=(submit --task "$task" --profile "$profile")
+submit=(submit --task "$task" --profile "$profile" --public-hidden)
 for agent in "${agents[@]}"; do submit+=(--agent "$agent"); done
 if [ -n "${SANDBOX:-}" ]; then submit+=(--sandbox "$SANDBOX"); fi
 submit+=("$@")

@@ -4,73 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal
-
-from pydantic import Field
+from typing import Any
 
 from harness.analysis import stats
+from harness.analysis.comparison import (
+    ONE_RUN,
+    OVER_TASKS,
+    Comparison,
+    ComparisonRow,
+    Models,
+    headings,
+    reason_of,
+    reason_of_models,
+    verdict_of,
+)
 from harness.analysis.counted import counted_measurements
 from harness.analysis.headings import measured_by
 from harness.analysis.measurement import LeftOut, Measurements
 from harness.analysis.pairing import Found, Pair, bare_name, find_pairs
 from harness.analysis.plan import runs_needed
-from harness.analysis.tables import item_means
-from harness.spec.base import Spec
+from harness.analysis.tables import won_and_lost
 from harness.spec.errors import UsageError
-from harness.spec.measured import Measured, measured_together
+from harness.spec.measured import measured_together
 from harness.spec.result import RunResult
-from harness.spec.summary import Summaries, collector_paused
-from harness.store.base import Damage
+from harness.spec.summary import NO_MEASUREMENT, Summaries, collector_paused
 
-Judgement = Literal["better", "worse", "not_distinguishable"]
+__all__ = ["Comparison", "ComparisonRow", "Models", "compare", "compare_all", "headings"]
 
-ONE_RUN = "one run says nothing about run-to-run variance"
-OVER_TASKS = "all tasks"
-# Per-item means over runs that are closer than this are a tie (rounding only).
-_TIE = 1e-9
-
-
-class ComparisonRow(Measured):
-    """A minus B on one task, or the mean over tasks."""
-
-    task: str
-    difference: float
-    ci_low: float
-    ci_high: float
-    p: float = Field(description="two-sided t")
-    p_adjusted: float = Field(description="Holm over the rows shown together")
-    ci_adjusted_low: float = Field(description="the interval that the verdict looks at")
-    ci_adjusted_high: float
-    verdict: Judgement = Field(description="about agent A")
-    reason: str = Field(description="the verdict in a sentence")
-    label: str = Field("", description="what the interval describes, where it is not the agents")
-    win: int = Field(description="items on which A's mean over runs is higher")
-    tie: int
-    loss: int
-    runs_a: int
-    runs_b: int
-    flagged: int = Field(0, description="runs of either in which cheating was found; they count as the base model")
-    smallest_difference: float = Field(description="smallest difference that these runs could have shown")
-    runs_needed: int | None = Field(description="runs per agent that would show the difference observed; None: no number would")
-    variance: dict[str, float] = Field(description="of the difference, by source: agent_a and agent_b (run to run), items")
-    setting: str = ""
-
-
-class Comparison(Spec):
-    """Agent ``a`` against agent ``b``."""
-
-    a: str
-    b: str
-    rows: tuple[ComparisonRow, ...]
-    overall: ComparisonRow
-    left_out: tuple[LeftOut, ...] = ()
-    warnings: tuple[str, ...] = ()
-    damaged: tuple[Damage, ...] = Field((), description="runs whose folders do not bear out what the index knows, and why")
-
-    @property
-    def shown(self) -> tuple[ComparisonRow, ...]:
-        """The rows by task, and the one over tasks where there are several."""
-        return self.rows if self.overall in self.rows else (*self.rows, self.overall)
+# Every primary score lies on 0-1, so no difference lies beyond this.
+_MOST = 1.0
 
 
 @collector_paused()
@@ -128,101 +90,112 @@ def compare_all(
 
 
 def _judge_together(found: Sequence[Found], measured: Measurements) -> list[Comparison]:
-    """Adjust all rows by Holm, as they are shown together, and judge them."""
-    p_values = [float(pair.estimate.p_value()) for one in found for pair in one.pairs]
+    """Judge all rows; those that can be decided are adjusted by Holm, as they are shown together.
+
+    A row with a single run cannot, whatever its p: it would only cost the others their level.
+    """
+    p_values = [float(pair.estimate.p_value()) for one in found for pair in one.pairs if not pair.single]
     tests = iter(zip(stats.holm(p_values), stats.holm_levels(p_values), strict=True))
     comparisons = []
     for one in found:
-        rows = [_task_row(pair, *next(tests)) for pair in one.pairs]
+        left_out = [out for out in measured.left_out if out.agent in (bare_name(one.a), bare_name(one.b))]
+        rows = [_task_row(one, pair, left_out, None if pair.single else next(tests)) for pair in one.pairs]
         comparisons.append(
             Comparison(
                 a=one.a,
                 b=one.b,
                 rows=tuple(rows),
                 overall=rows[0] if len(rows) == 1 else _overall(one.pairs, rows),
-                left_out=tuple(out for out in measured.left_out if out.agent in (bare_name(one.a), bare_name(one.b))),
+                adjusted=len(p_values),
+                left_out=tuple(left_out),
                 warnings=tuple(dict.fromkeys(one.warnings)),
             )
         )
     return comparisons
 
 
-def _task_row(pair: Pair, p_adjusted: float, level: float) -> ComparisonRow:
-    value = float(pair.estimate.value)
-    win, loss = _wins(pair)
-    return _row(
-        pair.task,
-        pair.estimate,
-        p_adjusted,
-        level,
-        runs_needed([pair.components], value, level) if pair.components else None,
-        what=measured_by([*pair.runs_a, *pair.runs_b]),
-        single=pair.single,
-        win=win,
-        tie=len(pair.runs_a[0].items.ids) - win - loss,
-        loss=loss,
-        runs_a=len(pair.runs_a),
-        runs_b=len(pair.runs_b),
-        flagged=sum(m.flagged for m in (*pair.runs_a, *pair.runs_b)),
-        setting=pair.setting,
-    )
+def _task_row(one: Found, pair: Pair, left_out: Sequence[LeftOut], test: tuple[float, float] | None) -> ComparisonRow:
+    """Make the row of a task; ``test``: its adjusted p and the level it had to meet, None where a single run cannot be judged."""
+    win, loss = won_and_lost(pair.runs_a, pair.runs_b)
+    what, if_zero = _left_out(one, pair, left_out)
+    facts = {
+        **measured_by([*pair.runs_a, *pair.runs_b]).model_dump(),
+        "task": pair.task,
+        "win": win,
+        "tie": len(pair.runs_a[0].items.ids) - win - loss,
+        "loss": loss,
+        "runs_a": len(pair.runs_a),
+        "runs_b": len(pair.runs_b),
+        "flagged": sum(m.flagged for m in (*pair.runs_a, *pair.runs_b)),
+        "left_out": what,
+        "difference_if_zero": if_zero,
+        "setting": pair.setting,
+    }
+    if test is None:
+        return _open_row(pair.estimate, _to_settle(one, pair), facts)
+    needed = runs_needed([pair.components], float(pair.estimate.value), test[1]) if pair.components else None
+    return _decided_row(pair.estimate, *test, needed, facts)
 
 
-def _wins(pair: Pair) -> tuple[int, int]:
-    """Count the items on which A's mean item score over its runs is above and below B's."""
-    gaps = item_means(pair.runs_a) - item_means(pair.runs_b)
-    return int((gaps > _TIE).sum()), int((gaps < -_TIE).sum())
+def _left_out(one: Found, pair: Pair, left_out: Sequence[LeftOut]) -> tuple[str, float | None]:
+    """Say which runs of each agent on the task are no measurement and why, and the difference had they all scored 0."""
+    said, means, dead = [], [], 0
+    for agent, runs in ((one.a, pair.runs_a), (one.b, pair.runs_b)):
+        lost = [
+            out for out in left_out if out.agent == bare_name(agent) and out.task == pair.task and NO_MEASUREMENT in out.reason
+        ]
+        means.append(sum(m.primary for m in runs) / (len(runs) + len(lost)))
+        dead += len(lost)
+        if lost:
+            causes = ", ".join(dict.fromkeys(out.reason.partition(NO_MEASUREMENT)[0].strip() for out in lost))
+            said.append(f"{agent}: {len(lost)} of {len(runs) + len(lost)} runs left out ({causes})")
+    if not dead:
+        return "", None
+    if_zero = means[0] - means[1]
+    return f"{'; '.join(said)}; were they all 0 the difference would be {if_zero:+.3f}", if_zero
+
+
+def _to_settle(one: Found, pair: Pair) -> str:
+    """Say which runs, one more of each agent that has a single one, would let the agents be judged, and how they are made."""
+    singles = [(agent, runs[0]) for agent, runs in ((one.a, pair.runs_a), (one.b, pair.runs_b)) if len(runs) < 2]
+    more = " and ".join(f"1 more run of {agent}" for agent, _ in singles)
+    agents = " ".join(f"--agent {bare_name(agent)}" for agent, _ in singles)
+    if any(" " in bare_name(agent) for agent, _ in singles):
+        return more  # a variant is planned with its parameters
+    seed = max(run.seed for _, run in singles) + 1
+    return f"{more} (dojo submit {agents} --task {pair.task} --seed {seed})"
 
 
 def _overall(pairs: Sequence[Pair], rows: Sequence[ComparisonRow]) -> ComparisonRow:
     """Make the row over the fixed set of tasks: one question of its own, hence not adjusted for the rows by task."""
     estimate = stats.over_tasks([pair.estimate for pair in pairs])
-    components = [pair.components for pair in pairs if pair.components]
-    single = any(pair.single for pair in pairs)
-    needed = None if single else runs_needed(components, float(estimate.value), stats.ALPHA)
-    return _row(
-        OVER_TASKS,
-        estimate,
-        float(estimate.p_value()),
-        stats.ALPHA,
-        needed,
-        what=measured_together(rows),
-        single=single,
-        win=sum(row.win for row in rows),
-        tie=sum(row.tie for row in rows),
-        loss=sum(row.loss for row in rows),
-        runs_a=sum(row.runs_a for row in rows),
-        runs_b=sum(row.runs_b for row in rows),
-        flagged=sum(row.flagged for row in rows),
-        setting="",
-    )
+    facts = {
+        **measured_together(rows).model_dump(),
+        "task": OVER_TASKS,
+        "win": sum(row.difference > 0 for row in rows),
+        "tie": sum(row.difference == 0 for row in rows),
+        "loss": sum(row.difference < 0 for row in rows),
+        "runs_a": sum(row.runs_a for row in rows),
+        "runs_b": sum(row.runs_b for row in rows),
+        "flagged": sum(row.flagged for row in rows),
+    }
+    if any(pair.single for pair in pairs):
+        tasks = ", ".join(pair.task for pair in pairs if pair.single)
+        return _open_row(estimate, f"a second run of each agent on {tasks}", facts)
+    needed = runs_needed([pair.components for pair in pairs if pair.components], float(estimate.value), stats.ALPHA)
+    return _decided_row(estimate, float(estimate.p_value()), stats.ALPHA, needed, facts)
 
 
-def _row(
-    task: str,
-    estimate: stats.Estimate,
-    p_adjusted: float,
-    level: float,
-    needed: int | None,
-    *,
-    what: Measured,
-    single: bool,
-    win: int,
-    tie: int,
-    loss: int,
-    runs_a: int,
-    runs_b: int,
-    flagged: int,
-    setting: str,
+def _decided_row(
+    estimate: stats.Estimate, p_adjusted: float, level: float, needed: int | None, facts: Mapping[str, Any]
 ) -> ComparisonRow:
-    value = float(estimate.value)
-    low, high = (float(bound) for bound in estimate.interval())
-    adjusted_low, adjusted_high = (float(bound) for bound in estimate.interval(level))
-    smallest = float(estimate.half_width(level))
-    verdict, reason = judge(value, adjusted_low, adjusted_high, smallest, needed, single)
+    """Make a row about agents that have several runs each."""
+    value, smallest = float(estimate.value), float(estimate.half_width(level))
+    shown = smallest if smallest <= _MOST else None
+    (low, high), (adjusted_low, adjusted_high) = _interval(estimate, stats.ALPHA), _interval(estimate, level)
+    verdict = verdict_of(value, adjusted_low, adjusted_high)
     return ComparisonRow(
-        **what.model_dump(),
-        task=task,
+        **facts,
         difference=value,
         ci_low=low,
         ci_high=high,
@@ -231,37 +204,38 @@ def _row(
         ci_adjusted_low=adjusted_low,
         ci_adjusted_high=adjusted_high,
         verdict=verdict,
-        reason=reason,
-        label=f"these models: {ONE_RUN}" if single else "",
-        win=win,
-        tie=tie,
-        loss=loss,
-        runs_a=runs_a,
-        runs_b=runs_b,
-        flagged=flagged,
-        smallest_difference=smallest,
+        reason=reason_of(verdict, value, shown, needed),
+        smallest_difference=shown,
         runs_needed=needed,
         variance=stats.by_source(estimate),
-        setting=setting,
     )
 
 
-def judge(difference: float, low: float, high: float, smallest: float, needed: int | None, single: bool) -> tuple[Judgement, str]:
-    """Return the verdict about A and its reason.
+def _open_row(estimate: stats.Estimate, to_settle: str, facts: Mapping[str, Any]) -> ComparisonRow:
+    """Make a row of which one run only is known: it says what the models are, and of the agents nothing."""
+    value = float(estimate.value)
+    low, high = _interval(estimate, stats.ALPHA)
+    models = Models(p=float(estimate.p_value()), ci_low=low, ci_high=high, verdict=verdict_of(value, low, high))
+    return ComparisonRow(
+        **facts,
+        difference=value,
+        ci_low=None,
+        ci_high=None,
+        p=None,
+        p_adjusted=None,
+        ci_adjusted_low=None,
+        ci_adjusted_high=None,
+        verdict="not_distinguishable",
+        reason=reason_of_models(models, value, to_settle),
+        models=models,
+        label=f"these models: {ONE_RUN}",
+        smallest_difference=None,
+        runs_needed=None,
+        variance=stats.by_source(estimate),
+    )
 
-    Args:
-        difference: A's score minus B's.
-        low: lower bound of the adjusted interval.
-        high: upper bound of the adjusted interval.
-        smallest: smallest difference these runs could have shown.
-        needed: runs per agent that would show the difference observed, or None.
-        single: whether one of the agents has a single run.
-    """
-    could = f"these runs could have shown {smallest:.3f}"
-    if single:
-        return "not_distinguishable", f"{ONE_RUN}; run each agent at least twice"
-    if low > 0 or high < 0:
-        return ("better" if difference > 0 else "worse"), f"the interval excludes 0; {could}"
-    if needed is None:
-        return "not_distinguishable", f"{could}; no number of runs would show {difference:+.3f} on these items"
-    return "not_distinguishable", f"{could}; {needed} runs per agent would show {difference:+.3f}"
+
+def _interval(estimate: stats.Estimate, level: float) -> tuple[float, float]:
+    """Return an interval of a difference, cut where no difference can lie."""
+    low, high = (float(bound) for bound in estimate.interval(level))
+    return max(-_MOST, low), min(_MOST, high)

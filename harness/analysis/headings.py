@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.counted import why_aside
 from harness.analysis.measurement import Measurement
 from harness.spec.budget import Budget
-from harness.spec.measured import Measured, budget_words, measured, measured_together
+from harness.spec.measured import Measured, budget_words, hidden_words, measured, measured_together
 from harness.spec.result import RunResult
 from harness.spec.summary import Setting, setting_of
 
@@ -42,6 +42,7 @@ def measured_in(setting: Setting, metric: str) -> Measured:
     """Return what runs of one setting measured."""
     return Measured(
         profile=setting.profile,
+        hidden=hidden_words(setting.hidden),
         base_model=setting.base_model.partition(" ")[0],
         metric=metric,
         budget=budget_words(Budget.model_validate_json(setting.budget)),

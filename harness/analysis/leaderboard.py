@@ -125,9 +125,10 @@ def leaderboard(
             warnings += filter(None, (repeated_seeds(agent, runs) for agent, runs in group.agents.items()))
         references[name] = tuple(line for group in groups for line in _reference_lines(group, groups[0]))
     if any(row.flagged for row in rows):
-        warnings.append("runs in which cheating was found count as the base model's score")
+        warnings.append("runs in which cheating was found count as the base model's score at most")
     for agent in dict.fromkeys(row.agent for row in rows if row.silent):
         warnings.append(f"{agent} requires a backbone and has runs that never called it")
+    warnings += _missing_from_all(newest)
     chosen = set(references)
     return Leaderboard(
         rows=tuple(rows),
@@ -153,6 +154,18 @@ def _overall(scored: Sequence[_Scored], measured: Measurements) -> list[Leaderbo
     runs = {a: [m for g in groups for m in g.agents[a]] for a in everywhere}
     single = {a for a in everywhere if any(len(g.agents[a]) < 2 for g in groups)}
     return _ranked(OVER_TASKS, estimates, runs, measured, single=single)
+
+
+def _missing_from_all(scored: Sequence[_Scored]) -> list[str]:
+    """Say which agents do not stand in the rows over all tasks, and on which tasks each was not measured."""
+    if len(scored) < 2:
+        return []
+    gaps = {
+        agent: [one.group.task for one in scored if agent not in one.group.agents]
+        for agent in sorted({agent for one in scored for agent in one.group.agents})
+    }
+    said = [f"{agent} is not among {OVER_TASKS}: not measured on {', '.join(tasks)}" for agent, tasks in gaps.items() if tasks]
+    return [f"{one} in the newest setting there" for one in said]
 
 
 def _ranked(

@@ -29,11 +29,21 @@ class Items:
     def __init__(self, ids: tuple[str, ...], subsets: tuple[str, ...]) -> None:
         self.ids, self.subsets = ids, subsets
         self._packed: list[bytes] = []
+        self._scores: dict[int, bytes] = {}
 
-    def add(self, values: bytes) -> int:
-        """Take in a run's packed values; return their row in `table`."""
+    def add(self, values: bytes, scores: bytes = b"") -> int:
+        """Take in a run's packed values, and its item scores where they are others; return their row in `table`."""
+        if scores:
+            self._scores[len(self._packed)] = scores
         self._packed.append(values)
         return len(self._packed) - 1
+
+    def scores(self, row: int) -> NDArray[np.float64]:
+        """Return the item scores of the run in a row of `table`, in the order of ``ids``."""
+        import numpy as np
+
+        found = self._scores.get(row)
+        return self.table[row] if found is None else np.frombuffer(found, dtype="<f8").astype(np.float64, copy=False)
 
     @cached_property
     def table(self) -> NDArray[np.float64]:
@@ -56,7 +66,7 @@ class Measurement(NamedTuple):
         agent: its name, with what tells the variant apart where it is one: ``ft_agent feedback=false``.
         agent_digest: of the agent's directory and parameters: another digest is another agent.
         items: what it was scored on; row ``row`` of its table holds the item scores or jackknife pseudo-values.
-        flagged: agent_integrity: stands at the base model's score.
+        flagged: agent_integrity: stands at its grade, and at the base model's score at most.
         created: ISO 8601, UTC.
         tokens: charged at the backbone; ``dollars`` the same.
         silent: never called the backbone that its agent requires.
@@ -119,7 +129,7 @@ def measurements_from(runs: Summaries | Iterable[RunResult]) -> Measurements:
     """Turn runs into measurements.
 
     Runs whose outcome does not count, that somebody excluded and those without a grade are left out and listed.
-    ``agent_integrity`` runs take the base model's item scores and are flagged.
+    ``agent_integrity`` runs have their own item scores, or the base model's where those are less, and are flagged.
 
     Args:
         runs: results, or summaries as a store keeps them.
@@ -151,7 +161,7 @@ def measurements_from(runs: Summaries | Iterable[RunResult]) -> Measurements:
             Measurement(
                 row.run, row.batch, row.agent, row.agent_digest, row.task, row.seed, settings[row.setting],
                 row.primary, row.metric, row.ci_low, row.ci_high,
-                of_run, of_run.add(row.values), bool(row.flagged), references[row.references], row.created,
+                of_run, of_run.add(row.values, row.scores), bool(row.flagged), references[row.references], row.created,
                 row.tokens, row.dollars, bool(row.silent),
             )
         )  # fmt: skip
@@ -214,11 +224,19 @@ def _mean_of(row: RunSummary, items: Items) -> bool:
 def require_same_items(measurements: Sequence[Measurement]) -> None:
     """Check that all runs were scored on the same items.
 
+    Items that were drawn with different secrets are different ones, though they are called the same.
+
     Raises:
         UsageError: they were not; names both digests.
     """
     first = measurements[0]
     for other in measurements[1:]:
+        if other.setting.hidden != first.setting.hidden:
+            raise UsageError(
+                f"runs {first.run} and {other.run} on {first.task} were scored on different hidden splits: "
+                f"drawn with {first.setting.hidden} and with {other.setting.hidden}",
+                hint="compare runs of one secret only; `dojo data secret --set` takes over that of another installation",
+            )
         if other.items is not first.items and other.items.ids != first.items.ids:
             raise UsageError(
                 f"runs {first.run} and {other.run} on {first.task} were scored on different items: "

@@ -68,7 +68,7 @@ def find_pairs(measured: Measurements, a: str, b: str, task: str | None, mix: bo
             hint="run both on one task with the same settings, or ask for mixed settings with --mix",
         )
     if any(m.flagged for pair in pairs for m in (*pair.runs_a, *pair.runs_b)):
-        warnings.append("runs in which cheating was found count as the base model's score")
+        warnings.append("runs in which cheating was found count as the base model's score at most")
     return Found(a, b, pairs, warnings)
 
 

@@ -109,9 +109,11 @@ class PlanRow(Spec):
     task: str
     runs: int
     smallest_difference: float | None = Field(
-        description="shown if it is observed; None: a single run shows nothing about agents"
+        description="shown if it is observed; None: a single run shows nothing about agents, or not even the largest there is"
     )
-    smallest_difference_80: float | None = Field(description="true difference that is shown four times in five")
+    smallest_difference_80: float | None = Field(
+        description="true difference that is shown four times in five; None: not even the largest there is"
+    )
     basis: str = Field(description="where the variances come from")
 
 
@@ -151,10 +153,15 @@ def _plan_row(task: str, components: Sequence[Components], runs: int, basis: str
     return PlanRow(
         task=task,
         runs=runs,
-        smallest_difference=smallest_difference(components, runs),
-        smallest_difference_80=smallest_difference(components, runs, power=0.8),
+        smallest_difference=_possible(smallest_difference(components, runs)),
+        smallest_difference_80=_possible(smallest_difference(components, runs, power=0.8)),
         basis=basis,
     )
+
+
+def _possible(difference: float) -> float | None:
+    """Return a difference that there can be: scores lie on 0-1."""
+    return difference if difference <= 1.0 else None
 
 
 def _known_components(task: str, measured: Sequence[Measurement], items: int) -> tuple[Components, str]:

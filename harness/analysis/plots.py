@@ -8,7 +8,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.compare import Comparison, ComparisonRow, compare_all
+from harness.analysis.compare import compare_all
+from harness.analysis.comparison import Comparison, ComparisonRow
 from harness.analysis.headings import Heading, run_headings
 from harness.analysis.leaderboard import Leaderboard, leaderboard
 from harness.extras import require
@@ -134,14 +135,14 @@ def plot_dev_scores(
 def plot_comparison(comparison: Comparison) -> Figure:
     """Draw a forest plot, a panel for each thing measured: a row a task and one over the tasks.
 
-    Thick: 95 % interval of the row alone; thin: adjusted for the rows shown together, which the verdict looks at. At the right
-    win/tie/loss by item.
+    Thick: 95 % interval of the row alone; thin: adjusted for the rows shown together, which the verdict looks at. Hollow and
+    dashed: one run of an agent, so the interval is of these models and the agents are open. At the right win/tie/loss by item.
     """
     panels: dict[Heading, list[ComparisonRow]] = {}
     for row in comparison.shown:
         panels.setdefault(Heading(row.heading(f"{comparison.a} against {comparison.b}")), []).append(row)
     figure, axes = _panels([len(rows) for rows in panels.values()])
-    widest = max(max(abs(row.ci_adjusted_low), abs(row.ci_adjusted_high)) for row in comparison.shown)
+    widest = max(abs(bound) for row in comparison.shown for bound in _reach(row))
     for axis, (heading, rows) in zip(axes, panels.items(), strict=True):
         _forest(axis, heading, rows)
         axis.set_xlim(-1.1 * widest, 1.1 * widest)
@@ -150,18 +151,32 @@ def plot_comparison(comparison: Comparison) -> Figure:
     return figure
 
 
+def _reach(row: ComparisonRow) -> tuple[float, float]:
+    """Return the widest interval of a row: the adjusted one, or that of the models where the agents have none."""
+    if row.models or row.ci_adjusted_low is None or row.ci_adjusted_high is None:
+        return (row.models.ci_low, row.models.ci_high) if row.models else (row.difference, row.difference)
+    return row.ci_adjusted_low, row.ci_adjusted_high
+
+
 def _forest(axis: Any, heading: Heading, rows: Sequence[ComparisonRow]) -> None:
     for place, row in enumerate(rows):
         colour, marker = _VERDICT[row.verdict]
-        axis.plot([row.ci_adjusted_low, row.ci_adjusted_high], [place, place], color=colour, linewidth=0.9)
-        _interval(axis, place, row.difference, row.ci_low, row.ci_high, colour, marker, hollow=bool(row.label))
+        if row.models or row.ci_low is None or row.ci_high is None:
+            axis.plot(_reach(row), [place, place], color=colour, linewidth=1.2, linestyle="--")
+            axis.plot(
+                [row.difference], [place], color=colour, marker=marker, markersize=7, markerfacecolor="white", linestyle="none"
+            )
+        else:
+            axis.plot(_reach(row), [place, place], color=colour, linewidth=0.9)
+            _interval(axis, place, row.difference, row.ci_low, row.ci_high, colour, marker)
         axis.annotate(_beside(row), (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axis.axvline(0, color=BLACK, linewidth=0.8)
     _rows_axis(axis, [f"{row.task} ({row.runs_a}+{row.runs_b} runs)" for row in rows], heading)
 
 
 def _beside(row: ComparisonRow) -> str:
-    return f"{row.verdict.replace('_', ' ')}; win/tie/loss {row.win}/{row.tie}/{row.loss}"
+    said = "models differ; agents open" if row.models and row.models.verdict != "not_distinguishable" else row.judged()
+    return f"{said}; win/tie/loss {row.counts()}"
 
 
 def _panels(heights: Sequence[int]) -> tuple[Figure, list[Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analysis.compare import Comparison, compare_all
+from harness.analysis.compare import compare_all
+from harness.analysis.comparison import Comparison, headings
 from harness.analysis.headings import Heading, run_headings
 from harness.analysis.leaderboard import Leaderboard, Table, leaderboard
 from harness.spec.measured import measured, measured_together
@@ -90,18 +91,21 @@ def _comparisons(comparisons: Sequence[Comparison], refused: Sequence[str]) -> l
     tables: dict[Heading, list[tuple[object, ...]]] = {}
     for found in comparisons:
         for row in found.shown:
+            reason = row.reason if row.models else f"{row.judged()}: {row.reason}"
             tables.setdefault(Heading(row.heading()), []).append(
                 (
                     f"{found.a} against {found.b}",
-                    row.task,
-                    f"{row.difference:+.3f} ({row.ci_low:+.3f} to {row.ci_high:+.3f})",
-                    f"{row.p_adjusted:.3g}",
-                    f"{row.win}/{row.tie}/{row.loss}",
+                    row.named(found.adjusted),
+                    f"{row.difference:+.3f}",
+                    row.interval(),
+                    row.chance(),
+                    row.counts(),
                     f"{row.runs_a}+{row.runs_b}",
-                    f"{row.verdict.replace('_', ' ')}: {row.reason}",
+                    "; ".join(filter(None, [reason, row.left_out])),
                 )
             )
-    columns = ("agents", "task", "difference (95 %)", "p adjusted", "win/tie/loss", "runs", "verdict about the first")
+    interval, p = headings(max((found.adjusted for found in comparisons), default=0))
+    columns = ("agents", "task", "difference", interval, p, "win/tie/loss", "runs", "verdict about the first")
     parts = [_headed(heading) + _table(columns, cells) for heading, cells in tables.items()]
     return [*parts, _bullets(refused)] if refused else parts
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Item scores that are closer than this are a tie (rounding only).
+_TIE = 1e-9
+
+
 def score_of(runs: Sequence[Measurement]) -> stats.Estimate:
     """Estimate an agent's expected primary score from its runs on one task.
 
@@ -68,15 +72,21 @@ def strata_of(a: Sequence[Measurement], b: Sequence[Measurement] = ()) -> list[s
     return found
 
 
-def item_means(runs: Sequence[Measurement]) -> NDArray[np.float64]:
-    """Return the mean over an agent's runs of each item's value, by item id.
+def won_and_lost(a: Sequence[Measurement], b: Sequence[Measurement]) -> tuple[float, float]:
+    """Return on how many items a run of A scores more than a run of B, and less: the mean over all pairs of their runs.
+
+    By item scores, whatever the task's metric is.
 
     Raises:
         UsageError: the runs were scored on different items.
     """
     import numpy as np
 
-    return np.asarray(table_of(runs).mean(axis=0), dtype=np.float64)
+    require_same_items([*a, *b])
+    ours, theirs = (np.stack([m.items.scores(m.row) for m in runs]) for runs in (a, b))
+    gaps = ours[:, None, :] - theirs[None, :, :]
+    pairs = len(a) * len(b)
+    return float((gaps > _TIE).sum()) / pairs, float((gaps < -_TIE).sum()) / pairs
 
 
 def table_of(runs: Sequence[Measurement]) -> NDArray[np.float64]:

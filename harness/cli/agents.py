@@ -11,7 +11,8 @@ from harness.cli.base import Command, Invocation, LazyGroup, pass_invocation
 from harness.cli.commands import AGENTS
 from harness.cli.complete import agents as complete_agents
 from harness.cli.output import Output
-from harness.cli.tasks import note_shadows
+from harness.cli.sanitise import one_line
+from harness.cli.tasks import note_broken, note_shadows
 from harness.spec.errors import DojoError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def agents() -> None:
 @pass_invocation
 def list_agents(invocation: Invocation) -> None:
     """List agents with what they are and need."""
-    invocation.output.result({"agents": [_summary(agent) for agent in invocation.dojo().agents()]}, _render_list)
+    survey = invocation.dojo().survey_agents()
+    invocation.output.result({"agents": [_summary(agent) for agent in survey.found], "broken": survey.broken}, _render_list)
 
 
 @click.command("check", cls=Command)
@@ -66,7 +68,12 @@ def install_agents(invocation: Invocation, agents: tuple[str, ...], everything: 
     output, dojo = invocation.output, invocation.dojo()
     if bool(agents) == everything:
         raise click.UsageError("name agents, or give --all")
-    names = agents or tuple(agent.name for agent in dojo.agents() if agent.config.install)
+    if everything:
+        survey = dojo.survey_agents()
+        agents = tuple(agent.name for agent in survey.found if agent.config.install)
+        for broken in survey.broken:
+            output.say(one_line(f"left out: {broken.message}"))
+    names = agents
     rows = [_installed(dojo, name, preparing(output)) for name in names]
     bad = [row for row in rows if row["error"]]
     if bad:
@@ -131,6 +138,7 @@ def _render_list(data: Any, output: Output) -> None:
     rows = [(a["name"], a["version"], a["placement"], a["backbone"], a["description"]) for a in data["agents"]]
     output.table(("agent", "version", "placement", "backbone", "about"), rows)
     note_shadows(output, [(a["name"], a["shadows"]) for a in data["agents"]])
+    note_broken(output, data["broken"])
 
 
 def _render_installs(data: Any, output: Output) -> None:

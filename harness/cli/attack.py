@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("attack", cls=Command)
 @click.option("--sandbox", metavar="NAME", help="Sandbox backend to attack (default: the settings').")
-@click.option("--row", "rows", type=int, multiple=True, metavar="N", help="Only this threat, 1 to 28; repeatable.")
+@click.option("--row", "rows", type=int, multiple=True, metavar="N", help="Only this threat of docs/security.md; repeatable.")
 @click.option("--quick", is_flag=True, help="Leave out whole runs: no model is needed.")
 @pass_invocation
 def attack(invocation: Invocation, sandbox: str | None, rows: tuple[int, ...], quick: bool) -> int:
@@ -85,14 +85,15 @@ def _render(data: Any, output: Output) -> None:
     cells = []
     for row in data["rows"]:
         for played in row["attacks"]:
-            why = played["waits_for"] if played["verdict"] == "waiting" else played["stopped_by"]
+            instead = {"waiting": played["waits_for"], "does not apply": played["seen"]}
+            why = instead.get(played["verdict"], played["stopped_by"])
             cells.append((row["row"], played["name"], played["tried"], why, played["verdict"]))
     output.table(("row", "attack", "tried", "what stopped it", "verdict"), cells, title=f"attacks on {data['sandbox']}")
     for row in data["rows"]:
         for played in row["attacks"]:
             if played["verdict"] == "NOT STOPPED":
                 output.line(f"NOT STOPPED {row['row']} {played['name']}: {one_line(played['seen'], 600)}")
-    for verdict in ("waiting", "left out"):
+    for verdict in ("waiting", "does not apply", "left out"):
         if found := [str(row["row"]) for row in data["rows"] if row["verdict"] == verdict]:
             output.line(f"{verdict}: rows {', '.join(found)}")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(data["counts"].items()))

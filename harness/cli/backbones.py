@@ -11,6 +11,7 @@ from harness.cli.commands import BACKBONES
 from harness.cli.complete import backbones as complete_backbones
 from harness.cli.output import Output, plain
 from harness.cli.sanitise import one_line
+from harness.cli.tasks import note_broken
 
 
 @click.group(cls=LazyGroup, table=BACKBONES, default="list")
@@ -26,7 +27,8 @@ def list_backbones(invocation: Invocation) -> None:
     Further names need no setting: `scripted:PATH`, `replay:RUN`, `vllm:MODEL`, and any model of a provider's as `openai:MODEL`,
     `anthropic:MODEL` or `google:MODEL`. Prices are dollars per million tokens, in and out.
     """
-    invocation.output.result({"backbones": invocation.dojo().backbones()}, _render_list)
+    dojo = invocation.dojo()
+    invocation.output.result({"backbones": dojo.backbones(), "broken": dojo.broken_backbones()}, _render_list)
 
 
 @click.command("check", cls=Command)
@@ -71,6 +73,7 @@ def _render_list(data: Any, output: Output) -> None:
     days = sorted({each["prices_as_of"] for each in data["backbones"] if each["prices_as_of"]})
     if days:
         output.line(f"built-in prices were read on {days[0]}: set `prices` in dojo.toml where they have changed")
+    note_broken(output, data["broken"])
 
 
 def _render_checks(data: Any, output: Output) -> None:

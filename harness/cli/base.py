@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from harness.cli.commands import HERE, OVER_SERVER
 from harness.cli.output import Output
 
 if TYPE_CHECKING:
@@ -40,12 +42,32 @@ class Invocation:
 
         return load({**self.flags, **flags})
 
+    def places(self) -> dict[str, Path]:
+        """Return the variables that name where this command writes, each with the folder, as far as they can be told."""
+        import tempfile
+
+        try:
+            settings = self.config().settings
+            found = {"DOJO_HOME": settings.home, "DOJO_CACHE": settings.cache}
+        except Exception:  # asked for after an error, which may be this one
+            found = {}
+        try:
+            return {**found, "TMPDIR": Path(tempfile.gettempdir())}
+        except OSError:
+            return found
+
     def dojo(self) -> Dojo:
         """Open the façade on the settings' home and cache."""
         if self._dojo is None:
+            config = self.config()
+            settings = config.settings
+            if settings.server and self._asks_service("server" in self.flags):
+                from harness.remote.dojo import RemoteDojo
+
+                self._dojo = cast("Dojo", RemoteDojo(settings.server, agents=settings.agents))
+                return self._dojo
             from harness.service import Dojo
 
-            settings = self.config().settings
             self._dojo = Dojo(
                 home=settings.home,
                 cache=settings.cache,
@@ -53,9 +75,27 @@ class Invocation:
                 agents=settings.agents,
                 database=settings.database,
                 sandbox=settings.sandbox,
-                backbones=settings.backbones,
+                backbones={**settings.backbones, **config.broken},
             )
         return self._dojo
+
+    def _asks_service(self, told: bool) -> bool:
+        """Whether this command asks the service that is set; it may be about this machine.
+
+        Raises:
+            UsageError: neither: it is about results that lie at the service, or the flag was ``told`` to no use.
+        """
+        from harness.spec.errors import UsageError
+
+        name = self.command.split()[1] if " " in self.command else ""
+        if name in OVER_SERVER:
+            return True
+        if told or name not in HERE:
+            raise UsageError(
+                f"`{self.command}` does not go over a service (--server, DOJO_SERVER)",
+                hint=f"these do: {', '.join(OVER_SERVER)}; for results of this machine unset DOJO_SERVER",
+            )
+        return False
 
 
 pass_invocation = click.make_pass_decorator(Invocation)
@@ -164,6 +204,7 @@ def _common_options() -> list[click.Parameter]:
     return [
         click.Option(["--home"], type=folder, expose_value=False, callback=_remember, help="Where runs are kept (DOJO_HOME)."),
         click.Option(["--cache"], type=folder, expose_value=False, callback=_remember, help="Models and data (DOJO_CACHE)."),
+        click.Option(["--server"], metavar="URL", expose_value=False, callback=_remember, help="Ask this service (DOJO_SERVER)."),
         click.Option(["--json"], is_flag=True, expose_value=False, help="Print one JSON document instead of text."),
         click.Option(["--debug"], is_flag=True, expose_value=False, help="Show a traceback with an error."),
     ]

@@ -16,6 +16,7 @@ from harness.cli.output import Output, plain
 from harness.cli.progress import Progress, Row
 from harness.cli.rows import batch_rows, cause, exit_code, failed
 from harness.cli.sanitise import one_line
+from harness.spec import environment
 from harness.spec.errors import DojoError
 
 if TYPE_CHECKING:
@@ -29,29 +30,36 @@ def drive(dojo: Dojo, output: Output, batch: str, rows: Sequence[Row], run: Run)
     """Run a batch to its end or to Ctrl-C, print how it stands and the leaderboard, and return the exit code."""
     output.say(f"batch {batch}: {count(len(rows), 'run')}")
     broken: DojoError | None = None
+    remote = not hasattr(dojo, "home")
     interrupt = Interrupt()
-    progress = Progress(rows, output, moved=lambda now: interrupt.prepare(goes_on(now, batch, datetime.now(UTC))))
+    progress = Progress(
+        rows,
+        output,
+        moved=lambda now: interrupt.prepare(
+            "The runs go on at the service." if remote else goes_on(now, batch, datetime.now(UTC))
+        ),
+    )
     with interrupt, progress:
         try:
             status = run(progress.on_event, interrupt.stop)
         except DojoError as exc:
-            if not (dojo.home / "batches" / batch).is_dir():
-                raise  # nothing was started
+            if remote or not (dojo.home / "batches" / batch).is_dir():
+                raise  # nothing was started, or the service is gone: what was started goes on there
             broken, status = exc, dojo.status(batch)
     data = plain(status)
     open_runs = [row["id"] for row in data["runs"] if row["state"] not in ("done", "failed", "cancelled")]
     data["leaderboard"] = None if open_runs else _leaderboard(dojo, output, batch)
-    data["folder"] = _short(dojo.home / "batches" / batch / "runs")
-    go_on = f"go on with `dojo resume {batch}`"
+    data["folder"] = None if remote else _short(dojo.home / "batches" / batch / "runs")
+    go_on = f"it goes on at the service; `dojo status {batch} --watch`" if remote else f"go on with `dojo resume {batch}`"
     if interrupt.stop.is_set() and open_runs:
-        if ends := ending(progress.rows()):
+        if not remote and (ends := ending(progress.rows())):
             until = clock(max(ends.values()), datetime.now(UTC))
             go_on += f"; {count(len(ends), 'agent')} may work until {until}, `dojo cancel {batch}` stops them now"
         output.problem(data, _render, "interrupted", f"interrupted with {count(len(open_runs), 'run')} to go", go_on)
         return INTERRUPTED
     if broken:
         output.problem(data, _render, broken.code, broken.message, f"{broken.hint}; then {go_on}" if broken.hint else go_on)
-        return broken.exit_code if len(open_runs) == len(data["runs"]) else 4
+        return environment.exit_code(broken) if len(open_runs) == len(data["runs"]) else 4
     code = exit_code(data["runs"])
     if code:
         bad = [row for row in data["runs"] if failed(row)]
@@ -78,7 +86,8 @@ def _render(data: Any, output: Output) -> None:
         output.line()
         render_leaderboard(data["leaderboard"], output)
     output.line()
-    output.line(f"run folders: {data['folder']}")
+    if data["folder"]:
+        output.line(f"run folders: {data['folder']}")
 
 
 def _short(path: Path) -> str:

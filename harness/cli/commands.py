@@ -11,6 +11,7 @@ ROOT = {
     "logs": ("harness.cli.logs:logs", "Show a run's events and output, live if asked."),
     "show": ("harness.cli.show:show", "Show the whole result of a run."),
     "items": ("harness.cli.items:items", "Show what a run answered, or where two runs differ."),
+    "files": ("harness.cli.files:files", "List, print and take out what a run's agent left."),
     "shell": ("harness.cli.shell:shell", "Open a person's shell in a live run."),
     "export": ("harness.cli.export:export", "Write a run out: its trajectory, or an agent that does it again."),
     "resume": ("harness.cli.resume:resume", "Go on with a batch after a stop or a crash."),
@@ -35,6 +36,8 @@ ROOT = {
     "schema": ("harness.cli.schema:schema", "Print the JSON schemas of files and results."),
     "doctor": ("harness.cli.doctor:doctor", "Check this machine: each check is ok or says what to do."),
     "attack": ("harness.cli.attack:attack", "Try every known attack on this installation."),
+    "serve": ("harness.cli.serve:serve", "Serve this installation over HTTP, for many users."),
+    "tokens": ("harness.cli.tokens:tokens", "Make, list and revoke users' tokens; quotas; who did what."),
     "completion": ("harness.cli.completion:completion", "Print the shell completion script."),
     "version": ("harness.cli.version:version", "Print versions of dojo and what it works with."),
 }
@@ -61,6 +64,7 @@ BACKBONE = {"answer": ("harness.cli.backbone:answer", "List and answer what a ru
 DATA = {
     "list": ("harness.cli.data:list_data", "List prepared data and models in the cache."),
     "prepare": ("harness.cli.data:prepare_data", "Prepare a task's data and base model."),
+    "secret": ("harness.cli.data:secret", "Show or set the secret that hidden splits are drawn with."),
     "verify": ("harness.cli.data:verify_data", "Check prepared data against its checksums."),
 }
 IMAGES = {
@@ -69,3 +73,18 @@ IMAGES = {
     "verify": ("harness.cli.images:verify_images", "Check images and try what they hold."),
 }
 CONFIG = {"show": ("harness.cli.config:show_config", "Print each setting with its origin.")}
+TOKENS = {
+    "list": ("harness.cli.tokens:list_tokens", "List tokens and users."),
+    "create": ("harness.cli.tokens:create", "Make a token and print it, this once."),
+    "revoke": ("harness.cli.tokens:revoke", "Let nobody in with a token any more."),
+    "quota": ("harness.cli.tokens:quota", "Say what a user may use."),
+    "audit": ("harness.cli.tokens:audit", "Show who did what."),
+}
+OVER_SERVER = ("submit", "status", "runs", "batches", "logs", "show", "cancel", "leaderboard", "compare", "files")
+"""Commands that ask a service where one is set."""
+
+HERE = (
+    "serve", "tokens", "run", "tasks", "agents", "backbones", "data", "images", "config", "schema", "doctor", "attack",
+    "completion", "version",
+)  # fmt: skip
+"""Commands that are about this machine, whatever service is set. The others are about results, which lie at the service then."""

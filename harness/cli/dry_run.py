@@ -9,7 +9,7 @@ from harness.cli.humanise import amount, count, duration
 from harness.cli.output import Output
 from harness.cli.rows import shown
 from harness.cli.sanitise import one_line
-from harness.spec.measured import quick_look
+from harness.spec.measured import hidden_words, quick_look
 
 _METERED = ("dollars", "tokens", "output_tokens", "requests")
 
@@ -26,6 +26,7 @@ def planned(plan: BatchPlan) -> dict[str, Any]:
             "variant": run.variant,
             "task": run.task.id,
             "profile": run.task.profile,
+            "hidden": hidden_words(run.task.hidden),
             "seed": run.seed,
             "state": "planned",
             "outcome": None,
@@ -56,11 +57,18 @@ def render(data: Any, output: Output) -> None:
     first = data["runs"][0]
     thinking = list(dict.fromkeys(run["backbone"] for run in data["runs"] if run["backbone"]))
     backbone = f"backbone {thinking[0]}" if len(thinking) == 1 else ""  # several stand in a column of their own
-    words = ("would run", quick_look(first["limit"]), backbone, first["sandbox"], f"dojo {first['dojo_version']}")
+    words = (
+        "would run",
+        quick_look(first["limit"]),
+        first["hidden"],
+        backbone,
+        first["sandbox"],
+        f"dojo {first['dojo_version']}",
+    )
     columns, rows = _table(data["runs"])
     output.table(columns, rows, title=" · ".join(filter(None, words)))
     power = data["power"]
-    for row in [*power["rows"], *([power["overall"]] if power["overall"] else [])]:
+    for row in [*power["rows"], *([power["overall"]] if power["overall"] else [])] if power else []:
         output.line(f"{row['task']}: {could_show(row)} ({one_line(row['basis'])})")
     total = {name: limit for name, limit in data["total"].items() if limit is not None and name in ("cpu", "gpu", "evaluations")}
     more = "".join(f", {_amount(name, limit)}" for name, limit in total.items())
@@ -114,6 +122,5 @@ def could_show(row: dict[str, Any]) -> str:
     if row["smallest_difference"] is None:
         return "no difference between agents could be shown"
     observed, true = row["smallest_difference"], row["smallest_difference_80"]
-    return (
-        f"{row['runs']} runs per agent show an observed difference of {observed:.3f}, a true one of {true:.3f} four times in five"
-    )
+    said = f"a true one of {true:.3f} four times in five" if true is not None else "no true one four times in five"
+    return f"{row['runs']} runs per agent show an observed difference of {observed:.3f}, {said}"

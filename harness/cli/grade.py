@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -9,8 +10,12 @@ import click
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import runs
 from harness.cli.headings import facts_of, heading
-from harness.cli.humanise import interval, score
+from harness.cli.humanise import count, interval, score
 from harness.cli.output import Output, plain
+from harness.cli.sanitise import one_line
+
+# Broken answers that are listed; a grader that breaks often breaks in one way.
+_SHOWN = 5
 
 
 @click.command("grade", cls=Command)
@@ -48,3 +53,15 @@ def render(data: Any, output: Output) -> None:
     rows = [(subset, name, score(value)) for subset, found in scores["subsets"].items() for name, value in found.items()]
     rows += [("all", name, score(value)) for name, value in scores["metrics"].items()]
     output.table(("sub-set", "metric", "value>"), rows)
+    broken(output, data["failures"])
+
+
+def broken(output: Output, failures: Mapping[str, str]) -> None:
+    """Print on which answers the task's own grader broke, and where: they count as wrong, and the grader is to be mended."""
+    if not failures:
+        return
+    output.line(f"the task's grader broke on {count(len(failures), 'answer')}, counted as wrong; mend it and grade again:")
+    for item, where in list(failures.items())[:_SHOWN]:
+        output.line(f"  {one_line(item)}: {one_line(where, 200)}")
+    if len(failures) > _SHOWN:
+        output.line(f"  and {len(failures) - _SHOWN} more; dojo items RUN --json has them all")

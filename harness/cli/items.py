@@ -8,6 +8,7 @@ import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import runs
+from harness.cli.grade import broken
 from harness.cli.headings import heading
 from harness.cli.humanise import score
 from harness.cli.output import Output
@@ -51,7 +52,7 @@ def _render(data: Any, output: Output) -> None:
     rows = [
         [
             _cut(item["id"], _ID),
-            score(item["score"]) + ("" if item["parsed"] else " unparsed"),
+            score(item["score"]) + (" broke" if item["failure"] else "" if item["parsed"] else " unparsed"),
             _cut(item["prompt"], _PROMPT),
             _cut(item["gold"], _GOLD),
             _tail(item["response"], _RESPONSE),
@@ -60,6 +61,7 @@ def _render(data: Any, output: Output) -> None:
     ]
     output.table(("item", "score", "prompt", "gold", "response (its end)"), rows, title=title)
     output.line(f"{len(rows)} of {data['matching']} that match, {data['total']} in all")
+    broken(output, {item["id"]: item["failure"] for item in data["items"] if item["failure"]})
 
 
 def _render_difference(data: Any, output: Output) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from harness.spec.event import Event
 
 
+# Of a progress bar that is drawn ten times a second nobody reads more.
+_STATE_EVERY_S = 1.0
+
+
 @click.command("logs", cls=Command)
 @click.argument("run", shell_complete=runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
@@ -32,7 +37,8 @@ def logs(invocation: Invocation, run: str, follow: bool, source: str) -> int:
     """Show what happened in a run.
 
     With --llm each call shows the messages that no call before it held, then the answer. With --json one object a line: an event
-    as in events.jsonl, {"stream", "text"} with --agent, a call with --llm.
+    as in events.jsonl, {"stream", "text"} with --agent, a call with --llm. Of a line that the agent writes over and over, as
+    progress bars are, its last state is shown; with -f at most one a second on the way.
     """
     output = invocation.output
     from harness.cli.reader import until_reader_leaves
@@ -89,7 +95,7 @@ def _both(dojo: Dojo, run: str, stop: threading.Event) -> Iterator[tuple[str, st
 
     def read(name: str) -> None:
         try:
-            for text in _lines(dojo.output(run, name, follow=True, stop=stop)):
+            for text in _lines(dojo.output(run, name, follow=True, stop=stop), states=True):
                 pieces.put((name, text))
             pieces.put(None)
         except Exception as exc:
@@ -111,11 +117,20 @@ def _both(dojo: Dojo, run: str, stop: threading.Event) -> Iterator[tuple[str, st
         stop.set()
 
 
-def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
-    """Turn bytes cut anywhere into whole lines, made safe to show."""
-    stream = StreamSanitiser()
+def _lines(pieces: Iterator[bytes], states: bool = False, clock: Callable[[], float] = time.monotonic) -> Iterator[str]:
+    """Turn bytes cut anywhere into whole lines, made safe to show, each in its last state.
+
+    Args:
+        pieces: the bytes; empty ones where nothing new has come.
+        states: tell the states of a line that is written over and over as well, as progress bars are, at most one a second.
+        clock: seconds.
+    """
+    stream, due = StreamSanitiser(), clock()
     for piece in pieces:
         if text := stream.feed(piece):
+            yield text
+        if states and clock() >= due and (text := stream.state()):
+            due = clock() + _STATE_EVERY_S
             yield text
     if text := stream.close():
         yield text if text.endswith("\n") else text + "\n"

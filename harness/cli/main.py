@@ -1,7 +1,7 @@
 """``dojo``: parse, call the façade, print; every way out has an exit code and, with ``--json``, an envelope.
 
-Exit codes: 0 fine · 1 failed for a reason that is not the agent's · 2 wrong usage or input · 3 something needed is missing ·
-4 some of a batch failed, some not · 130 interrupted.
+Exit codes: 0 fine · 1 failed for a reason that is not the agent's · 2 wrong usage or input · 3 something needed is missing, or a
+place cannot be written or read here · 4 some of a batch failed, some not · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,12 @@ import click
 import harness
 from harness.cli.base import Invocation, LazyGroup
 from harness.cli.commands import ROOT
+from harness.cli.inherited import settle
+from harness.cli.output import Output
+from harness.cli.streams import Watched, usable
+
+# Standard output, which the result was to go to, is missing or full.
+_UNSHOWN = 3
 
 
 @click.group(cls=LazyGroup, table=ROOT, name="dojo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,12 +33,16 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``dojo`` with ``argv`` (default: the process's) and return the exit code."""
+    if argv is None:
+        settle()
     argv = list(sys.argv[1:] if argv is None else argv)
-    stdout = sys.stdout
-    for stream in (stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     invocation = Invocation(argv)
+    with usable() as stdout:
+        code = _carry_out(argv, invocation, stdout)
+        return _say_what_was_lost(code, invocation.output)
+
+
+def _carry_out(argv: list[str], invocation: Invocation, stdout: Watched) -> int:
     try:
         code = cli.main(args=argv, prog_name="dojo", obj=invocation, standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -44,7 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as exc:
         return _usage_error(exc, invocation)
     except Exception as exc:
+        if isinstance(exc, OSError) and stdout.raised(exc):  # of what click prints itself: a help, a version
+            invocation.output.give_up(exc)
+            return 0
         return _error(exc, invocation)
+
+
+def _say_what_was_lost(code: int, output: Output) -> int:
+    """Return the exit code: not 0 where there is a result that standard output did not take."""
+    if output.lost is None:
+        return code
+    why = output.lost.strerror or str(output.lost)
+    output.say(f"error: standard output takes nothing ({why}): what was done is done and kept, what it says is lost; ask again")
+    return code or _UNSHOWN
 
 
 def _usage_error(exc: click.ClickException, invocation: Invocation) -> int:
@@ -77,12 +99,15 @@ def _close_choices(exc: click.ClickException) -> list[str]:
 
 def _error(exc: Exception, invocation: Invocation) -> int:
     """Show a `DojoError` as it says, and anything else as what it is: a fault of ours."""
+    from harness.spec.environment import environment_error, exit_code
     from harness.spec.errors import DojoError
 
     _traceback(invocation)
+    if not isinstance(exc, DojoError):
+        exc = environment_error(exc, invocation.places()) or exc
     if isinstance(exc, DojoError):
         invocation.output.error(exc.code, exc.message, exc.hint or "run again with --debug for the details")
-        return exc.exit_code
+        return exit_code(exc)
     if isinstance(exc, ModuleNotFoundError) and exc.name and not exc.name.startswith("harness"):
         from harness.extras import missing
 

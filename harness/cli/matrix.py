@@ -21,6 +21,7 @@ _FLAGS = {
     "base_models": ("--base-model",),
     "backbones": ("--backbone",),
     "limit": ("--limit",),
+    "public_hidden": ("--public-hidden",),
     "name": ("--name",),
 }
 
@@ -55,6 +56,7 @@ def asked(file: Path | None, flags: Mapping[str, Any], settings: Mapping[str, An
         "base_models": _one(flags.get("--base-model")),
         "backbones": _one(settings["backbone"]),
         "limit": flags.get("--limit"),
+        "public_hidden": bool(flags.get("--public-hidden")),
         "name": flags.get("--name") or "",
     }
     matrix = read.matrix if read else Matrix()

@@ -5,6 +5,7 @@ Results go to standard output; progress, warnings and errors for people to stand
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from enum import Enum
 from typing import IO, Any
 
 from harness.cli.sanitise import one_line, sanitise
+from harness.cli.streams import silence
 
 # Words up to this length stay whole in a table on a terminal, where all columns find room so.
 _WHOLE = 13
@@ -48,11 +50,14 @@ class Output:
         as_json: print the envelope instead of text.
 
     Attributes:
-        closed: whoever read standard output went away (``| head``); writing goes on into nothing, streams should end.
+        closed: standard output takes nothing more; writing goes on into nothing, streams should end.
+        lost: why it does not, where somebody still wants it: a full disk, a closed descriptor. None where whoever read it went
+            away (``| head``).
     """
 
     def __init__(self, schema: str = "dojo/v1", as_json: bool = False) -> None:
         self.schema, self.as_json, self.closed = schema, as_json, False
+        self.lost: OSError | None = None
 
     @property
     def terminal(self) -> bool:
@@ -61,15 +66,28 @@ class Output:
 
     def write(self, text: str) -> None:
         """Write to standard output and flush."""
-        self.closed = not _write(sys.stdout, text) or self.closed
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError as exc:
+            self.give_up(exc)
 
     def line(self, text: str = "") -> None:
         """Write one line to standard output."""
         self.write(text + "\n")
 
     def say(self, text: str) -> None:
-        """Write one line of progress or warning to standard error."""
-        _write(sys.stderr, text + "\n")
+        """Write one line of progress or warning to standard error, as far as that takes it."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def give_up(self, why: OSError) -> None:
+        """Write nothing more to standard output, which failed."""
+        self.closed = True
+        if not isinstance(why, BrokenPipeError):
+            self.lost = self.lost or why
+        silence(sys.stdout)
 
     def document(self, value: Any) -> None:
         """Write one JSON object on a line. It is ASCII: nothing an agent wrote can reach a terminal as a control sequence."""
@@ -197,16 +215,3 @@ def _is_terminal(stream: IO[str]) -> bool:
         return stream.isatty()
     except (AttributeError, ValueError):
         return False
-
-
-def _write(stream: IO[str], text: str) -> bool:
-    """Write and flush; on a reader that went away, point the stream at nothing and return False."""
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
-        return False
-    return True

@@ -30,13 +30,15 @@ Made from the code by `python -m harness.cli.reference`; a test keeps it true.
   `data` stands beside `error`. `status --watch` prints such a document a line; `logs` prints an event a line, or
   `{"stream", "text"}` with `--agent`.
 - An error is two lines: what is wrong, and what to do. `--debug` adds the traceback.
+- A standard error that is closed or on a full disk stops nothing: the work goes on without its display. A result that a closed or
+  full standard output does not take is one line on standard error and, where the command went well, exit code 3.
 
 | exit code | meaning |
 |---|---|
 | 0 | fine |
 | 1 | a run or grade failed for a reason that is not the agent's |
 | 2 | wrong usage or input |
-| 3 | something needed is missing; the hint says how to get it |
+| 3 | something needed is missing, or this machine does not let dojo write or read a place; the hint says what to do |
 | 4 | some of a batch failed, some not |
 | 130 | interrupted |
 

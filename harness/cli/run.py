@@ -15,8 +15,9 @@ from harness.cli.output import Output, plain
 
 @click.command("run", cls=Command)
 @click.argument("run", shell_complete=runs)
+@click.option("--take-over", is_flag=True, help="Wait for a run that another process drives until its lease has run out.")
 @pass_invocation
-def run(invocation: Invocation, run: str) -> int:
+def run(invocation: Invocation, run: str, take_over: bool) -> int:
     """Drive one run that `submit` has recorded, from wherever it stands to its end.
 
     `submit` and `resume` do this themselves; a job of a cluster calls it. A run that another process drives is refused (code
@@ -31,7 +32,7 @@ def run(invocation: Invocation, run: str) -> int:
     moved = lambda rows: interrupt.prepare(goes_on(rows, before.batch, datetime.now(UTC)))  # noqa: E731
     progress = Progress(rows_of_status(before), output, moved=moved)
     with interrupt, progress:
-        state = dojo.run(before.runs[0].id, progress.on_event, interrupt.stop)
+        state = dojo.run(before.runs[0].id, progress.on_event, interrupt.stop, take_over=take_over)
     status = dojo.status(before.runs[0].id)
     data = plain(status.runs[0])
     if not state.final:

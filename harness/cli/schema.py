@@ -15,8 +15,13 @@ from harness.cli.output import Output
 @click.argument("name", required=False)
 @pass_invocation
 def schema(invocation: Invocation, name: str | None) -> None:
-    """Print the JSON schema NAME (task, agent, run, event, result …; api: OpenAPI), or all of them by name."""
-    schemas = invocation.dojo().schemas()
+    """Print the JSON schema NAME (task, agent, matrix, settings, run, event …; api: OpenAPI), or all of them by name.
+
+    It reads no setting and no task: it works where dojo.toml is broken.
+    """
+    from harness.service.data import all_schemas
+
+    schemas = all_schemas()
     if name is None:
         invocation.output.result(schemas, _render)
         return

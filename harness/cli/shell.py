@@ -137,9 +137,12 @@ def _resizes() -> Iterator[int]:
 
 
 def _size() -> Size:
+    """The terminal's own size: LINES and COLUMNS, which a parent may have left in the environment, never change with it."""
     import shutil
 
     from harness.session.shell import Size
 
-    columns, rows = shutil.get_terminal_size()
+    columns, rows = os.get_terminal_size(0)
+    if not (columns and rows):  # a serial line knows no size of its own
+        columns, rows = shutil.get_terminal_size()
     return Size(rows, columns)

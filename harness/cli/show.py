@@ -16,7 +16,7 @@ from harness.cli.output import Output
 from harness.cli.sanitise import one_line
 from harness.spec.budget import Budget
 from harness.spec.measured import budget_words, measured, quick_look
-from harness.spec.run import RunSpec
+from harness.spec.run import GIVEN_HIDDEN, PUBLIC_HIDDEN, RunSpec
 
 
 @click.command("show", cls=Command)
@@ -38,9 +38,11 @@ def _render(excluded: str, data: Any, output: Output) -> None:
             ("agent", f"{spec['agent']['config']['name']} {spec['agent']['config']['version']} ({spec['agent']['digest'][:12]})"),
             *([("variant", spec["variant"])] if spec["variant"] else []),
             ("task", f"{spec['task']['id']} {spec['task']['profile']} (data {spec['task']['data_digest'][:12]})"),
+            ("hidden split", _hidden(spec["task"]["hidden"])),
             ("base model", f"{spec['base_model']['name']} ({spec['base_model']['digest'][:12]})"),
             ("budget", budget_words(Budget.model_validate(spec["budget"]))),
             ("sandbox", f"{spec['sandbox']}, dojo {spec['versions'].get('dojo', 'unknown')}"),
+            *_shares(data["sandboxes"]),
             ("seed", spec["seed"]),
             ("started", when(spec["created"])),
             ("outcome", f"{outcome['cause']} in phase {outcome['phase']}: {outcome['message']}"),
@@ -75,6 +77,25 @@ def _render(excluded: str, data: Any, output: Output) -> None:
     if data["artefacts"]:
         output.line("artefacts (in the run's folder):")
         output.pairs(sorted(data["artefacts"].items()), indent="  ")
+    if "workspace" in data["artefacts"]:
+        output.line(f"what the agent left: dojo files {spec['id']}")
+
+
+def _shares(sandboxes: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what each sandbox had of the task's limits, where the agent had one of its own."""
+    if len(sandboxes) < 2:
+        return []
+    words = {
+        role: f"{limits['cpus']:g} CPUs, {limits['memory_mb']} MB memory, {limits['disk_mb']} MB disk, {limits['gpus']} GPUs"
+        for role, limits in sandboxes.items()
+    }
+    return [(f"the {role}'s sandbox", text) for role, text in words.items()]
+
+
+def _hidden(drawn_with: str) -> str:
+    """Say whether anybody can make the hidden split, or which secret it was drawn with."""
+    said = {PUBLIC_HIDDEN: "public: anybody can make it", GIVEN_HIDDEN: "part of a published test set"}
+    return said.get(drawn_with, f"drawn with the secret {drawn_with}")
 
 
 def _metric(data: Any) -> str:

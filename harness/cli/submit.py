@@ -53,7 +53,7 @@ UNSAFE = "unsafe-local"
 @click.option("--budget", metavar="LIMITS", help="Over the task's own, as wall=2h,evaluations=5.")
 @click.option("--sandbox", metavar="NAME", help="Sandbox backend.")
 @click.option("--unsafe-local", is_flag=True, help="The sandbox backend that isolates nothing; says what is lost.")
-@click.option("--executor", metavar="NAME", help="Where runs are driven: local.")
+@click.option("--executor", metavar="NAME", help="Where runs are driven: local, kubernetes.")
 @click.option("--base-model", metavar="NAME", help="Instead of the profile's base model.")
 @click.option(
     "--backbone",
@@ -68,6 +68,12 @@ UNSAFE = "unsafe-local"
     type=click.IntRange(min=1),
     metavar="N",
     help="A quick look: only the first N hidden and dev items. Such runs are never compared or ranked.",
+)
+@click.option(
+    "--public-hidden",
+    is_flag=True,
+    help="Hidden items that anybody can make, for documentation; marked on every table. Without it they are drawn with this "
+    "installation's secret (dojo data secret).",
 )
 @click.option(
     "--from-file",
@@ -106,6 +112,7 @@ def submit(
     name: str | None,
     base_model: str | None,
     limit: int | None,
+    public_hidden: bool,
     file: Path | None,
     again: tuple[str, ...],
     retry_failed: str | None,
@@ -125,11 +132,17 @@ def submit(
     from harness.cli.progress import preparing, rows_of_plan
 
     flags["sandbox"] = _sandbox(unsafe_local, flags["sandbox"])
-    settings = invocation.config(**flags).settings
+    config = invocation.config(**flags)
+    settings = config.settings
+    if settings.server and (flags["sandbox"] or flags["executor"] or flags["parallel"]):
+        raise UsageError(
+            "a service has a sandbox, an executor and bounds of its own",
+            hint="leave --sandbox, --unsafe-local, --executor and --parallel out",
+        )
     dojo, output = invocation.dojo(), invocation.output
     told = {
         "--agent": agents, "--agent-param": params, "--task": tasks, "--tasks": patterns, "--seeds": seeds, "--seed": seed_list,
-        "--base-model": base_model, "--limit": limit,
+        "--base-model": base_model, "--limit": limit, "--public-hidden": public_hidden,
     }  # fmt: skip
     if again or retry_failed:
         _refuse_beside({**told, "--from-file": file}, flags)
@@ -139,7 +152,7 @@ def submit(
         matrix, read = asked(file, {**told, "--name": name}, settings.model_dump(include={"profile", "budget", "backbone"}))
         plan = dojo.plan_matrix(
             matrix,
-            sandbox=settings.sandbox,
+            sandbox=settings.sandbox if config.origins["sandbox"] != "default" else None,
             executor=settings.executor,
             where=read.where if read else None,
             progress=preparing(output),

@@ -28,7 +28,8 @@ def tasks() -> None:
 @pass_invocation
 def list_tasks(invocation: Invocation) -> None:
     """List tasks with their metric, sizes, licence and profiles."""
-    invocation.output.result({"tasks": [_summary(task) for task in invocation.dojo().tasks()]}, _render_list)
+    survey = invocation.dojo().survey_tasks()
+    invocation.output.result({"tasks": [_summary(task) for task in survey.found], "broken": survey.broken}, _render_list)
 
 
 @click.command("show", cls=Command)
@@ -55,6 +56,9 @@ def check_task(invocation: Invocation, task: str | None, every: bool, profile: s
     """
     from harness.cli.doctor import report_checks
     from harness.cli.tasks_table import render_all, report_all
+    from harness.executor.checks import TaskCheck
+    from harness.sandbox.base import Check
+    from harness.spec.task import FOREIGN
 
     if every == (task is not None):
         raise click.UsageError("name one task, or give --all")
@@ -66,11 +70,17 @@ def check_task(invocation: Invocation, task: str | None, every: bool, profile: s
 
     if task is not None:
         return report_checks(output, dojo.check_task(task, chosen, say, record).checks, exit_code=2, code="check_failed")
-    found = []
-    for each in dojo.tasks():
+    found: list[tuple[str, TaskCheck]] = []
+    survey = dojo.survey_tasks()
+    for broken in survey.broken:
+        if broken.code == FOREIGN:  # nothing is wrong with it
+            say(f"left out: {broken.message}")
+        else:
+            found.append((broken.name, TaskCheck((Check("task.toml", False, broken.message, broken.hint),), None)))
+    for each in survey.found:
         if chosen in each.dojo.profiles:
             say(f"checking {each.id}")
-            found.append((each, dojo.check_task(each.id, chosen, say, record)))
+            found.append((each.id, dojo.check_task(each.id, chosen, say, record)))
     return report_all(output, found, render_all)
 
 
@@ -103,6 +113,14 @@ def _render_list(data: Any, output: Output) -> None:
     ]
     output.table(("task", "metric", "dev/hidden/source rows", "profiles", "licence"), rows)
     note_shadows(output, [(t["id"], t["shadows"]) for t in data["tasks"]])
+    note_broken(output, data["broken"])
+
+
+def note_broken(output: Output, broken: Sequence[Any]) -> None:
+    """Say below a list what beside its rows cannot be used, why, and what to do."""
+    for each in broken:
+        output.line(f"{one_line(each['name'])} cannot be used: {one_line(each['message'])}")
+        output.line(f"    → {one_line(each['hint'])}")
 
 
 def note_shadows(output: Output, rows: Sequence[tuple[str, Any]]) -> None:

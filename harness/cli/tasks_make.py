@@ -28,15 +28,16 @@ def new_task(invocation: Invocation, name: str, root: Path | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--to", "kind", type=click.Choice(["harbor"]), default="harbor", show_default=True, help="For which tool.")
 @click.option("--profile", type=click.Choice(["full", "mini", "strict"]), help="Which profile (default: the settings').")
+@click.option("--public-hidden", is_flag=True, help="Hidden items that anybody can make, for documentation.")
 @pass_invocation
-def export_task(invocation: Invocation, task: str, folder: Path, kind: str, profile: str | None) -> None:
+def export_task(invocation: Invocation, task: str, folder: Path, kind: str, profile: str | None, public_hidden: bool) -> None:
     """Write a self-contained Harbor task into the new FOLDER: data and base model for the agent, the grader apart.
 
     The verifier's side holds the hidden items: keep the folder from agents.
     """
     chosen = invocation.config(profile=profile).settings.profile
     output = invocation.output
-    path = invocation.dojo().export_task(task, folder, chosen, lambda text: output.say(one_line(text)))
+    path = invocation.dojo().export_task(task, folder, chosen, lambda text: output.say(one_line(text)), public_hidden)
     output.result({"task": task, "profile": chosen, "to": kind, "path": path}, _render_pairs)
 
 

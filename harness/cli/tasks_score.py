@@ -9,6 +9,7 @@ import click
 
 from harness.cli.base import Command, Invocation, pass_invocation
 from harness.cli.complete import tasks as complete_tasks
+from harness.cli.grade import broken
 from harness.cli.humanise import score
 from harness.cli.output import Output
 
@@ -36,3 +37,4 @@ def _render(data: Any, output: Output) -> None:
     cells = [(subset, name, score(value)) for subset, found in data["subsets"].items() for name, value in found.items()]
     cells += [("all", name, score(value)) for name, value in data["metrics"].items()]
     output.table(("sub-set", "metric", "value>"), cells)
+    broken(output, {f"row {item['index']}": item["failure"] for item in data["items"] if item.get("failure")})

@@ -24,15 +24,15 @@ PAGE = bundled("docs") / "tasks.md"
 _COLUMNS = ("task", "metric", "hidden", "base", "few-shot", "majority", "best without a model", "oracle", "grade", "verdict")
 
 
-def report_all(output: Output, found: Sequence[tuple[Task, TaskCheck]], render: Callable[[Any, Output], None]) -> int:
+def report_all(output: Output, found: Sequence[tuple[str, TaskCheck]], render: Callable[[Any, Output], None]) -> int:
     """Print all tasks; where one is not fit the answer is an error too, and 2 is returned."""
     data = {
         "tasks": [
-            {"task": task.id, "ok": all(c.ok for c in check.checks), "row": plain(check.row), "checks": plain(check.checks)}
+            {"task": task, "ok": all(c.ok for c in check.checks), "row": plain(check.row), "checks": plain(check.checks)}
             for task, check in found
         ]
     }
-    bad = [(task.id, c) for task, check in found for c in check.checks if not c.ok]
+    bad = [(task, c) for task, check in found for c in check.checks if not c.ok]
     if not bad:
         output.result(data, render)
         return 0

@@ -9,8 +9,9 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,7 +37,8 @@ class Story:
     """What a trajectory is made of.
 
     Attributes:
-        events: of the run, all attempts; the steps are those of the last one.
+        events: of the run, all attempts; the steps are those of the last one. Gone through more than once, never held: what an
+            agent makes the harness record may be more than its memory.
         outcome: how it ended; None while it goes on.
         exchanges: the gateway's recording of the last attempt; None: the run had no backbone.
     """
@@ -83,30 +85,34 @@ def write_trajectory(path: Path, story: Story) -> int:
 
 def _tell(spool: Spool, story: Story) -> _Told:
     """Put all steps into ``spool`` and return what else there is to say."""
-    attempts, earlier, events, grade = _last_attempt(story.events)
-    if events:
-        spool.put(RUN, system(events[0].time, _opening(story.spec), **({"attempt": attempts} if attempts > 1 else {})))
-    for why in earlier:
-        spool.put(RUN, system(events[0].time, why))
+    outline = _outline(story.events)
+    attempts = len(outline.earlier) + 1
+    if outline.began is not None:
+        spool.put(RUN, system(outline.began, _opening(story.spec), **({"attempt": attempts} if attempts > 1 else {})))
+        for why in outline.earlier:
+            spool.put(RUN, system(outline.began, why))
     talks = Talks(spool)
-    notes = _tell_all(spool, talks, events, story.exchanges)
+    notes = _tell_all(spool, talks, story.events, outline, story.exchanges)
     talks.end()
     if spool.left_out:
         notes.append(f"{spool.left_out} steps were left out for size; events.jsonl and the recording have them")
-    return _Told(_head(story, attempts, grade), talks, notes)
+    return _Told(_head(story, attempts, outline.grade), talks, notes)
 
 
-def _tell_all(spool: Spool, talks: Talks, events: list[Event], exchanges: Iterable[Exchange] | None) -> list[str]:
+def _tell_all(
+    spool: Spool, talks: Talks, events: Iterable[Event], outline: _Outline, exchanges: Iterable[Exchange] | None
+) -> list[str]:
     """Tell calls and events in the order of time; return what could not be told."""
-    called = {event.data.call: event.data for event in events if isinstance(event.data, LlmCalled)}
-    waiting = [event for event in events if not isinstance(event.data, LlmReserved)]
-    waiting.reverse()  # the next one last
+    called = outline.called
+    waiting = (event for event in islice(events, outline.start, None) if not isinstance(event.data, LlmReserved))
+    following = next(waiting, None)
     told: set[int] = set()
     notes: list[str] = []
 
     def tell_until(time: datetime | None) -> None:
-        while waiting and (time is None or waiting[-1].time <= time):
-            event = waiting.pop()
+        nonlocal following
+        while (event := following) is not None and (time is None or event.time <= time):
+            following = next(waiting, None)
             if (deed := deed_of(event)) is not None:
                 if not talks.attach(deed):
                     spool.put(RUN, deed)
@@ -121,11 +127,14 @@ def _tell_all(spool: Spool, talks: Talks, events: list[Event], exchanges: Iterab
     except Exception as exc:  # a damaged recording: what was read of it stands, the ledger tells the rest
         notes.append(f"the recording could not be read to its end ({type(exc).__name__}: {exc})")
     tell_until(None)
-    lost = [event for event in events if isinstance(event.data, LlmCalled) and event.data.call not in told]
-    for event in lost:
-        spool.put(RUN, _unrecorded(event))
+    lost = 0
+    if len(told) < len(called):
+        for event in islice(events, outline.start, None):
+            if isinstance(event.data, LlmCalled) and event.data.call not in told:
+                lost += 1
+                spool.put(RUN, _unrecorded(event))
     if lost:
-        notes.append(f"{len(lost)} calls stand in the ledger alone: what was said in them was not recorded, or cannot be read")
+        notes.append(f"{lost} calls stand in the ledger alone: what was said in them was not recorded, or cannot be read")
     return notes
 
 
@@ -177,20 +186,39 @@ def _opening(spec: RunSpec) -> str:
     )
 
 
-def _last_attempt(events: Iterable[Event]) -> tuple[int, list[str], list[Event], Graded | None]:
-    """Return the number of attempts, why the earlier ones ended, the events of the last one and the newest grade."""
-    attempts, grade = 1, None
-    earlier: list[str] = []
-    last: list[Event] = []
-    for event in events:
+@dataclass
+class _Outline:
+    """What has to be known of the events before they are told.
+
+    Attributes:
+        earlier: why earlier attempts ended.
+        start: number of the last attempt's first event.
+        began: its time; None where there is no event.
+        called: the last attempt's calls.
+        grade: the newest.
+    """
+
+    earlier: list[str] = field(default_factory=list)
+    start: int = 0
+    began: datetime | None = None
+    called: dict[int, LlmCalled] = field(default_factory=dict)
+    grade: Graded | None = None
+
+
+def _outline(events: Iterable[Event]) -> _Outline:
+    found = _Outline()
+    for number, event in enumerate(events):
         match event.data:
-            case Entered(state=RunState.QUEUED, why=why) if last:
-                earlier.append(f"attempt {attempts} ended, and another was begun: {why or 'no reason was recorded'}")
-                attempts, last = attempts + 1, []
+            case Entered(state=RunState.QUEUED, why=why) if number > found.start:
+                attempt = len(found.earlier) + 1
+                found.earlier.append(f"attempt {attempt} ended, and another was begun: {why or 'no reason was recorded'}")
+                found.start, found.began, found.called = number, None, {}
             case Graded() as said:
-                grade = said
-        last.append(event)
-    return attempts, earlier, last, grade
+                found.grade = said
+            case LlmCalled() as called:
+                found.called[called.call] = called
+        found.began = found.began or event.time
+    return found
 
 
 def _write(out: IO[str], told: _Told, spool: Spool) -> int:

@@ -30,7 +30,7 @@ from harness.spec.event import (
 )
 
 # Of a dev evaluation, what another reader needs; the score of each item stands in events.jsonl.
-_FEEDBACK_LEFT_OUT = {"item_scores"}
+_FEEDBACK_LEFT_OUT = {"item_scores", "pseudo_values"}
 
 
 def deed_of(event: Event) -> Draft | None:

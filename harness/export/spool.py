@@ -12,6 +12,8 @@ from harness.export.steps import Draft
 
 # Bytes of all steps together. What comes after is left out and counted; `events.jsonl` and the recording hold it.
 SIZE_LIMIT = 256 << 20
+# And so many steps: where each lies is held in memory.
+STEPS_LIMIT = 100_000
 
 
 class Spool:
@@ -20,7 +22,7 @@ class Spool:
     def __init__(self, file: IO[bytes], limit: int = SIZE_LIMIT) -> None:
         self._file, self._limit = file, limit
         self._index: dict[str, list[tuple[datetime, int, int]]] = {}
-        self._end = 0
+        self._end = self._steps = 0
         self.left_out = 0
 
     def __enter__(self) -> Spool:
@@ -32,13 +34,14 @@ class Spool:
     def put(self, talk: str, draft: Draft) -> None:
         """Take a step of the conversation ``talk``."""
         data = json.dumps(draft.as_dict(), ensure_ascii=False).encode(errors="replace")
-        if self._end + len(data) > self._limit:
+        if self._end + len(data) > self._limit or self._steps >= STEPS_LIMIT:
             self.left_out += 1
             return
         self._file.seek(self._end)
         self._file.write(data)
         self._index.setdefault(talk, []).append((draft.time, self._end, len(data)))
         self._end += len(data)
+        self._steps += 1
 
     def count(self, talk: str) -> int:
         """Return how many steps a conversation has."""

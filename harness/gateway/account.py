@@ -70,10 +70,18 @@ class Account:
         prices: of the model; needed where dollars are limited.
         ledger: folded from the run's events so far. What is open there was left by a crash and stays charged.
         emit: makes an event durable.
+        full: whether there is no room for further calls where they are recorded.
     """
 
-    def __init__(self, budget: Budget, prices: Prices | None, ledger: Ledger, emit: Callable[[Payload], Any]) -> None:
-        self._budget, self._prices, self._emit = budget, prices, emit
+    def __init__(
+        self,
+        budget: Budget,
+        prices: Prices | None,
+        ledger: Ledger,
+        emit: Callable[[Payload], Any],
+        full: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._budget, self._prices, self._emit, self._full = budget, prices, emit, full
         self._ledger = ledger
         self._live: set[int] = set()
         self._lock = threading.Lock()
@@ -96,6 +104,8 @@ class Account:
             Spent: there is no room for one token of each choice, or other calls hold what this one wants.
             StoreError: the event cannot be written; nothing is set aside then.
         """
+        if self._full():
+            raise Spent("requests", "the run's record is full, and no call goes unrecorded", waiting=False)
         with self._lock:
             output = self._room(wish)
             number = self._ledger.last + 1

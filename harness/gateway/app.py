@@ -17,17 +17,20 @@ from harness.gateway.formats.sse import json_bytes
 from harness.gateway.line import Gone, Line, refused
 from harness.gateway.policy import headers_kept
 from harness.gateway.routes import NotServed, Route, authorised, query_of, route, shape_of
-from harness.serving.body import BadBody, decode, length_of, read_body
+from harness.serving.body import BadBody, build, length_of, measure, read_body
 from harness.serving.room import Room
 from harness.serving.server import Receive, Scope, Send
 from harness.spec.event import LlmRefused
 
-# All bodies of a run together, with what is built of them; decoded JSON takes up to ten times its text.
-_ROOM = 48 * 1024 * 1024
-_DECODED = 10
 # A request with its images.
-_MOST_BODY = 16 * 1024 * 1024
-_NODES = 100_000
+_MOST_BODY = 6 * 1024 * 1024
+_NODES = 40_000
+# Bodies of a run on their way in, all together.
+_COMING = 8 * 1024 * 1024
+# What is built of them until they are answered: for each byte its text and the body that goes upstream, in letters of up to four
+# bytes where a text is not plain ASCII; and the values, with those of a translation.
+_HELD = 20 * 1024 * 1024
+_PLAIN, _WIDE, _VALUE = 3, 6, 300
 # A body that is on its way holds room that others wait for.
 _BODY_S = 60.0
 
@@ -42,7 +45,7 @@ class GatewayApp:
 
     def __init__(self, desk: Desk, token: str) -> None:
         self._desk, self._token = desk, token
-        self._room = Room(_ROOM)
+        self._coming, self._held = Room(_COMING), Room(_HELD)
         self._text = text_cap(desk.backbone)
         self._calls: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -61,13 +64,17 @@ class GatewayApp:
             await self._refuse(send, shape, exc.failure, exc.model)
         except BadBody as exc:
             await self._refuse(send, shape, Failure(exc.status, exc.code, exc.message), "")
-        except (Gone, ClientDisconnect, OSError):
-            return  # nobody is there to be answered
+        except (Gone, ClientDisconnect, ConnectionError, TimeoutError):
+            return  # nobody is there to be answered, or nobody reads
         except Exception as exc:
             await self._desk.unforeseen(exc, f"{request.method} {scope['path'][:200]}")
             message = "the gateway failed; this is recorded, and no fault of the caller"
             with contextlib.suppress(Gone):
                 await refused(send, shape, Failure(500, "internal", message), self._desk.redactor)
+
+    def make_room(self, size: int) -> None:
+        """From now on hold this many bytes of bodies, and of what is made of them, at a time."""
+        self._coming, self._held = Room(size), Room(size)
 
     async def quiet(self) -> None:
         """Wait until there is no call, and all are settled and recorded."""
@@ -103,14 +110,21 @@ class GatewayApp:
         # a body that does not say its length is small
         cap = self._text if announced is None else _MOST_BODY
         size = cap if announced is None else announced
-        async with self._room.take(_DECODED * min(size, self._text) + 3 * max(0, size - self._text)):
-            try:
-                async with asyncio.timeout(_BODY_S):
-                    data = await read_body(request, cap)
-            except TimeoutError:
-                raise BadBody(408, "usage", f"the body did not come within {_BODY_S:g} s") from None
-            body = decode(data, nodes=_NODES)
-            del data
+        async with contextlib.AsyncExitStack() as holding:
+            async with self._coming.take(size):
+                try:
+                    async with asyncio.timeout(_BODY_S):
+                        data = await read_body(request, cap)
+                except TimeoutError:
+                    raise BadBody(408, "usage", f"the body did not come within {_BODY_S:g} s") from None
+                found = measure(data, nodes=_NODES)
+                if found.wide > self._text:
+                    raise BadBody(413, "too_large", f"at most {self._text} bytes of text are taken")
+                cost = _VALUE * found.values + _PLAIN * len(data) + _WIDE * found.wide
+                # whoever has this room waits for none of the other, so nobody waits in a circle
+                await holding.enter_async_context(self._held.take(cost))
+                body = build(data)
+                del data
             if way.kind == "count":
                 await self._count(way, body, send)
             else:

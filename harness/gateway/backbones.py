@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.files import sha256_file
 from harness.gateway.prices import KnownModel, known_model, known_models, price_of
 from harness.spec.backbone import Backbone, BackboneRef
+from harness.spec.broken import Broken
 from harness.spec.errors import MissingError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def built_in() -> dict[str, Backbone]:
     return found | {"manual": Backbone(upstream="manual")}
 
 
-def find_backbone(name: str, configured: Mapping[str, Backbone]) -> Backbone:
+def find_backbone(name: str, configured: Mapping[str, Backbone | Broken]) -> Backbone:
     """Return a backbone: a configured one, a built-in one, or what the name itself says.
 
     Names that say it all: ``scripted:PATH``, ``replay:RUN``, ``vllm:MODEL``, and any model of a provider's as ``openai:MODEL``,
@@ -42,9 +43,13 @@ def find_backbone(name: str, configured: Mapping[str, Backbone]) -> Backbone:
     Raises:
         NotFoundError: there is none of this name.
         UsageError: the name is half a name.
+        SpecError: it stands in dojo.toml and is broken there.
     """
     if name in configured:
-        return configured[name]
+        found = configured[name]
+        if isinstance(found, Broken):
+            raise found.error
+        return found
     ready = built_in()
     if name in ready:
         return ready[name]

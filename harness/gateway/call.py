@@ -68,7 +68,7 @@ class GatewayCall:
         try:
             try:
                 await self._answer(reservation)
-            except (Gone, OSError):
+            except Gone:
                 raise
             except Exception as exc:
                 await self._desk.unforeseen(exc, f"call {reservation.call}")

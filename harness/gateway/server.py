@@ -42,6 +42,7 @@ class GatewayContext:
         recording: folder of the talk, made when needed for its owner alone.
         secrets: values of keys, which nobody may see.
         grants: powers at the provider that the task grants, by the names in `policy`.
+        full: whether the run's events have no room for further calls.
     """
 
     backbone: Backbone
@@ -54,6 +55,7 @@ class GatewayContext:
     recording: Path
     secrets: tuple[str, ...] = ()
     grants: frozenset[str] = frozenset()
+    full: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class GatewayServer:
                 hint=f"give `prices` in [backbones.{context.name}], or limit tokens instead",
             )
         redactor = Redactor(context.secrets)
-        self._account = Account(context.budget, prices, context.ledger, clean_emit(redactor, context.emit))
+        self._account = Account(context.budget, prices, context.ledger, clean_emit(redactor, context.emit), context.full)
         self._upstream = context.upstream
         self._closed = False
         desk = Desk(context, redactor, self._account, on_error, pace or Pace())
@@ -113,6 +115,10 @@ class GatewayServer:
     def ledger(self) -> Ledger:
         """Return what is spent now."""
         return self._account.ledger
+
+    def make_room(self, size: int) -> None:
+        """From now on hold this many bytes of bodies, and of what is made of them, at a time."""
+        self._app.make_room(size)
 
     def wait_settled(self) -> None:
         """Wait until there is no call and all are settled and recorded: an answer does not wait for its own book entry."""

@@ -6,27 +6,32 @@ import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from harness.grading.evaluator import refusal
+from harness.grading.submission.leftovers import PATTERNS, hinted, tell_left_out
 from harness.sandbox.base import Sandbox
 from harness.serving.spool import Spool
 from harness.session.clock import BudgetClock
-from harness.session.collect import collect, submission_caps, unseal_and_remove
+from harness.session.collect import archived, collect_submission, submission_caps, unseal_and_remove
+from harness.session.end import AgentEnd
 from harness.session.feedback import make_feedback
 from harness.session.journal import Journal
+from harness.session.permission import not_permitted
+from harness.session.told import Told
 from harness.spec.base import Spec
 from harness.spec.budget import Usage, budget_lines
 from harness.spec.errors import BudgetExhausted, SandboxError, UsageError
-from harness.spec.event import Evaluated, Executed, Failed, FileMoved, Noted, Payload, Submitted, Validated
+from harness.spec.event import Evaluated, Executed, FileMoved, Noted, Submitted, Validated
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.spec.verdict import Verdict
 from harness.store.run_dir import RunDir
+from harness.taskkit.scoring.contract import TaskGrader
 
 # What of a command's output goes into the events; the agent gets it whole (up to the sandbox's own cap).
 _EVENT_TEXT = 2_000
@@ -36,31 +41,51 @@ _NOTE_BYTES = 64 * 1024
 OUTPUT_BYTES = 256 * 1024
 # A file that is moved through the harness; larger ones are made inside the sandbox, or moved in pieces.
 FILE_BYTES = 64 * 1024 * 1024
-# Calls that are not metered (commands, files, notes, validate) are recorded until events.jsonl is this large. Twelve hours of an
-# honest agent are some ten megabytes; without an end, notes alone could write the host's disk full.
-EVENTS_BYTES = 256 * 1024 * 1024
-
+# Submissions and notes of one run, all of which stay in memory while it goes on. Honest agents hand in some hundred times.
+SUBMISSIONS, NOTES = 1_000, 10_000
 
 # Codes of a sandbox's errors that say what is wrong with a call, not with the sandbox.
-_WRONG_PATH = frozenset({errno.EROFS, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL, errno.ETXTBSY, errno.ENXIO})
-_MISTAKES = frozenset({"bad_argv", "bad_path", "not_regular", "too_large", "bad_name"})
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_MISTAKES = frozenset({"bad_argv", "bad_path", "not_regular", "too_large", "bad_name", "too_deep", "changed"})
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("has a NUL byte in it")
+    return text
+
+
+def _variable(name: str) -> str:
+    if not name or "=" in name:
+        raise ValueError("a variable's name is not empty and has no = in it")
+    return _without_nul(name)
+
+
+# What the kernel takes: it has no NUL byte in it.
+_Argument = Annotated[str, AfterValidator(_without_nul)]
+_Variable = Annotated[str, AfterValidator(_variable)]
 
 
 class ExecCall(Spec):
     """Body of ``POST /v1/exec``."""
 
-    argv: list[str] | None = None
-    command: str | None = None
+    argv: list[_Argument] | None = Field(None, min_length=1)
+    command: _Argument | None = None
     stdin: str = ""
-    cwd: str | None = None
-    timeout_s: float | None = Field(None, gt=0, allow_inf_nan=False)
-    env: dict[str, str] = Field(default_factory=dict)
+    cwd: _Argument | None = None
+    timeout_s: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds until the whole process tree is killed, more than 0; null: it may run until the run's time is over",
+    )
+    env: dict[_Variable, _Argument] = Field(default_factory=dict)
 
 
 class PathCall(Spec):
     """Body of ``POST /v1/validate``."""
 
-    path: str
+    path: _Argument = Field(min_length=1)
 
 
 class EvaluateCall(PathCall):
@@ -90,7 +115,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class ApiContext:
-    """What a running agent phase consists of."""
+    """What a running agent phase consists of. ``grader`` loads the task's."""
 
     spec: RunSpec
     run: RunDir
@@ -102,7 +127,9 @@ class ApiContext:
     dev_items: dict[str, dict[str, Any]]
     show_answers: bool
     usage: Callable[[], Usage]
-    events_bytes: int = EVENTS_BYTES
+    told: Told
+    end: AgentEnd = field(default_factory=AgentEnd)
+    grader: Callable[[], TaskGrader | None] = lambda: None
 
 
 class SessionApi:
@@ -112,7 +139,6 @@ class SessionApi:
         self._context = context
         self._turn = threading.Lock()
         self._closed = threading.Event()
-        self._said_full = threading.Event()
 
     def close(self) -> None:
         """Refuse further calls and wait until the one that is scoring or collecting has ended."""
@@ -130,7 +156,7 @@ class SessionApi:
         return {name: line.model_dump() for name, line in lines.items()}
 
     def exec(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Run a command in the task sandbox, at most until the deadline of the run."""
+        """Run a command in the task sandbox, at most until the deadline of the run; its output is still bytes."""
         call = _parse(ExecCall, body)
         if (call.argv is None) == (call.command is None):
             raise UsageError("exec takes either argv or command", hint='for example {"command": "ls -l"}')
@@ -146,19 +172,20 @@ class SessionApi:
                 timeout_s=timeout,
                 output_cap=OUTPUT_BYTES,
             )
-        stdout, stderr = result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
-        answer = {
+        said = {
             "exit_code": result.exit_code,
-            "stdout": stdout,
-            "stderr": stderr,
             "timed_out": result.timed_out,
             "truncated": result.truncated,
             "oom_killed": result.oom_killed,
             "duration_s": round(result.duration_s, 4),
         }
-        cut = {"argv": [part[:_EVENT_TEXT] for part in argv[:50]], "stdout": stdout[:_EVENT_TEXT], "stderr": stderr[:_EVENT_TEXT]}
-        self._record(Executed.model_validate({**answer, **cut}))
-        return answer
+        cut = {
+            "argv": [part[:_EVENT_TEXT] for part in argv[:50]],
+            "stdout": _beginning(result.stdout),
+            "stderr": _beginning(result.stderr),
+        }
+        self._context.told.tell(Executed.model_validate({**said, **cut}))
+        return {**said, "stdout": result.stdout, "stderr": result.stderr}
 
     def spool(self, kept: int) -> Spool:
         """Return a place for bytes on their way, of which ``kept`` stay in memory; the rest lies in the run's private folder."""
@@ -168,22 +195,23 @@ class SessionApi:
         """Copy a file of the task sandbox into ``target``."""
         with _file_errors(path):
             size = self._context.sandbox.read_into(path, target, max_bytes=FILE_BYTES)
-        self._record(FileMoved(op="read", path=path[:_EVENT_TEXT], bytes=size))
+        self._context.told.tell(FileMoved(op="read", path=path[:_EVENT_TEXT], bytes=size))
 
     def write_file(self, path: str, source: Spool) -> dict[str, Any]:
         """Write a file into the task sandbox."""
         source.rewind()
+        self._require_time()
         with _file_errors(path):
             self._context.sandbox.write_from(path, source, source.size)
-        self._record(FileMoved(op="write", path=path[:_EVENT_TEXT], bytes=source.size))
+        self._context.told.tell(FileMoved(op="write", path=path[:_EVENT_TEXT], bytes=source.size))
         return {"path": path, "bytes": source.size}
 
     def validate(self, body: dict[str, Any]) -> dict[str, Any]:
         """Say whether a submission would load. Not metered."""
         call = _parse(PathCall, body)
-        with self._one_at_a_time(), self._collected(call.path, "validate") as (folder, manifest):
-            report = self._context.evaluator.check(folder)
-        self._record(Validated(path=call.path[:_EVENT_TEXT], digest=manifest.digest, report=report))
+        with self._one_at_a_time(), self._collected(call.path, "validate") as (folder, manifest, left_out):
+            report = tell_left_out(self._context.evaluator.check(folder), left_out)
+        self._context.told.tell(Validated(path=call.path[:_EVENT_TEXT], digest=manifest.digest, report=report))
         return report.model_dump(mode="json")
 
     def evaluate(self, body: dict[str, Any], key: str) -> dict[str, Any]:
@@ -196,7 +224,7 @@ class SessionApi:
             limit = self._context.spec.budget.evaluations
             if len(done) >= limit:
                 raise BudgetExhausted(f"all {limit} evaluations are spent", hint="validate and submit are still free")
-            with self._collected(call.path, "evaluate") as (folder, manifest):
+            with self._collected(call.path, "evaluate") as (folder, manifest, left_out), hinted(left_out):
                 verdict, responses = self._context.evaluator.score(folder)
             feedback = make_feedback(
                 number=len(done) + 1,
@@ -207,6 +235,7 @@ class SessionApi:
                 earlier=[e.answer for e in done],
                 show_answers=self._context.show_answers,
                 max_new_tokens=self._context.spec.generation.max_new_tokens,
+                grader=self._context.grader(),
             )
             self._context.journal.emit(
                 Evaluated(
@@ -223,9 +252,11 @@ class SessionApi:
             done = context.journal.record.submissions
             if known := next((s for s in done if key and s.key == key), None):
                 return known.answer
+            if len(done) >= SUBMISSIONS:
+                raise BudgetExhausted(f"all {SUBMISSIONS} submissions are used", hint="what was handed in is graded")
             number = len(done) + 1
-            with self._collected(call.path, f"submit-{number}") as (folder, manifest):
-                report = context.evaluator.check(folder)
+            with self._collected(call.path, f"submit-{number}", kept=True) as (folder, manifest, left_out):
+                report = tell_left_out(context.evaluator.check(folder), left_out)
                 if not report.ok:
                     raise refusal(report)
                 target = context.run.submissions / str(number)
@@ -250,26 +281,10 @@ class SessionApi:
             return {}
         if len(call.model_dump_json()) > _NOTE_BYTES:
             raise UsageError(f"a note of more than {_NOTE_BYTES} bytes", hint="write a file under /workspace instead")
-        if self._full():
+        if self._context.told.full() or len(self._context.journal.record.notes) >= NOTES:
             raise UsageError("the run's record is full", hint="write a file under /workspace instead", code="record_full")
         self._context.journal.emit(Noted(key=key, **call.model_dump(mode="json")))
         return {}
-
-    def _record(self, call: Payload) -> None:
-        """Put a call that is not metered into the events, as long as there is room."""
-        if not self._full():
-            self._context.journal.emit(call)
-
-    def _full(self) -> bool:
-        """Whether the agent's calls have filled the events; says so once."""
-        limit = self._context.events_bytes
-        if self._context.run.events_path.exists() and self._context.run.events_path.stat().st_size > limit:
-            if not self._said_full.is_set():
-                self._said_full.set()
-                text = f"commands, files and notes are not recorded any more: events.jsonl has over {limit} bytes"
-                self._context.journal.emit(Failed(where="agent API", message=text))
-            return True
-        return False
 
     def _drop_superseded(self, newest: int) -> None:
         """Keep the newest submission and the one that scored best on dev; the others can never count."""
@@ -283,21 +298,58 @@ class SessionApi:
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         with self._turn:
-            if self._closed.is_set() or self._context.clock.left() <= 0:
-                raise BudgetExhausted("the run is over", hint="what was submitted before is graded")
+            self._require_time()
             yield
 
+    def _require_time(self) -> None:
+        if self._closed.is_set() or self._context.end.over or self._context.clock.left() <= 0:
+            raise BudgetExhausted("the run is over", hint="what was submitted before is graded")
+
     @contextmanager
-    def _collected(self, path: str, purpose: str) -> Iterator[tuple[Path, Manifest]]:
-        """Copy a directory out of the sandbox into a private place that is gone afterwards, unless moved on."""
+    def _collected(self, path: str, purpose: str, kept: bool = False) -> Iterator[tuple[Path, Manifest, list[str]]]:
+        """Copy a directory out of the sandbox into a private place that is gone afterwards, unless moved on.
+
+        Yields the place, the manifest, and the names of what was left out as no part of a model.
+
+        What is still being read when the agent's time is over is given up: it may have been written later. With ``kept`` it is
+        read again when nothing of the agent runs any more, and is then as it was at the end.
+        """
         folder = self._context.run.private / f"incoming-{purpose}"
         unseal_and_remove(folder)
         try:
             with _file_errors(path):
-                manifest = collect(self._context.sandbox.archive(path), folder, submission_caps(self._context.spec.limits))
-            yield folder, manifest
+                try:
+                    manifest, left_out = self._copy(path, folder, self._require_time)
+                except BudgetExhausted:
+                    if not kept or not self._context.end.await_death():
+                        raise
+                    manifest, left_out = self._copy(path, folder, lambda: None)
+            yield folder, manifest, left_out
         finally:
             unseal_and_remove(folder)
+
+    def _copy(self, path: str, folder: Path, require: Callable[[], None]) -> tuple[Manifest, list[str]]:
+        """Copy a directory, as long as what is asked for at each piece, and at the end, holds."""
+        caps = submission_caps(self._context.sandbox.spec.limits)
+        pieces = archived(self._context.sandbox, path, caps, without=PATTERNS)
+        copied = collect_submission(_while(require, pieces), folder, caps)
+        try:
+            require()
+        except BudgetExhausted:
+            unseal_and_remove(folder)
+            raise
+        return copied
+
+
+def _while(require: Callable[[], None], pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        require()
+        yield piece
+
+
+def _beginning(output: bytes) -> str:
+    """Return what of an output goes into the events."""
+    return output[: 4 * _EVENT_TEXT].decode(errors="replace")[:_EVENT_TEXT]
 
 
 def _parse(model: type[Any], body: Any) -> Any:
@@ -305,8 +357,10 @@ def _parse(model: type[Any], body: Any) -> Any:
         return model.model_validate(body)
     except ValidationError as exc:
         err = exc.errors()[0]
-        where = ".".join(str(p) for p in err["loc"]) or "body"
-        raise UsageError(f"{where}: {err['msg']}", hint="docs/architecture.md lists the fields of every call") from exc
+        where = ".".join(str(p) for p in err["loc"] if p != "[key]") or "body"
+        raise UsageError(
+            f"{where}: {err['msg'].removeprefix('Value error, ')}", hint="docs/architecture.md lists the fields of every call"
+        ) from exc
 
 
 @contextmanager
@@ -342,8 +396,9 @@ def _file_errors(path: str) -> Iterator[None]:
     except IsADirectoryError as exc:
         raise UsageError(f"{path!r} is a directory", hint="name a file", code="is_a_directory") from exc
     except PermissionError as exc:
-        raise UsageError(f"{path!r} is not yours to touch", hint="use /workspace", code="permission") from exc
+        raise not_permitted(path, exc) from exc
     except OSError as exc:
-        if exc.errno in _WRONG_PATH:
-            raise UsageError(f"{path[:200]!r}: {exc.strerror}", hint="use a path under /workspace", code="file") from exc
-        raise SandboxError(f"{path!r}: {exc.strerror or exc}", hint="is the sandbox's disk full?", code="file") from exc
+        if exc.errno == errno.EIO:
+            raise SandboxError(f"{path[:200]!r}: {exc.strerror}", hint="look at the host's disk", code="file") from exc
+        hint = "make room" if exc.errno in _NO_ROOM else "use a path under /workspace"
+        raise UsageError(f"{path[:200]!r}: {exc.strerror or exc}", hint=hint, code="file") from exc

@@ -15,12 +15,13 @@ from harness.assets.task_dir import find_task
 from harness.sandbox.base import Backend
 from harness.session.llm import OpenedBackbone
 from harness.spec.backbone import Backbone, BackboneRef
+from harness.spec.broken import Broken
 from harness.spec.errors import MissingError, UsageError
+from harness.spec.progress import Progress
 from harness.spec.result import Reference
 from harness.spec.run import RunSpec
 from harness.store.base import Store
 from harness.store.run_dir import RunDir
-from harness.taskkit.building.package import Progress
 
 _SCRIPTED = "scripted:"
 
@@ -49,12 +50,12 @@ class Library:
         cache: Path,
         home: Path,
         tasks: Sequence[Path] | None = None,
-        backbones: Mapping[str, Backbone] | None = None,
+        backbones: Mapping[str, Backbone | Broken] | None = None,
     ) -> None:
         self.cache, self._home = cache, home
         self._tasks = tasks
         self._backbones = backbones or {}
-        self._found: dict[tuple[str, str, str], Assets] = {}
+        self._found: dict[tuple[str, str, str, str], Assets] = {}
         self._lock = threading.Lock()
 
     def assets(self, spec: RunSpec, progress: Progress | None = None) -> Assets:
@@ -146,12 +147,15 @@ class Library:
 
     def _prepared(self, spec: RunSpec, progress: Progress | None) -> Assets:
         named = str((self._home / spec.task.path).resolve()) if spec.task.path else spec.task.id
-        key = (named, spec.task.profile, spec.base_model.name)
+        folder = spec.base_model.path
+        model_name = str((self._home / folder).resolve()) if folder else spec.base_model.name
+        key = (named, spec.task.profile, spec.task.hidden, model_name)
         with self._lock:
             if key not in self._found:
                 task = find_task(named, self._tasks)
-                model = prepare_base_model(spec.base_model.name, self.cache, progress)
-                self._found[key] = Assets(prepare_task(task, spec.task.profile, self.cache, progress), model)
+                model = prepare_base_model(model_name, self.cache, progress)
+                data = prepare_task(task, spec.task.profile, self.cache, progress, hidden=spec.task.hidden)
+                self._found[key] = Assets(data, model)
             return self._found[key]
 
 

@@ -74,18 +74,27 @@ class Client:
         timeout_s: float | None = None,
         env: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Run a command in the task sandbox (a string is run by ``sh -c``)."""
+        """Run a command in the task sandbox (a string is run by ``sh -c``).
+
+        Args:
+            argv: the command.
+            stdin: what it reads.
+            cwd: where it runs; None: ``/workspace``.
+            timeout_s: seconds until the whole process tree is killed, more than 0 (0 and less are refused); None: it may run
+                until the run's time is over.
+            env: variables beside the sandbox's own.
+        """
         body: dict[str, Any] = {"stdin": stdin, "cwd": cwd, "timeout_s": timeout_s, "env": env or {}}
         body["command" if isinstance(argv, str) else "argv"] = argv if isinstance(argv, str) else list(argv)
         return cast(dict[str, Any], self._json("POST", "/v1/exec", body))
 
     def read_file(self, path: str) -> bytes:
         """Return the bytes of a file of the task sandbox."""
-        return self._call("GET", f"/v1/files?path={quote(path, safe='')}", b"", {})
+        return self._call("GET", f"/v1/files?path={_quoted(path)}", b"", {})
 
     def write_file(self, path: str, data: bytes) -> dict[str, Any]:
         """Write a file into the task sandbox."""
-        raw = self._call("PUT", f"/v1/files?path={quote(path, safe='')}", data, {})
+        raw = self._call("PUT", f"/v1/files?path={_quoted(path)}", data, {})
         return cast(dict[str, Any], json.loads(raw))
 
     def validate(self, path: str) -> dict[str, Any]:
@@ -133,6 +142,11 @@ class Client:
             raise _error_of(payload, response.status)
 
 
+def _quoted(path: str) -> str:
+    """Return a path for a query; of a name that is no text its bytes, which the API then does not find."""
+    return quote(path, safe="", errors="surrogatepass")
+
+
 def _error_of(payload: bytes, status: int) -> ApiError:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         error = json.loads(payload)["error"]
@@ -146,7 +160,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("task", help="goal, data, answer format, metric, limits")
     commands.add_parser("budget", help="what is left, in every dimension")
     run = commands.add_parser("exec", help="run a command in the task sandbox")
-    run.add_argument("--timeout", type=float, default=None, help="seconds until the whole process tree is killed")
+    run.add_argument(
+        "--timeout",
+        type=float,
+        default=None,
+        help="seconds until the whole process tree is killed, more than 0; without it: until the run's time is over",
+    )
     run.add_argument("--cwd", default=None)
     run.add_argument("--command", default=None, help="a shell line instead of ARGV")
     run.add_argument("argv", nargs="*")
@@ -186,6 +205,22 @@ def _files(client: Client, args: argparse.Namespace) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one call and print its JSON."""
+    try:
+        return _run(argv)
+    except BrokenPipeError:
+        return 1
+    except OSError as exc:
+        print(f"dojo-tool: the call was made, its answer cannot be printed: {exc}", file=sys.stderr)
+        return 1
+
+
+def _print(answer: Any) -> None:
+    """Print an answer's JSON as the terminal's or the pipe's letters allow."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(answer, ensure_ascii=not utf8), flush=True)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
     client = Client()
     try:
@@ -206,10 +241,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer = getattr(client, args.call)()
     except (ApiError, OSError) as exc:
         error = (exc.code, exc.message, exc.hint) if isinstance(exc, ApiError) else ("file", str(exc), "check the local path")
-        print(json.dumps({"error": dict(zip(("code", "message", "hint"), error, strict=True))}, ensure_ascii=False))
+        _print({"error": dict(zip(("code", "message", "hint"), error, strict=True))})
         return 1
     if answer is not None:
-        print(json.dumps(answer, ensure_ascii=False))
+        _print(answer)
     return 1 if args.call == "validate" and not answer["ok"] else 0
 
 

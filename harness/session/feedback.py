@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,15 @@ from typing import Any
 
 from harness.spec.feedback import Change, Feedback, Interval, SampledError
 from harness.spec.verdict import ItemScore, Verdict
-from harness.taskkit.scoring.scores import interval
+from harness.taskkit.scoring.contract import TaskGrader
+from harness.taskkit.scoring.scores import by_subset, interval, pseudo_values
 
 # Enough to see a pattern in each sub-set, few enough to read.
 _SAMPLED_ERRORS = 12
 _RESPONSE_CHARS = 600
+# One in so many items of a sub-set may ever be shown as an error, always the same ones: what evaluations tell never adds up to
+# the split, however many there are.
+_SHOWN_ONE_IN = 4
 
 
 def make_feedback(
@@ -26,44 +31,55 @@ def make_feedback(
     earlier: Sequence[Mapping[str, Any]],
     show_answers: bool,
     max_new_tokens: int,
+    grader: TaskGrader | None = None,
 ) -> Feedback:
-    """Build what `evaluate` returns.
+    """Build what `evaluate` returns. Intervals and changes are of the task's own metric, be it a mean of item scores or not.
 
     Args:
         number: this evaluation's number, from 1.
         left: evaluations left after this one.
         verdict: the grader's verdict on the dev split.
         responses: item id → the model's text.
-        items: item id → the dev item (``prompt``, ``gold``, ``subset``).
+        items: item id → the dev item (``prompt``, ``gold``, ``subset``, and ``row`` where there is a grader).
         earlier: earlier feedback documents (JSON form), oldest first.
         show_answers: whether sampled errors carry the gold answer.
         max_new_tokens: the grader's cap, to say how many responses were cut off.
+        grader: the task's grader, which says what each sub-set's metric is; None: the mean of item scores in each.
     """
-    by_subset: dict[str, list[ItemScore]] = {}
-    for item in verdict.items:
-        by_subset.setdefault(item.subset, []).append(item)
+    rows = {name: item["row"] for name, item in items.items()} if grader else {}
+    values = pseudo_values(verdict.items, grader, rows) if grader else {}
     primary = verdict.scores.primary
-    low, high = interval(verdict.items)
     best = max(earlier, key=lambda f: (f["scores"]["primary"]["value"], -f["evaluation"]), default=None)
     return Feedback(
         evaluation=number,
         scores=verdict.scores,
-        primary=Interval(value=primary.value, low=low, high=high, n=len(verdict.items)),
-        subsets={name: _subset_interval(group) for name, group in by_subset.items()},
+        primary=_interval(primary.value, verdict.items, values),
+        subsets={
+            name: _interval(_subset_value(name, group, verdict, grader), group, values)
+            for name, group in by_subset(verdict.items).items()
+        },
         errors=_sample_errors(verdict.items, responses, items, show_answers, seed=number),
         response_tokens=_distribution([i.response_tokens for i in verdict.items], cap=max_new_tokens),
         response_chars=_distribution([i.response_chars for i in verdict.items]),
-        since_last=_change(earlier[-1], verdict.items) if earlier else None,
-        since_best=_change(best, verdict.items) if best else None,
+        since_last=_change(earlier[-1], verdict, values) if earlier else None,
+        since_best=_change(best, verdict, values) if best else None,
         item_scores={i.id: i.score for i in verdict.items},
+        pseudo_values=values,
         seconds=verdict.seconds,
         evaluations_left=left,
     )
 
 
-def _subset_interval(group: Sequence[ItemScore]) -> Interval:
-    low, high = interval(group)
-    return Interval(value=sum(i.score for i in group) / len(group), low=low, high=high, n=len(group))
+def _interval(value: float, group: Sequence[ItemScore], values: Mapping[str, float]) -> Interval:
+    """Put a figure and its interval together; the mean of pseudo-values lies a hair beside the figure that they are of."""
+    low, high = interval(group, values)
+    return Interval(value=value, low=min(low, value), high=max(high, value), n=len(group))
+
+
+def _subset_value(name: str, group: Sequence[ItemScore], verdict: Verdict, grader: TaskGrader | None) -> float:
+    if grader is not None:
+        return verdict.scores.subsets[name][grader.subset_metrics[name]]
+    return sum(i.score for i in group) / len(group)
 
 
 def _sample_errors(
@@ -73,11 +89,12 @@ def _sample_errors(
     show_answers: bool,
     seed: int,
 ) -> tuple[SampledError, ...]:
-    """Take wrong items, each sub-set in turn, so that a small failing sub-set is seen beside a large one."""
+    """Take wrong items that may be shown, each sub-set in turn, so that a small failing sub-set is seen beside a large one."""
     rng = random.Random(seed)
     wrong: dict[str, list[ItemScore]] = {}
+    shown = may_be_shown({item.id: item.subset for item in scored})
     for item in scored:
-        if item.score < 1.0:
+        if item.score < 1.0 and item.id in shown:
             wrong.setdefault(item.subset, []).append(item)
     for group in wrong.values():
         rng.shuffle(group)
@@ -100,6 +117,18 @@ def _sample_errors(
     )
 
 
+def may_be_shown(subsets: Mapping[str, str]) -> frozenset[str]:
+    """Return the items of a dev split that an agent may ever be shown: a quarter of each sub-set, rounded up, by their ids alone.
+
+    Args:
+        subsets: item id → its sub-set.
+    """
+    groups: dict[str, list[str]] = {}
+    for item in sorted(subsets, key=lambda name: hashlib.sha256(name.encode(errors="replace")).digest()):
+        groups.setdefault(subsets[item], []).append(item)
+    return frozenset(name for names in groups.values() for name in names[: -(-len(names) // _SHOWN_ONE_IN)])
+
+
 def _distribution(values: Sequence[int], cap: int | None = None) -> dict[str, float]:
     if not values:
         return {}
@@ -116,18 +145,26 @@ def _distribution(values: Sequence[int], cap: int | None = None) -> dict[str, fl
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def _change(earlier: Mapping[str, Any], scored: Sequence[ItemScore]) -> Change:
-    """Compare with an earlier evaluation, item by item."""
+def _change(earlier: Mapping[str, Any], verdict: Verdict, values: Mapping[str, float]) -> Change:
+    """Compare with an earlier evaluation on the same items, sub-set by sub-set as the primary score is made of them."""
     before: Mapping[str, float] = earlier["item_scores"]
-    differences = [item.score - before[item.id] for item in scored if item.id in before]
-    n = len(differences)
-    mean = sum(differences) / n if n else 0.0
-    variance = sum((d - mean) ** 2 for d in differences) / (n - 1) if n > 1 else 0.0
+    shares: Mapping[str, float] = {**before, **earlier.get("pseudo_values", {})}
+    groups = [[i for i in group if i.id in before] for group in by_subset(verdict.items).values()]
+    groups = [group for group in groups if group]
+    variance = sum(_variance_of_mean([values.get(i.id, i.score) - shares[i.id] for i in group]) for group in groups)
+    gaps = [i.score - before[i.id] for group in groups for i in group]
     return Change(
         against=earlier["evaluation"],
-        difference=mean,
-        standard_error=math.sqrt(variance / n) if n else 0.0,
-        wins=sum(d > 0 for d in differences),
-        losses=sum(d < 0 for d in differences),
-        ties=sum(d == 0 for d in differences),
+        difference=verdict.scores.primary.value - earlier["scores"]["primary"]["value"],
+        standard_error=math.sqrt(variance) / len(groups) if groups else 0.0,
+        wins=sum(gap > 0 for gap in gaps),
+        losses=sum(gap < 0 for gap in gaps),
+        ties=sum(gap == 0 for gap in gaps),
     )
+
+
+def _variance_of_mean(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    return sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)

@@ -6,6 +6,8 @@ when it is behind).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +15,13 @@ from harness.session.journal import Journal
 from harness.session.record import RunRecord
 from harness.session.story import tell
 from harness.spec.budget import Usage
+from harness.spec.errors import UsageError
 from harness.spec.event import Ended
 from harness.spec.outcome import Cause, Outcome, RunState
 from harness.spec.result import BackboneUse, PhaseTime, Reference, RunResult
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
+from harness.spec.task import Limits
 from harness.store.base import Store
 from harness.store.run_dir import RunDir
 
@@ -69,10 +73,9 @@ def build_result(
             "shell": run.shell_log,
             "stdout": run.path / "agent.stdout",
             "stderr": run.path / "agent.stderr",
-            "workspace": run.workspace,
+            "workspace": run.kept,
             "sealed": run.sealed,
             "manifest": run.manifest_path,
-            "report": run.workspace / "report.md",
         }.items()
         if path.exists()
     }
@@ -85,6 +88,7 @@ def build_result(
         grades=len(record.grades),
         references=references,
         budget=spec.budget,
+        sandboxes=_sandboxes(spec),
         usage=Usage.model_validate(record.usage) if record.usage else Usage(wall=record.elapsed_s),
         submission=manifest,
         submission_report=SubmissionReport.model_validate(report) if report else None,
@@ -92,10 +96,17 @@ def build_result(
         evaluations=len(record.evaluations),
         backbone=_backbone_use(spec, record),
         best_dev=best.primary if best else None,
-        integrity={**_integrity(spec, run, record), "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
+        integrity={**_integrity(spec, run, record), **_provenance(report), "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
         timeline=_closed(record.timeline),
         artefacts=artefacts,
     )
+
+
+def _sandboxes(spec: RunSpec) -> dict[str, Limits]:
+    try:
+        return spec.shares
+    except UsageError:  # planned when the agent's own sandbox came on top, with more than there is to share
+        return {}
 
 
 def _backbone_use(spec: RunSpec, record: RunRecord) -> BackboneUse | None:
@@ -107,13 +118,34 @@ def _backbone_use(spec: RunSpec, record: RunRecord) -> BackboneUse | None:
     )
 
 
+def _provenance(report: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How far what counts moved the base model; nothing where it was not measured."""
+    return {"provenance": report["provenance"]} if report and report.get("provenance") else {}
+
+
 def _integrity(spec: RunSpec, run: RunDir, record: RunRecord) -> dict[str, Any]:
-    found: dict[str, Any] = {"survivors": record.survivors, **record.integrity}
+    found: dict[str, Any] = {"survivors": record.survivors, "overshoot_s": record.overshoot_s, **record.integrity, **_gap(record)}
     if spec.agent.config.backbone == "required" and record.ledger.requests == 0 and record.clock_started is not None:
         found["backbone_never_called"] = True
     if run.shell_log.exists():
         found["person_in_sandbox"] = True
     return found
+
+
+def _gap(record: RunRecord) -> dict[str, float]:
+    """Say how much better what was handed in did on dev than on hidden items, where it was evaluated as it was handed in.
+
+    A gap beyond its 95 % half-width is what training on the dev split, or choosing by it, looks like.
+    """
+    if not record.grades or record.sealed is None:
+        return {}
+    grade = record.grades[-1]
+    same = [evaluation.answer["primary"] for evaluation in record.evaluations if evaluation.digest == record.sealed.digest]
+    if not same:
+        return {}
+    dev, hidden = same[-1], grade.scores.primary.value
+    halves = ((dev["high"] - dev["low"]) / 2, (grade.ci_high - grade.ci_low) / 2)
+    return {"dev_hidden_gap": round(dev["value"] - hidden, 4), "dev_hidden_gap_95": round(math.hypot(*halves), 4)}
 
 
 def _closed(timeline: tuple[PhaseTime, ...]) -> tuple[PhaseTime, ...]:

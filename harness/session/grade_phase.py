@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from harness.files import write_atomic
 from harness.session.record import RunRecord
 from harness.session.sealed import check_sealed
 from harness.session.site import RunSite
+from harness.spec.outcome import Cause, Outcome
 from harness.spec.result import GradeRecord
 from harness.spec.verdict import ItemScore, Verdict
 from harness.taskkit.scoring.contract import ScoredAnswer, load_grader
+from harness.taskkit.scoring.plain import plain_text
 from harness.taskkit.scoring.scores import interval, pseudo_values
+
+# Among a grade's settings: why grading what was handed in broke.
+_BROKE = "broken_by_submission"
 
 
 def grade_sealed(site: RunSite, record: RunRecord, number: int) -> GradeRecord:
@@ -28,9 +35,42 @@ def grade_sealed(site: RunSite, record: RunRecord, number: int) -> GradeRecord:
         GraderFailure: the grader broke or its verdict does not hold; never a score.
     """
     verdict, responses = _score(site, record)
-    write_atomic(site.run.private / f"verdict-{number}.json", _written(verdict), 0o600)
+    write_atomic(site.run.private / f"verdict-{number}.json", written(verdict), 0o600)
     write_atomic(site.run.answers_path(number), _answers(_hidden_items(site), verdict, responses), 0o600)
     return _grade(site, number, verdict)
+
+
+def grade_as_broken(site: RunSite, number: int, why: str) -> GradeRecord:
+    """Grade a submission that breaks its grader, for ``why``: as if nothing had been handed in.
+
+    Only where the base model is graded well, now and all the way: on the same machine, in as large a sandbox, up to what is kept.
+    Then it is the submission that breaks it, and no submission makes its run not count.
+
+    Raises:
+        DojoError, OSError, ValueError, …: the base model cannot be graded either, so nobody knows whose fault it is.
+    """
+    with tempfile.TemporaryDirectory(dir=site.run.private, prefix="base-") as folder:
+        marker = Path(folder)
+        (marker / "dojo.json").write_text('{"dojo": "base"}')
+        evaluator = site.evaluator("hidden")
+        try:
+            verdict, responses = evaluator.score(marker)
+        finally:
+            evaluator.close()
+    written(verdict)
+    _answers(_hidden_items(site), verdict, responses)
+    _grade(site, number, verdict)
+    return _grade(site, number, _nothing_handed_in(site, **{_BROKE: plain_text(why)[:1000]}))
+
+
+def ended(record: RunRecord) -> Outcome | None:
+    """Return how the run ended: as its agent did, unless what it handed in broke its grade (see `grade_as_broken`)."""
+    outcome = record.agent_outcome
+    why = record.grades[-1].settings.get(_BROKE) if record.grades else None
+    if why is None or outcome is None or not outcome.counts or outcome.cause is Cause.AGENT_INTEGRITY:
+        return outcome
+    text = f"what was handed in breaks its grader, and the base model was graded well right after it: {why}"
+    return Outcome(cause=Cause.AGENT_ERROR, phase="grade", message=text, exit_code=outcome.exit_code)
 
 
 def look_at_sealed(site: RunSite, record: RunRecord) -> GradeRecord:
@@ -44,7 +84,7 @@ def look_at_sealed(site: RunSite, record: RunRecord) -> GradeRecord:
 
 
 def _score(site: RunSite, record: RunRecord) -> tuple[Verdict, dict[str, str]]:
-    if check_sealed(site.run, record) is None:
+    if check_sealed(site.run, record) is None or record.integrity.get("cheating"):
         return _nothing_handed_in(site), {}
     evaluator = site.evaluator("hidden", submission=site.run.sealed)
     try:
@@ -57,7 +97,8 @@ def _hidden_items(site: RunSite) -> list[dict[str, Any]]:
     return [json.loads(line) for line in site.assets.prepared.hidden_path.read_text(encoding="utf-8").splitlines()]
 
 
-def _written(verdict: Verdict) -> bytes:
+def written(verdict: Verdict) -> bytes:
+    """Return a verdict as it is kept."""
     return verdict.model_dump_json(indent=1).encode()
 
 
@@ -74,7 +115,8 @@ def _grade(site: RunSite, number: int, verdict: Verdict) -> GradeRecord:
         item_scores={item.id: item.score for item in verdict.items},
         item_subsets={item.id: item.subset for item in verdict.items},
         pseudo_values=values,
-        verdict_sha256=hashlib.sha256(_written(verdict)).hexdigest(),
+        failures=verdict.failures,
+        verdict_sha256=hashlib.sha256(written(verdict)).hexdigest(),
         seconds=verdict.seconds,
         settings=verdict.settings,
     )
@@ -96,16 +138,17 @@ def _answers(items: list[dict[str, Any]], verdict: Verdict, responses: Mapping[s
             "score": scored.score,
             "metrics": scored.metrics,
             "value": scored.value,
+            **({"failure": scored.failure} if scored.failure else {}),
         }
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     return "".join(lines).encode(errors="replace")
 
 
-def _nothing_handed_in(site: RunSite) -> Verdict:
+def _nothing_handed_in(site: RunSite, **settings: str) -> Verdict:
     """Return the verdict of a run without a submission: nothing was answered, so nothing is right."""
     task = site.assets.prepared.task
     rows = _hidden_items(site)
     items = [ItemScore(id=row["id"], subset=row["subset"], parsed=False, score=0.0) for row in rows]
     unanswered = ScoredAnswer(parsed=False, value=None, score=0.0)
     scores = load_grader(task.path).aggregate(((row["row"], row["subset"], unanswered) for row in rows), task.dojo.metric.name)
-    return Verdict(split="hidden", scores=scores, items=tuple(items), settings={"no_submission": True})
+    return Verdict(split="hidden", scores=scores, items=tuple(items), settings={"no_submission": True, **settings})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -55,7 +56,12 @@ class Journal:
             if isinstance(payload, Entered):
                 self._on_state(self._record.state)
         if self._listener:
-            self._listener(self.run.path.name, event)
+            try:
+                self._listener(self.run.path.name, event)
+            except Exception:  # whoever looks on has no say in the run: a display may be closed, or its disk full
+                logging.getLogger(__name__).warning(
+                    "what listens to run %s failed; the run goes on", self.run.path.name, exc_info=True
+                )
         return event
 
     def enter(self, state: RunState, attempt: int | None = None, why: str | None = None) -> None:

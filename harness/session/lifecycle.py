@@ -7,27 +7,33 @@ from the record; what was acknowledged (submissions, evaluations, grades) is nev
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import threading
 import traceback
 from functools import partial
 
 from harness.files import write_atomic
 from harness.sandbox.base import Backend
-from harness.session.agent_phase import AgentPhase
+from harness.session.agent_phase import AgentPhase, own_doing
 from harness.session.assets import Assets, Library
-from harness.session.collect import collect_readable, manifest_of, seal, unseal_and_remove
+from harness.session.cheating import judged, search_for_cheating
+from harness.session.collect import manifest_of, seal, unseal_and_remove
 from harness.session.finish import finish
-from harness.session.grade_phase import grade_sealed
+from harness.session.grade_phase import ended, grade_as_broken, grade_sealed
 from harness.session.journal import Journal
+from harness.session.keep import keep_workspace
 from harness.session.site import RunSite
 from harness.session.talk_scan import scan_talk
 from harness.spec.errors import DojoError, GraderFailure, MissingError, SandboxError, SandboxUnavailable, SealBroken, StoreError
-from harness.spec.event import Attached, Ended, Failed, Killed, Sealed
+from harness.spec.event import Attached, Ended, Failed, Integrity, Killed, Sealed
 from harness.spec.outcome import Cause, Outcome, RunState
 from harness.spec.result import Reference
 from harness.spec.run import RunSpec
 from harness.store.base import Store
+from harness.taskkit.scoring.plain import plain_text
+
+AFTER = "DOJO_AFTER"
+"""Variable by which an executor says what became of the process that drove the run before."""
 
 # Infrastructure failures are tried again by themselves; a third failure is no accident.
 MAX_ATTEMPTS = 3
@@ -68,7 +74,8 @@ class RunSession:
         """
         record = self._journal.record
         if record.last_event is not None and not record.state.final:
-            self._journal.emit(Attached(state=record.state))
+            # an executor that begins a run anew says what became of its runner
+            self._journal.emit(Attached(state=record.state, after=os.environ.get(AFTER) or None))
         while not self._journal.record.state.final:
             before = self._journal.record.last_event
             self._step()
@@ -105,20 +112,19 @@ class RunSession:
         site.clear()
         site.build()
         site.create_sandboxes()
-        task, agent = site.attach_sandboxes()
-        for sandbox in {task.spec.id: task, agent.spec.id: agent}.values():
-            result = sandbox.exec(["python", "-c", "import sys"], timeout_s=60)
-            if not result.ok:
-                raise SandboxError(
-                    f"python does not run in the sandbox: {result.stderr.decode(errors='replace')[-300:]}",
-                    hint="`dojo doctor` checks the backend",
-                )
+        site.try_python()
         site.evaluator("dev").ready()
         self._journal.enter(RunState.RUNNING)
 
     def _agent(self) -> None:
-        phase = AgentPhase(self._site(), self._journal, self._stop, self._cancelled)
-        outcome = phase.run()
+        site = self._site()
+        site.build()  # this may be another machine than the one where its sandboxes were made
+        try:
+            phase = AgentPhase(site, self._journal, self._stop, self._cancelled)
+        except SandboxUnavailable as exc:  # it ended while nobody watched
+            outcome: Outcome | None = own_doing(exc, self._journal)
+        else:
+            outcome = phase.run()
         if outcome is None:
             return
         if outcome.cause is Cause.CANCELLED:
@@ -137,11 +143,7 @@ class RunSession:
             task, agent = site.attach_sandboxes()
             survivors = sum(s.kill_all() for s in {task.spec.id: task, agent.spec.id: agent}.values())
             self._journal.emit(Killed(survivors=survivors))
-            shutil.rmtree(self._run.workspace, ignore_errors=True)
-            left_out = collect_readable(agent.archive("/workspace"), self._run.workspace)
-            if left_out:
-                note = "\n".join(left_out[:1000]) + "\n"
-                write_atomic(self._run.path / "workspace-left-out.txt", note.encode(errors="replace"))
+            keep_workspace(agent, self._run)
         chosen = self._chosen_submission()
         if chosen is not None:
             source = self._run.submissions / str(chosen)
@@ -179,8 +181,11 @@ class RunSession:
             if found is not None:
                 self._journal.emit(found)
         if not self._journal.record.grades:
+            if "searched_for_cheating" not in self._journal.record.integrity:
+                searched = search_for_cheating(self._run, assets.prepared, assets.base_model, self._library.cache)
+                self._journal.emit(searched)
             self._journal.grade(grade_sealed(site, self._journal.record, number=1))
-        outcome = self._journal.record.agent_outcome
+        outcome = judged(self._journal.record, ended(self._journal.record))
         if outcome is None:
             raise GraderFailure("the run is sealed without an outcome", hint="its events.jsonl was changed")
         self._finish(outcome, self._library.references(self._spec, assets, self._backend))
@@ -193,20 +198,45 @@ class RunSession:
     def _failed(self, outcome: Outcome, exc: Exception) -> None:
         """Try again what may be tried again; otherwise end the run with its cause."""
         unexpected = not isinstance(exc, DojoError | OSError)
-        trace = "".join(traceback.format_exception(exc))[-8000:] if unexpected else None
-        self._journal.emit(Failed(where=outcome.phase, message=str(exc) or repr(exc), cause=outcome.cause.value, traceback=trace))
+        trace = plain_text("".join(traceback.format_exception(exc)))[-8000:] if unexpected else None
+        said = plain_text(str(exc) or repr(exc))
+        self._journal.emit(Failed(where=outcome.phase, message=said, cause=outcome.cause.value, traceback=trace))
         record = self._journal.record
         if isinstance(exc, MissingError):
             # a grade that was given stands, whatever has become of the task since; only its yardsticks cannot be had
-            self._finish(record.agent_outcome if record.grades and record.agent_outcome else outcome)
+            own = judged(record, ended(record))
+            self._finish(own if record.grades and own else outcome)
         elif outcome.phase in ("grade", "collect") and record.agent_outcome is not None:
             hopeless = outcome.phase == "collect" or isinstance(exc, SealBroken)
-            if hopeless or record.failures.count("grade") >= MAX_ATTEMPTS:
+            if hopeless:
                 self._finish(outcome)
+            elif record.failures.count("grade") >= MAX_ATTEMPTS and not self._blamed(outcome):
+                own = judged(record, ended(record))
+                self._finish(own if record.grades and own else outcome)
         elif record.attempt < MAX_ATTEMPTS:
             self._again(outcome)
         else:
             self._finish(outcome)
+
+    def _blamed(self, outcome: Outcome) -> bool:
+        """Give the run the grade of a submission that breaks its grader, if it is this one that does; say whether it is.
+
+        A grade that was never begun, for want of a place, says nothing about what was handed in.
+        """
+        record = self._journal.record
+        if record.grades or outcome.cause is Cause.SCHEDULING:
+            return False
+        try:
+            grade = grade_as_broken(self._site(), 1, outcome.message)
+        except StoreError:
+            raise
+        except Exception as exc:
+            text = plain_text(f"the base model cannot be graded either: {exc or repr(exc)}")
+            self._journal.emit(Failed(where="grading the base model", message=text[:2000]))
+            return False
+        self._journal.emit(Integrity.model_validate({"broke_its_grade": outcome.message}))
+        self._journal.grade(grade)
+        return True
 
     def _again(self, outcome: Outcome) -> None:
         """Begin another attempt, with a budget of its own; the events of this one stay."""
@@ -242,7 +272,8 @@ class RunSession:
 
 def _as_outcome(exc: Exception, phase: str) -> Outcome:
     if isinstance(exc, SandboxUnavailable):
-        cause = exc.death.cause
+        # what a pod of the harness's own ran into is no agent's doing; see `own_doing` for those that agents work in
+        cause = Cause.SANDBOX if exc.death.cause is Cause.AGENT_ERROR else exc.death.cause
     elif isinstance(exc, GraderFailure):
         cause = Cause.GRADER
     elif isinstance(exc, SandboxError | MissingError):
@@ -250,4 +281,4 @@ def _as_outcome(exc: Exception, phase: str) -> Outcome:
     else:
         cause = Cause.HARNESS
     hint = f" ({exc.hint})" if isinstance(exc, DojoError) and exc.hint else ""
-    return Outcome(cause=cause, phase=phase, message=f"{str(exc) or repr(exc)}{hint}"[:2000])
+    return Outcome(cause=cause, phase=phase, message=plain_text(f"{str(exc) or repr(exc)}{hint}")[:2000])

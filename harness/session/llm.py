@@ -101,6 +101,7 @@ class LlmGateway:
                 recording=self._run.talk,
                 secrets=opened.secrets,
                 grants=self._grants,
+                full=context.told.full_of_calls,
             ),
             self.relay.socket,
             self._token(),

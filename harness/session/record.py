@@ -69,6 +69,7 @@ class RunRecord:
         clock_started: when the budget clock of this attempt started (UTC), or None.
         notes: idempotency keys of the notes taken.
         elapsed_s: the clock when it stopped, or at the last event.
+        overshoot_s: seconds from the end of the agent's time until nothing of it ran any more; None where nobody measured.
         failures: where something broke in this attempt, oldest first.
         integrity: what integrity checks found, by name.
         ledger: what went through the LLM gateway in this attempt.
@@ -85,6 +86,7 @@ class RunRecord:
     notes: frozenset[str] = frozenset()
     warned: frozenset[tuple[str, float]] = frozenset()
     usage: dict[str, Any] | None = None
+    overshoot_s: float | None = None
     agent_exit: int | None = None
     agent_exited: bool = False
     survivors: int | None = None
@@ -121,8 +123,8 @@ def _apply(record: RunRecord, event: Event) -> RunRecord:
             return replace(record, state=state, timeline=timeline)
         case ClockStarted():
             return replace(record, clock_started=event.time, clock_stopped=False, elapsed_s=0.0)
-        case ClockStopped(usage=usage):
-            return replace(record, clock_stopped=True, usage=usage)
+        case ClockStopped(usage=usage, overshoot_s=overshoot_s):
+            return replace(record, clock_stopped=True, usage=usage, overshoot_s=overshoot_s)
         case AgentExited(exit_code=exit_code):
             return replace(record, agent_exited=True, agent_exit=exit_code)
         case Submitted() as said:

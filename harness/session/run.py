@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
 from harness.sandbox.base import Backend
 from harness.sandbox.registry import get_backend
 from harness.session.assets import Library
+from harness.session.cheating import judged
 from harness.session.finish import finish
-from harness.session.grade_phase import grade_sealed, look_at_sealed
+from harness.session.grade_phase import ended, grade_as_broken, grade_sealed, look_at_sealed
 from harness.session.journal import Journal
 from harness.session.lifecycle import RunSession
 from harness.session.record import RunRecord
 from harness.session.site import RunSite
-from harness.spec.errors import DojoError, StoreError, UsageError
+from harness.spec.errors import DojoError, MissingError, SealBroken, StoreError, UsageError
 from harness.spec.event import Failed
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.result import GradeRecord
@@ -26,6 +28,8 @@ from harness.spec.run import RunSpec
 from harness.store.base import Lease, Store
 from harness.store.run_dir import EventListener, RunDir
 
+# Twice what a lease lasts that nobody renews (`store.leases.TTL_S`).
+_TAKE_OVER_S, _AGAIN_S = 60.0, 1.0
 # Phases that need the backbone: the agent is not done yet.
 _BEFORE_THE_SEAL = (RunState.QUEUED, RunState.PREPARING, RunState.RUNNING)
 
@@ -64,6 +68,20 @@ class Runner:
             )
             return session.drive()
 
+    def take_over(self, run: str, stop: threading.Event | None = None, listener: EventListener | None = None) -> RunState:
+        """Drive a run as `drive` does; one that another process drives is waited for as long as a dead one's lease may last.
+
+        Raises:
+            StoreError: as `drive`; another process still drives it (code ``busy``).
+        """
+        stop, until = stop or threading.Event(), time.monotonic() + _TAKE_OVER_S
+        while True:
+            try:
+                return self.drive(run, stop, listener)
+            except StoreError as exc:
+                if exc.code != "busy" or time.monotonic() > until or stop.wait(_AGAIN_S):
+                    raise
+
     def regrade(self, run: str) -> GradeRecord:
         """Grade a run that has ended once more and write its end anew; the history is kept, the newest grade counts.
 
@@ -79,17 +97,25 @@ class Runner:
             spec = folder.spec()
             journal = self._journal(spec, folder, lease, None)
             record = journal.record
-            outcome = _gradable(record, run)
+            outcome = judged(record, _gradable(record, run))
+            assert outcome is not None
             assets, backend = self.library.assets(spec), self.backends(spec.sandbox)
             site = RunSite(spec, folder, backend, assets, record.attempt, partial(self.library.open_backbone, self.store))
             try:
                 grade = grade_sealed(site, record, number=len(record.grades) + 1)
             except DojoError as exc:
                 journal.emit(Failed(where="grade", **exc.as_dict()))
-                raise
+                if record.grades or record.sealed is None or isinstance(exc, SealBroken | MissingError | StoreError):
+                    raise
+                try:
+                    grade = grade_as_broken(site, 1, exc.message)  # what has never been graded is not left without a score
+                except DojoError as other:
+                    journal.emit(Failed(where="grading the base model", **other.as_dict()))
+                    raise exc from other
             finally:
                 site.destroy("grade")
             journal.grade(grade)
+            outcome = judged(journal.record, ended(journal.record)) or outcome
             finish(spec, journal, self.store, outcome, self.library.references(spec, assets, backend))
             return grade
 

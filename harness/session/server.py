@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import hmac
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from harness.serving.body import BadBody, decode, length_of, read_body, read_into, throw_away
+from harness.serving.body import BadBody, build, length_of, measure, read_body, read_into, throw_away
 from harness.serving.net import Net
 from harness.serving.room import Room
 from harness.serving.server import App, Receive, Scope, Send, UnixServer
@@ -36,18 +37,20 @@ from harness.spec.errors import (
 
 # A JSON body: commands with their input, notes. What is larger goes through files.
 _BODY = 1024 * 1024
-# What one call may hold here while it waits for its answer to be read: a command's output (`api.OUTPUT_BYTES` of each stream, as
-# text of up to four bytes a letter), or anything else; and for each byte of its body up to four of text and two of copies.
-_COMMAND_COST, _CALL_COST, _BODY_COST = 2_500_000, 500_000, 6
+# What one call may hold here until its answer lies in a spool: a command's output (`api.OUTPUT_BYTES` of each stream, twice while
+# it comes), or anything else; and for each byte of its body up to four of text and two of copies.
+_COMMAND_COST, _CALL_COST, _BODY_COST = 1_100_000, 500_000, 6
 # Commands have room of their own, so that many long ones do not keep an agent from handing in: 16 at once.
-_COMMANDS_ROOM, _CALLS_ROOM = 40 * 1024 * 1024, 12 * 1024 * 1024
+_COMMANDS_ROOM, _CALLS_ROOM = 17 * 1024 * 1024 + 640 * 1024, 8 * 1024 * 1024
+# What a value of a body costs, with its copies on the way to the sandbox, and room for all of them.
+_VALUE_COST, _VALUES_ROOM = 400, 8 * 1024 * 1024
 # Files on their way at once. They lie on the disk where they are larger than a spool keeps, up to `FILE_BYTES` each.
 _FILES_AT_ONCE = 4
 _THREADS = 48
 # A file or an answer goes out in pieces of this size, so that an agent that reads slowly holds its own back, not our memory.
 _PIECE = 64 * 1024
-# Values in a JSON body: each costs some hundred bytes. A note, which has the most, has 64 kB.
-_NODES = 50_000
+# Values in a JSON body. A note, which has the most, has 64 kB.
+_NODES = 20_000
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _STATUS: tuple[tuple[type[DojoError], int], ...] = (
     (BudgetExhausted, 429),
@@ -69,7 +72,7 @@ class ApiServer:
     def make_room(self, size: int) -> None:
         """From now on hold this many bytes of bodies and answers at a time, in memory."""
         app = self._app
-        app.commands, app.calls, app.kept = Room(size), Room(size), size
+        app.commands, app.calls, app.values, app.kept = Room(size), Room(size), Room(size), size
         app.files = asyncio.Semaphore(size // _BODY)
 
     def hang_up(self) -> None:
@@ -89,6 +92,7 @@ class _Application:
     def __init__(self, api: SessionApi, token: str, on_error: Callable[[DojoError], None]) -> None:
         self._api, self._token, self._on_error = api, token.encode(), on_error
         self.commands, self.calls, self.kept = Room(_COMMANDS_ROOM), Room(_CALLS_ROOM), KEPT_BYTES
+        self.values = Room(_VALUES_ROOM)
         self.files = asyncio.Semaphore(_FILES_AT_ONCE)
         self._encoding = threading.Lock()
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="agent-api")
@@ -137,11 +141,18 @@ class _Application:
         return self.calls.take(_CALL_COST + _BODY_COST * size)
 
     async def _call(self, operation: Operation, request: Request, spool: Spool, most: int) -> Response:
-        body: Any = spool
         if operation.takes == "json":
-            body = decode(await read_body(request, most), nodes=_NODES)
-        elif operation.takes == "bytes":
+            data = await read_body(request, most)
+            # who waits here holds room for bytes alone, and who has both waits for nothing more: nobody waits in a circle
+            async with self.values.take(_VALUE_COST * measure(data, nodes=_NODES).values):
+                body = build(data)
+                del data
+                return await self._answer(operation, request, body, spool)
+        if operation.takes == "bytes":
             await read_into(request, most, spool.write)
+        return await self._answer(operation, request, spool, spool)
+
+    async def _answer(self, operation: Operation, request: Request, body: Any, spool: Spool) -> Response:
         key = request.headers.get("idempotency-key", "")[:200]
         path = request.query_params.get("path", "")
         work = partial(self._carry_out, operation, body, path, key, spool)
@@ -159,9 +170,27 @@ class _Application:
             return spool
         spool.clear()
         with self._encoding:  # a text becomes several times itself for a moment: one after the other
-            for piece in _ENCODER.iterencode(answer):
+            for piece in _encoded(answer):
                 spool.write(piece.encode(errors="replace"))
         return spool
+
+
+def _encoded(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an answer's JSON. What is bytes still, the output of commands, becomes text piece by piece."""
+    mark = "{"
+    for name, value in answer.items():
+        yield f"{mark}{_ENCODER.encode(name)}: "
+        mark = ", "
+        if not isinstance(value, bytes):
+            yield from _ENCODER.iterencode(value)
+            continue
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        yield '"'
+        for at in range(0, len(value), _PIECE):
+            yield _ENCODER.encode(decoder.decode(value[at : at + _PIECE]))[1:-1]
+        yield _ENCODER.encode(decoder.decode(b"", final=True))[1:-1]
+        yield '"'
+    yield "}" if answer else "{}"
 
 
 def _refusal(status: int, code: str, message: str) -> Response:

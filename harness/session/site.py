@@ -19,14 +19,17 @@ from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
 from harness.sandbox.runtime import runtime_root
 from harness.session import dojo_tool
 from harness.session.assets import Assets
+from harness.session.hidden_places import check_places, require_fine
 from harness.session.llm import LlmGateway, OpenedBackbone
 from harness.session.services import AgentApi, RunService
 from harness.spec.backbone import BackboneRef
-from harness.spec.errors import GraderFailure, SandboxUnavailable
+from harness.spec.errors import GraderFailure, SandboxError, SandboxUnavailable
 from harness.spec.run import RunSpec
 from harness.store.run_dir import RunDir
 
 AGENT_PROCESS = "agent"
+# far above what a loaded machine needs to start an interpreter
+_TRIAL_S = 60.0
 
 
 class RunSite:
@@ -80,16 +83,22 @@ class RunSite:
         write_atomic(self.runtime / "tool/lib/dojo_tool.py", source, 0o644)
 
     def create_sandboxes(self) -> None:
-        """Create the task sandbox and, for placement "own", the agent's."""
+        """Create the task sandbox and, for placement "own", the agent's.
+
+        Raises:
+            MissingError: they would be shown hidden things that lie below the host's system.
+        """
+        places = {"prepared data": self.assets.prepared.dir, "results": self.run.path}
+        require_fine(check_places(places, self.backend))
         mounts = self._task_mounts()
         if not self.own:
             mounts += self._agent_mounts()
-        relays = tuple(service.relay for service in self.services)
+        relays, limits = tuple(service.relay for service in self.services), self.spec.shares
         labels = {"dojo.run": self.spec.id}
         self.backend.create(
             SandboxSpec(
                 self.sandbox_id("task"),
-                self.spec.limits,
+                limits["task"],
                 tuple(mounts),
                 relays,
                 self.environment(),
@@ -98,16 +107,15 @@ class RunSite:
             )
         )
         if self.own:
-            config = self.spec.agent.config
             self.backend.create(
                 SandboxSpec(
                     self.sandbox_id("agent"),
-                    config.limits,
+                    limits["agent"],
                     tuple(self._agent_mounts()),
                     relays,
                     self.environment(),
                     labels,
-                    image=config.image or "task",
+                    image=self.spec.agent.config.image or "task",
                 )
             )
 
@@ -119,6 +127,20 @@ class RunSite:
         """
         task = self.backend.attach(self.sandbox_id("task"))
         return task, self.backend.attach(self.sandbox_id("agent")) if self.own else task
+
+    def try_python(self) -> None:
+        """Run the sandboxes' Python once, before the clock starts: nothing of the agent's may have a part in it.
+
+        Raises:
+            SandboxError: it does not run.
+        """
+        for sandbox in set(self.attach_sandboxes()):
+            result = sandbox.exec(["python", "-I", "-S", "-c", ""], cwd="/", timeout_s=_TRIAL_S)
+            if not result.ok:
+                raise SandboxError(
+                    f"python does not run in the sandbox: {result.stderr.decode(errors='replace')[-300:]}",
+                    hint="`dojo doctor` checks the backend",
+                )
 
     def evaluator(self, split: Literal["dev", "hidden"], submission: Path | None = None) -> Evaluator:
         """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first."""
@@ -155,25 +177,28 @@ class RunSite:
         shutil.rmtree(self.runtime, ignore_errors=True)
 
     def environment(self) -> dict[str, str]:
-        """Return the agent's environment."""
-        threads = str(max(1, int(self.spec.limits.cpus)))
-        config = self.spec.agent.config
+        """Return what every command in the agent's sandboxes finds in its environment; nothing in it is the agent's own."""
+        threads = str(max(1, int(self.spec.shares["task"].cpus)))
         return {
             **{name: value for service in self.services for name, value in service.env().items()},
             "DOJO_SEED": str(self.spec.seed),
-            "DOJO_AGENT_PARAMS": json.dumps(config.params),
             "OMP_NUM_THREADS": threads,
             "OMP_WAIT_POLICY": "passive",
             "HF_HUB_OFFLINE": "1",
             "HF_DATASETS_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
             "PYTHONUNBUFFERED": "1",
-            **config.env,
         }
+
+    def agent_environment(self) -> dict[str, str]:
+        """Return what its own process finds beside that: the words of ``agent.toml``, which reach nothing before the clock."""
+        config = self.spec.agent.config
+        return {"DOJO_AGENT_PARAMS": json.dumps(config.params), **config.env}
 
     def task_view(self) -> dict[str, Any]:
         """Return what ``GET /v1/task`` answers."""
-        task, prepared, spec = self.assets.prepared.task, self.assets.prepared, self.spec
+        task, prepared = self.assets.prepared.task, self.assets.prepared
+        spec = self.spec.model_copy(update={"limits": self.spec.shares["task"]})  # of the sandbox it will train in
         dojo = task.dojo
         examples = [json.loads(line) for line in prepared.few_shot_path.read_text(encoding="utf-8").splitlines()]
         return {
@@ -197,6 +222,7 @@ class RunSite:
             "examples": [{"prompt": e["prompt"], "answer": e["answer"]} for e in examples],
             "generation": spec.generation.model_dump(),
             "submission_policy": dojo.submission_policy,
+            "train_on_dev": dojo.train_on_dev,
             "max_train_samples": dojo.max_train_samples,
             "limits": spec.limits.model_dump(),
             "budget": spec.budget.model_dump(),

@@ -42,6 +42,7 @@ class RunStatus(Spec):
     variant: str = Field("", description="what tells its agent apart from that agent as it comes, as `feedback=false`")
     task: str
     profile: str
+    hidden: str = Field("", description="a mark where anybody can make the hidden split")
     base_model: str = ""
     metric: str = Field("", description="of the primary score; empty while nothing was scored")
     sandbox: str = ""
@@ -100,6 +101,7 @@ def run_status(spec: RunSpec, run: RunDir, folder: str, driver: str | None) -> R
         variant=spec.variant,
         task=spec.task.id,
         profile=what.profile,
+        hidden=what.hidden,
         base_model=what.base_model,
         metric=what.metric,
         sandbox=what.sandbox,

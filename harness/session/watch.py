@@ -27,7 +27,10 @@ def follow_events(run: RunDir, follow: bool, stop: threading.Event) -> Iterator[
 
 
 def follow_output(run: RunDir, name: str, follow: bool, stop: threading.Event) -> Iterator[bytes]:
-    """Yield the bytes of an output file; with ``follow`` until the run has ended and all was read."""
+    """Yield the bytes of an output file; with ``follow`` until the run has ended and all was read.
+
+    While nothing new comes an empty piece is yielded now and then, so that who follows can tell what it holds back.
+    """
     path = run.path / name
     offset = 0
     while True:
@@ -40,3 +43,4 @@ def follow_output(run: RunDir, name: str, follow: bool, stop: threading.Event) -
                     yield piece
         if ended or stop.wait(_POLL_S):
             return
+        yield b""

@@ -5,7 +5,9 @@ DojoError                     exit code
 │   ├── NotFoundError         2   unknown name; carries "did you mean"
 │   └── SpecError             2   a file (task.toml, agent.toml, dojo.toml) that does not parse
 ├── MissingError              3   something needed is not installed, prepared or allowed here
-│   └── IsolationUnavailable  3   this host cannot isolate a sandbox
+│   ├── IsolationUnavailable  3   this host cannot isolate a sandbox
+│   ├── AccessDenied          3   a service does not know the token, or its role is too small
+│   └── QuotaExceeded         3   more than a user may use of a service; names the quota
 ├── SandboxError              1   a sandbox did not do what was asked
 │   └── SandboxUnavailable    1   the sandbox is gone or never came up; carries the cause
 ├── SubmissionRefused         1   what an agent handed in is unsafe or unusable (typed by `code`)
@@ -90,6 +92,18 @@ class IsolationUnavailable(MissingError):
     """This host cannot isolate a sandbox with the backend that was asked for."""
 
     default_code = "isolation_unavailable"
+
+
+class AccessDenied(MissingError):
+    """A service does not know who asks (code ``unknown_token``), or does not let them (code ``forbidden``)."""
+
+    default_code = "forbidden"
+
+
+class QuotaExceeded(MissingError):
+    """More than a user may use; ``code`` is ``quota_`` and the quota's name."""
+
+    default_code = "quota"
 
 
 class SandboxError(DojoError):

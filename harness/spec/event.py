@@ -91,6 +91,9 @@ class ClockStopped(Payload):
 
     kind = EventKind.CLOCK_STOPPED
     usage: dict[str, Any] = Field(default_factory=dict, description="as `Usage`")
+    overshoot_s: float | None = Field(
+        None, description="seconds from the end of its time until nothing of the agent ran any more"
+    )
 
 
 class AgentStarted(Payload):
@@ -113,6 +116,7 @@ class Attached(Payload):
 
     kind = EventKind.ATTACHED
     state: RunState | None = None
+    after: str | None = None
 
 
 class Executed(Payload):

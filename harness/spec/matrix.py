@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from harness.spec.base import Spec
-from harness.spec.errors import SpecError
 from harness.spec.task import ProfileName
-from harness.spec.toml import describe
+from harness.spec.toml import validated
 from harness.spec.toml_lines import line_of
+from harness.spec.toml_text import read_toml_text
 
 _SCRIPTED = "scripted:"
 
@@ -70,6 +69,12 @@ class Matrix(Spec):
     limit: int | None = Field(
         None, strict=True, gt=0, description="a quick look at so many items; such runs are never compared or ranked"
     )
+    public_hidden: bool = Field(
+        False,
+        strict=True,
+        description="draw hidden splits with the seed that everybody knows instead of this installation's secret; marked on "
+        "every table",
+    )
     tasks: tuple[str, ...] = Field((), description="ids, globs, `all`, or directories as ./mine")
     agents: tuple[AgentEntry, ...] = ()
     budgets: tuple[Mapping[str, Value], ...] = Field((), description='each laid over the task\'s own, as {wall = "2h"}')
@@ -121,26 +126,9 @@ def read_matrix(path: Path) -> MatrixFile:
     Raises:
         SpecError: it cannot be read, is no TOML, or says what no matrix has; names the line, the value and the fix.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except OSError as exc:
-        raise SpecError(f"{path}: cannot be read: {exc.strerror}", hint="check that the file is there and readable") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise SpecError(f"{path}: not valid TOML: {exc}", hint="mend the line it names") from exc
-    try:
-        matrix = Matrix.model_validate(raw)
-    except ValidationError as exc:
-        raise SpecError(
-            f"{path}:{line_of(text, _first_place(exc))}: {describe(exc, Matrix)}",
-            hint="`dojo schema matrix` prints what may stand there",
-        ) from exc
+    text, raw = read_toml_text(path)
+    matrix = validated(path, text, raw, Matrix, "`dojo schema matrix` prints what may stand there")
     return MatrixFile(path, text, matrix.based_at(path.resolve().parent), frozenset(raw))
-
-
-def _first_place(exc: ValidationError) -> tuple[int | str, ...]:
-    """Return the place of what `describe` names first."""
-    return min(exc.errors(), key=lambda err: err["type"] != "extra_forbidden")["loc"]
 
 
 def _is_path(name: str) -> bool:

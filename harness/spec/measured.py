@@ -8,16 +8,17 @@ from pydantic import Field
 
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
-from harness.spec.run import RunSpec
+from harness.spec.run import PUBLIC_HIDDEN, RunSpec
 
 # More values than this in one heading are counted instead of listed.
 _LISTED = 2
 
 
 class Measured(Spec):
-    """The seven facts without which a score says nothing. Short words for people, the same wherever a score is shown."""
+    """The eight facts without which a score says nothing. Short words for people, the same wherever a score is shown."""
 
     profile: str = Field(description="which data and base model the task ran with: mini, full, strict")
+    hidden: str = Field("", description="a mark where anybody can make the hidden split; empty where a secret draws it")
     base_model: str = Field(description="name of the base model")
     metric: str = Field("", description="the primary score; empty while nothing was scored")
     budget: str = Field(description="the limits of a run, as `5m, 8 evaluations`")
@@ -29,7 +30,7 @@ class Measured(Spec):
         """Return one line for people, led by ``before`` (a task, a batch): ``math/aime25 · mini · smol · accuracy · …``."""
         version = f"dojo {self.dojo_version}" if self.dojo_version else ""
         backbone = f"backbone {self.backbone}" if self.backbone else ""
-        words = (*before, self.profile, self.base_model, self.metric, self.budget, backbone, self.sandbox, version)
+        words = (*before, self.profile, self.hidden, self.base_model, self.metric, self.budget, backbone, self.sandbox, version)
         return " · ".join(filter(None, words))
 
 
@@ -37,6 +38,7 @@ def measured(spec: RunSpec, metric: str = "") -> Measured:
     """Return what a run measures; ``metric`` is the name of its primary score, where something was scored already."""
     return Measured(
         profile=spec.task.profile,
+        hidden=hidden_words(spec.task.hidden),
         base_model=spec.base_model.name,
         metric=metric,
         budget=budget_words(spec.budget),
@@ -50,7 +52,8 @@ def measured_together(found: Iterable[Measured]) -> Measured:
     """Return what several sets of runs measured together: a field that differs lists its two values, or counts them."""
     several = list(found)
     plural = {
-        "profile": "profiles", "base_model": "base models", "metric": "metrics", "budget": "budgets", "sandbox": "sandboxes",
+        "profile": "profiles", "hidden": "kinds of hidden splits",
+        "base_model": "base models", "metric": "metrics", "budget": "budgets", "sandbox": "sandboxes",
         "backbone": "backbones",
         "dojo_version": "versions",
     }  # fmt: skip
@@ -61,6 +64,11 @@ def measured_together(found: Iterable[Measured]) -> Measured:
         joint = " / " if name == "budget" else ", "
         words[name] = joint.join(filter(None, values)) if len(values) <= _LISTED else f"{len(values)} {noun}"
     return Measured(**words)
+
+
+def hidden_words(hidden: str) -> str:
+    """Return the mark of a hidden split that anybody can make; nothing for others (see `harness.spec.run.TaskRef.hidden`)."""
+    return "public hidden split" if hidden == PUBLIC_HIDDEN else ""
 
 
 def budget_words(budget: Budget) -> str:

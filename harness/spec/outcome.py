@@ -49,7 +49,8 @@ class Cause(StrEnum):
 class Death:
     """Why a sandbox is gone or never came up: ``text`` is one sentence for people.
 
-    ``cause`` is SANDBOX, EVICTED (a scheduler took the place away) or SCHEDULING (there was no place for it).
+    ``cause`` is SANDBOX, EVICTED (a scheduler took the place away), SCHEDULING (there was no place for it) or AGENT_ERROR (who
+    worked in it brought it to its end, at a limit of its own).
     """
 
     cause: Cause

@@ -12,6 +12,7 @@ from harness.spec.budget import Budget, Usage
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
+from harness.spec.task import Limits
 from harness.spec.verdict import Scores
 
 
@@ -41,6 +42,10 @@ class GradeRecord(Spec):
     pseudo_values: dict[str, float] = Field(
         default_factory=dict,
         description="item id → delete-one jackknife pseudo-value, for items of sub-sets whose metric is no mean of item scores",
+    )
+    failures: dict[str, str] = Field(
+        default_factory=dict,
+        description="hidden items on whose answer the task's grader broke (they count as wrong) → where and how",
     )
     verdict_sha256: str
     seconds: float
@@ -75,6 +80,9 @@ class RunResult(Spec):
     references: tuple[Reference, ...] = ()
     budget: Budget
     usage: Usage
+    sandboxes: dict[str, Limits] = Field(
+        default_factory=dict, description="role (task, agent) → what that sandbox of the agent had; together the task's limits"
+    )
     submission: Manifest | None = None
     submission_report: SubmissionReport | None = None
     submissions: int = 0

@@ -7,11 +7,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.spec.agent import AgentConfig
+from harness.spec.agent import AgentConfig, shares
 from harness.spec.backbone import BackboneRef
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
 from harness.spec.task import Generation, Limits
+
+PUBLIC_HIDDEN = "public"
+"""A hidden split that anybody can make: its items were drawn by a seed that everybody knows."""
+
+GIVEN_HIDDEN = "given"
+"""A hidden split that nothing was drawn for: it is part of a test set that somebody published."""
 
 Varied = Literal["base_model", "budget", "backbone"]
 """Parts of a run's setting in which the variants of one batch may differ."""
@@ -38,12 +44,18 @@ class TaskRef(Spec):
     profile: str
     digest: str
     data_digest: str
+    hidden: str = Field(
+        PUBLIC_HIDDEN,
+        description='digest of the secret that the hidden split was drawn with; "public": anybody can make it, as before there '
+        'were secrets; "given": part of a published test set',
+    )
 
 
 class BaseModelRef(Spec):
     """Which base model: name and SHA-256 of its manifest."""
 
-    name: str
+    name: str = Field(description="as it is known; of one that was named by its directory the directory's name")
+    path: str | None = Field(None, description="its directory from the results directory, where it was named by that")
     digest: str
 
 
@@ -68,6 +80,11 @@ class RunSpec(Spec):
     varied: tuple[Varied, ...] = Field((), description="parts of its setting that the variant names, as its batch has several")
     versions: dict[str, str] = Field(default_factory=dict, description="dojo, python, torch, transformers, lm_eval …")
     created: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def shares(self) -> dict[str, Limits]:
+        """What each sandbox of the agent may use, by its role (task, agent): together ``limits``."""
+        return shares(self.limits, self.agent.config)
 
     @property
     def shown(self) -> str:

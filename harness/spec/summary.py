@@ -15,17 +15,20 @@ from harness.spec.base import Spec
 from harness.spec.measured import quick_look
 from harness.spec.outcome import Cause
 from harness.spec.result import GradeRecord, Reference, RunResult
-from harness.spec.run import RunSpec
+from harness.spec.run import PUBLIC_HIDDEN, RunSpec
 
 # The graded primary may differ from the mean of the stored item values by this much through rounding, not by more.
 _ROUNDING = 1e-6
+# Why a run does not count that ended through no doing of its agent, behind its cause.
+NO_MEASUREMENT = "is no measurement of the agent"
 
 
 class Setting(Spec):
     """What must be equal for two runs on a task to be compared without being asked to.
 
     ``backbone`` is None for agents that think with no language model: such runs fit beside any backbone. What ``varied`` names
-    may differ: it stands in the name that the run's agent is shown by.
+    may differ: it stands in the name that the run's agent is shown by. ``hidden`` is what the hidden split was drawn with
+    (`harness.spec.run.TaskRef.hidden`).
     """
 
     profile: str
@@ -38,6 +41,7 @@ class Setting(Spec):
     sandbox: str
     versions: str
     backbone: str | None
+    hidden: str = PUBLIC_HIDDEN
     varied: tuple[str, ...] = ()
 
     def fits(self, other: Setting) -> bool:
@@ -87,12 +91,13 @@ class RunSummary(NamedTuple):
         ci_low: with ``ci_high`` the interval of this one run's score, as it was recorded with the grade.
         why_not: why the run is no measurement; "" where it is one.
         problem: what makes the run's score unusable until it is graded again; "" where nothing does.
-        flagged: agent_integrity: stands at the base model's score.
+        flagged: agent_integrity: stands at its grade, and at the base model's score at most.
         is_mean: whether ``values`` average to ``primary`` (or are pseudo-values); None: their sub-sets are not known yet.
         tokens: charged at the backbone.
         dollars: the same.
         silent: never called the backbone that its agent requires.
         values: one little-endian float64 an item, in the order of the item set's ids: its score or jackknife pseudo-value.
+        scores: the same of item scores alone; empty where ``values`` are those.
     """
 
     run: str
@@ -117,6 +122,7 @@ class RunSummary(NamedTuple):
     dollars: float
     silent: bool
     values: bytes
+    scores: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def summarise(result: RunResult) -> Summary:
     why_not, problem = _why_not(result), ""
     scored: GradeRecord | Reference | None = None
     if not why_not:
-        scored = _base(result.references) if flagged else result.grade
+        scored = _as_flagged(result) if flagged else result.grade
         if scored is None:
             problem = f"run {spec.id} counts as the base model's score, but its reference `base` has no item scores"
     values: dict[str, float] = {}
@@ -198,6 +204,7 @@ def summarise(result: RunResult) -> Summary:
         dollars=result.usage.dollars,
         silent=bool(result.integrity.get("backbone_never_called", False)),
         values=pack([values[i] for i in items.ids]) if items else b"",
+        scores=pack([scored.item_scores[i] for i in items.ids]) if items and scored and scored.pseudo_values else b"",
     )
     return Summary(row, setting, items, references)
 
@@ -208,7 +215,7 @@ def _why_not(result: RunResult) -> str:
     if result.spec.limit is not None:
         return quick_look(result.spec.limit)
     if not result.outcome.counts:
-        return f"{result.outcome.cause.value} is no measurement of the agent"
+        return f"{result.outcome.cause.value} {NO_MEASUREMENT}"
     if result.grade is None and result.outcome.cause is not Cause.AGENT_INTEGRITY:
         return "not graded"
     return ""
@@ -216,6 +223,17 @@ def _why_not(result: RunResult) -> str:
 
 def _base(references: Sequence[Reference]) -> Reference | None:
     return next((r for r in references if r.name == "base" and r.item_scores), None)
+
+
+def _as_flagged(result: RunResult) -> GradeRecord | Reference | None:
+    """Return what a run counts as in which cheating was found: its grade, but never more than the base model has.
+
+    Where the harness found it, that is the grade of a run that handed nothing in.
+    """
+    base, grade = _base(result.references), result.grade
+    if base is None or grade is None:
+        return base if grade is None or grade.scores.primary.value > 0 else grade
+    return grade if grade.scores.primary.value < base.scores.primary.value else base
 
 
 def _item_set(result: RunResult, values: Mapping[str, float]) -> ItemSet:
@@ -254,6 +272,7 @@ def setting_of(spec: RunSpec) -> Setting:
         versions=json.dumps(spec.versions, sort_keys=True),
         backbone=f"{spec.backbone.words} {spec.backbone.identity[:12]}" if spec.backbone else None,
         varied=spec.varied,
+        hidden=spec.task.hidden,
     )
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
+from harness.spec.errors import SpecError
 from harness.spec.toml import read_toml
+
+FOREIGN = "foreign_task"
+"""Code of the error about a task of Harbor's that dojo cannot run: nothing is wrong with it."""
 
 ProfileName = Literal["full", "mini", "strict"]
 """Which data and base model: the paper's, small ones, or the paper's with a larger hidden split that shares nothing."""
@@ -82,6 +86,9 @@ class DojoTask(Spec):
     licence: str = ""
     submission_policy: Literal["last", "best_on_dev"] = "last"
     show_dev_answers: bool = Field(True, description="whether sampled errors carry the gold answer")
+    train_on_dev: bool = Field(
+        False, description="whether agents may train on what they are shown of the dev split; said in every goal"
+    )
     max_train_samples: int = Field(2000, gt=0, description="rule of the benchmark for the training set an agent makes")
     backbone_grants: tuple[str, ...] = Field(
         (),
@@ -126,4 +133,14 @@ def load_task_config(path: Path) -> TaskConfig:
     Raises:
         SpecError: it is no TOML or breaks the schema; names file, field and value.
     """
-    return read_toml(path, TaskConfig)
+    try:
+        return read_toml(path, TaskConfig)
+    except SpecError as exc:
+        found = exc.__cause__.errors() if isinstance(exc.__cause__, ValidationError) else []
+        if any(err["type"] == "missing" and err["loc"] in (("metadata",), ("metadata", "dojo")) for err in found):
+            raise SpecError(
+                f"{path}: has no [metadata.dojo]: a task of Harbor's, and none of dojo's",
+                hint="docs/write-a-task.md tells what dojo needs there; leave the folder out of DOJO_TASKS otherwise",
+                code=FOREIGN,
+            ) from exc
+        raise

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 # A string (all four kinds) or a comment: nothing in it is a key, a header or a bracket.
 _OPAQUE = re.compile(
     r'"""(?:\\.|.)*?"""' r"|'''.*?'''" r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'" r"|#[^\n]*",
     re.DOTALL,
 )
+
+_HEADER = re.compile(r"^[ \t]*(?P<opens>\[(?P<many>\[)?)(?P<names>[^\[\]\n=]+)\]", re.MULTILINE)
 
 
 def line_of(text: str, place: Sequence[int | str]) -> int:
@@ -18,12 +21,15 @@ def line_of(text: str, place: Sequence[int | str]) -> int:
     Where the last parts of the place are not there (a missing key), the line of what would hold them.
     """
     plain = _OPAQUE.sub(_blank, text)
-    start, end, found = 0, len(plain), 0
-    parts = list(place)
+    tables, parts = _tables(plain), list(place)
+    below = next((table for table in tables if parts and list(table.path[: len(parts)]) == parts), None)
+    holds = below or max((t for t in tables if parts[: len(t.path)] == list(t.path)), key=lambda t: len(t.path))
+    found, start, end = holds.header, holds.start, holds.end
+    del parts[: len(holds.path)]
     while parts:
         name = str(parts.pop(0))
         number = int(parts.pop(0)) if parts and isinstance(parts[0], int) else None
-        inside = _tables(plain, name, start, end, number or 0) or _values(plain, name, start, end, number)
+        inside = _values(plain, name, start, end, number)
         if inside is None:
             break
         found, start, end = inside
@@ -38,15 +44,31 @@ def _blank(match: re.Match[str]) -> str:
     return re.sub(r"[^\n]", " " if said.startswith("#") else "_", said)
 
 
-def _tables(plain: str, name: str, start: int, end: int, number: int) -> tuple[int, int, int] | None:
-    """Find the ``number``-th ``[[name]]``, or ``[name]`` or ``[above.name]``: where its header stands, and what it holds."""
-    headers = re.compile(rf"^[ \t]*\[\[?[ \t]*(?:[\w-]+[ \t]*\.[ \t]*)*{re.escape(name)}[ \t]*\]", re.MULTILINE)
-    found = [match for match in headers.finditer(plain, start, end)]
-    if number >= len(found):
-        return None
-    own = found[number]
-    ending = found[number + 1].start() if number + 1 < len(found) else end
-    return own.start() + own.group().index("["), own.end(), ending
+class _Table(NamedTuple):
+    """A table as its header opens it: its place in the file's content, where the header stands, what it holds up to the next."""
+
+    path: tuple[int | str, ...]
+    header: int
+    start: int
+    end: int
+
+
+def _tables(plain: str) -> list[_Table]:
+    """List the tables of a file, the one without a header first; ``[[name]]`` counts, and what is below it is below the last."""
+    headers = list(_HEADER.finditer(plain))
+    ends = [match.start() for match in headers] + [len(plain)]
+    tables, counts = [_Table((), 0, 0, ends[0])], dict[tuple[int | str, ...], int]()
+    for match, end in zip(headers, ends[1:], strict=True):
+        path: tuple[int | str, ...] = ()
+        names = [name.strip() for name in match["names"].split(".")]
+        for number, name in enumerate(names, 1):
+            path = (*path, name)
+            if number == len(names) and match["many"]:
+                counts[path] = counts.get(path, -1) + 1
+            if path in counts:
+                path = (*path, counts[path])
+        tables.append(_Table(path, match.start("opens"), match.end(), end))
+    return tables
 
 
 def _values(plain: str, name: str, start: int, end: int, number: int | None) -> tuple[int, int, int] | None:

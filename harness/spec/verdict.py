@@ -32,6 +32,11 @@ class ItemScore(Spec):
     score: Unit
     metrics: dict[str, Finite] = Field(default_factory=dict, description="further per-item figures, by metric name")
     value: Any = Field(None, description="the answer that was found (JSON-able), for metrics that are no mean of scores")
+    failure: str = Field(
+        "",
+        max_length=300,
+        description="where and how the task's grader broke on this answer, which counts as none; empty: it did not",
+    )
     response_sha256: str = Field("", max_length=64)
     response_chars: int = Field(0, ge=0)
     response_tokens: int = Field(0, ge=0)
@@ -55,6 +60,11 @@ class Verdict(Spec):
     items: tuple[ItemScore, ...] = Field(max_length=MAX_ITEMS)
     settings: dict[str, Any] = Field(default_factory=dict, description="generation settings, versions, digests")
     seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Items on whose answer the task's grader broke → where and how."""
+        return {item.id: item.failure for item in self.items if item.failure}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -69,7 +69,8 @@ class Commands:
         out, err = process.communicate(timeout=timeout)
         return Answer(process.returncode, json.loads(out), err)
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+        """Start the command; ``before`` is done in its process first."""
         environment = {
             **os.environ,
             "DOJO_HOME": str(self.home),
@@ -84,6 +85,7 @@ class Commands:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=before,
         )
         self.started.append(process)
         return process

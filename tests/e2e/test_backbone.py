@@ -13,6 +13,7 @@ import pytest
 from harness.gateway.ledger import Ledger
 from harness.gateway.recording import Recording
 from harness.spec.event import Event, LlmCalled, LlmOutage, LlmRefused, LlmReserved
+from harness.store.kept import KeptFiles
 from tests.e2e.conftest import HAND_IN_BASE, Commands
 
 pytestmark = pytest.mark.e2e
@@ -150,7 +151,7 @@ def test_the_key_is_nowhere_though_the_upstream_echoes_it_and_the_costs_are_ever
     shown = dojo("show", run["id"]).data
     assert shown["usage"]["requests"] == 2 and shown["backbone"] == {"calls": 2, "answered": 2, "refused": 0, "outage_s": 0.0}
     assert dojo("leaderboard").data["rows"][0]["tokens"] == 30
-    told = json.loads((dojo.run_folder() / "workspace/answers.json").read_text())
+    told = json.loads(KeptFiles(dojo.run_folder() / "workspace.zip").read("answers.json"))
     assert all("You are Bearer" in text for text in told)
     texts = [answer.stderr, json.dumps(answer.document), json.dumps(shown), json.dumps(told)]
     texts += [dojo(*command).stderr + str(dojo(*command).document) for command in (("status",), ("backbones", "list"))]
@@ -216,4 +217,5 @@ def test_a_recorded_run_is_played_again_without_its_upstream_byte_for_byte(dojo:
     assert len(before) == 2
     asked = [(e.request, e.path, json.dumps(e.body, sort_keys=True), e.answer) for e in before]
     assert asked == [(e.request, e.path, json.dumps(e.body, sort_keys=True), e.answer) for e in after]
-    assert (played / "workspace/answers.json").read_bytes() == (recorded / "workspace/answers.json").read_bytes()
+    told = [KeptFiles(folder / "workspace.zip").read("answers.json") for folder in (played, recorded)]
+    assert told[0] == told[1]

@@ -14,7 +14,9 @@ PROMPT = "left] ~$ "
 
 def terminal(dojo: Commands, *args: str) -> Terminal:
     places = {"DOJO_HOME": str(dojo.home), "DOJO_CACHE": str(dojo.cache), "DOJO_TASKS": str(HERE / "tasks")}
-    return Terminal({**os.environ, **places, "DOJO_SANDBOX": SANDBOX, "A_SECRET_OF_THE_HOST": "sesame"}, *args)
+    return Terminal(
+        {**os.environ, **places, "DOJO_SANDBOX": SANDBOX, "A_SECRET_OF_THE_HOST": "sesame", "LINES": "24", "COLUMNS": "80"}, *args
+    )
 
 
 def waiting(dojo: Commands, *more: str) -> str:

@@ -3,9 +3,11 @@
 import json
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from harness.store.kept import KeptFiles
 from tests.e2e.conftest import HAND_IN_BASE, SANDBOX, Commands
 
 pytestmark = pytest.mark.e2e
@@ -37,7 +39,9 @@ def test_a_run_goes_from_submit_to_leaderboard_and_leaves_its_whole_story(dojo: 
     assert run["state"] == "done" and run["outcome"]["cause"] == "completed" and run["score"] is not None
     folder = dojo.run_folder()
     assert (folder / "agent.stdout").read_text() == "agent says hello\n"
-    assert (folder / "workspace/report.md").read_text() == "# what I did"
+    assert KeptFiles(folder / "workspace.zip").read("report.md") == b"# what I did"
+    assert not (folder / "workspace").exists(), "a folder of an agent's files acts on who looks"
+    assert dojo("files", run["id"], "report.md").data["text"] == "# what I did"
     assert json.loads((folder / "sealed/dojo.json").read_text()) == {"dojo": "base"}
     result = dojo("show", run["id"]).data
     assert result["submissions"] == 1 and result["evaluations"] == 1 and result["integrity"]["survivors"] == 0
@@ -64,6 +68,81 @@ assert api.submit("/workspace/out")["submission"] == 1
 """
     answer = dojo(*dojo.submit(dojo.agent("remote", script, placement="own")))
     assert answer.data["runs"][0]["outcome"]["cause"] == "completed", (dojo.run_folder() / "agent.stderr").read_text()
+    result = dojo("show", answer.data["runs"][0]["id"]).data
+    task, own, whole = result["sandboxes"]["task"], result["sandboxes"]["agent"], result["spec"]["limits"]
+    for name in ("cpus", "memory_mb", "disk_mb", "pids"):
+        assert task[name] + own[name] == whole[name]
+
+
+def with_words(dojo: Commands, name: str, script: str, words: str) -> Path:
+    """Write an agent with a table ``[env]``, and a module that Python would load by it."""
+    folder = dojo.agent(name, script)
+    (folder / "agent.toml").write_text((folder / "agent.toml").read_text() + f"\n[env]\n{words}\n")
+    (folder / "early").mkdir()
+    (folder / "early/sitecustomize.py").write_text("import time\nopen('/workspace/early', 'a').write(f'{time.time()}\\n')\n")
+    return folder
+
+
+def test_variables_of_an_agent_reach_its_own_process_and_nothing_before_its_clock(dojo: Commands):
+    script = (
+        HAND_IN_BASE
+        + """
+assert os.environ["SAID"] == "so" and os.environ["DOJO_AGENT_PARAMS"] == "{}"
+assert api.exec('echo "<$SAID>"')["stdout"] == "<>\\n"
+assert api.exec('echo "<$SAID>"', env={"SAID": "now"})["stdout"] == "<now>\\n"
+api.submit("/workspace/out")
+"""
+    )
+    words = 'SAID = "so"\nPYTHONPATH = "/agent/early:/opt/dojo/lib"'
+    answer = dojo(*dojo.submit(with_words(dojo, "worded", script, words)))
+    assert answer.data["runs"][0]["outcome"]["cause"] == "completed", (dojo.run_folder() / "agent.stderr").read_text()
+    started = next(event["time"] for event in dojo.events() if event["kind"] == "clock_started")
+    first = float(KeptFiles(dojo.run_folder() / "workspace.zip").read("early").splitlines()[0])
+    assert first >= datetime.fromisoformat(started).timestamp()
+
+
+def test_an_agent_whose_variables_keep_it_from_starting_has_failed_by_itself(dojo: Commands):
+    answer = dojo(*dojo.submit(with_words(dojo, "lost", "", 'PYTHONHOME = "/nowhere"')))
+    run = answer.data["runs"][0]
+    assert run["state"] == "done" and run["outcome"]["cause"] == "agent_error" and run["outcome"]["exit_code"] == 1
+
+
+def test_an_agent_whose_path_leads_nowhere_is_refused_where_its_sandbox_can_be_seen_into(dojo: Commands):
+    answer = dojo(*dojo.submit(with_words(dojo, "lost", "", 'PATH = "/nowhere"')))
+    if SANDBOX == "namespace":
+        assert answer.code == 2 and "there is no program" in answer.error["message"]
+    else:
+        run = answer.data["runs"][0]
+        assert run["state"] == "done" and run["outcome"]["cause"] == "agent_error" and run["outcome"]["exit_code"] == 127
+
+
+def test_at_the_end_of_its_cpu_budget_an_agent_is_dead_and_what_it_was_handing_in_is_as_it_was_then(dojo: Commands):
+    script = (
+        HAND_IN_BASE
+        + """
+import threading
+for number in range(1500):
+    open(f"/workspace/out/n{number}", "w").close()
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        open("/workspace/alive", "w").write(str(time.time())); time.sleep(0.02)
+while api.budget()["cpu"]["left"] > 0.3:
+    sum(range(100_000))
+threading.Thread(target=lambda: [sum(range(100_000)) for _ in range(1_000_000)], daemon=True).start()
+api.submit("/workspace/out")
+"""
+    )
+    answer = dojo(*dojo.submit(dojo.agent("late", script), "--budget", "wall=120s,cpu=8s"))
+    run = answer.data["runs"][0]
+    assert run["outcome"]["cause"] == "agent_budget" and run["state"] == "done"
+    result = dojo("show", run["id"]).data
+    assert result["usage"]["cpu"] < 10 and result["integrity"]["overshoot_s"] < 5
+    stopped = next(event for event in dojo.events() if event["kind"] == "budget_exhausted")
+    assert (
+        float(KeptFiles(dojo.run_folder() / "workspace.zip").read("alive") or 0)
+        < datetime.fromisoformat(stopped["time"]).timestamp() + 2
+    )
 
 
 def test_at_the_deadline_everything_of_the_agent_is_dead_and_the_last_valid_submission_counts(dojo: Commands):
@@ -210,4 +289,4 @@ def test_an_agent_whose_harness_is_killed_is_ended_by_its_sandbox_at_its_deadlin
     answer = dojo("resume")
     run = answer.data["runs"][0]
     assert run["state"] == "done" and run["outcome"]["cause"] == "agent_budget", (run, answer.stderr)
-    assert float((dojo.run_folder() / "workspace" / "alive").read_text()) - over < 2
+    assert float(KeptFiles(dojo.run_folder() / "workspace.zip").read("alive")) - over < 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import pytest
 from harness.gateway.recording import Recording
 from harness.spec.budget import Budget
 from harness.spec.event import LlmCalled, LlmRefused, LlmReserved
+from harness.store.kept import KeptFiles
 from tests.e2e.agents.one_run import submit, swept
 from tests.e2e.conftest import HAND_IN_BASE, Commands
 from tests.gateway.opened import Open, Opening
@@ -212,8 +212,8 @@ def test_a_run_that_thought_on_vllm_is_played_again_byte_for_byte_without_it(doj
     played = next(folder for folder in dojo.home.glob("batches/*/runs/*") if folder != recorded)
     again = list(Recording(played / "private/llm").read())
     assert [asked(exchange) for exchange in again] == [asked(exchange) for exchange in talk]
-    assert (played / "workspace/answers.json").read_bytes() == (recorded / "workspace/answers.json").read_bytes()
-    assert os.path.getsize(recorded / "workspace/answers.json") > 100
+    told = [KeptFiles(folder / "workspace.zip").read("answers.json") for folder in (played, recorded)]
+    assert told[0] == told[1] and len(told[1]) > 100
 
 
 def asked(exchange: Any) -> tuple[Any, ...]:
@@ -231,7 +231,7 @@ def test_ft_agent_before_a_model_that_answers_nonsense_trains_by_its_rules_and_c
     result = json.loads((folder / "result.json").read_text())
     assert result["outcome"]["cause"] == "completed"
     assert result["backbone"]["calls"] >= 1, "it asked"
-    figures = json.loads((folder / "workspace/figures.json").read_text())
+    figures = json.loads(KeptFiles(folder / "workspace.zip").read("figures.json"))
     print(result["grade"]["scores"]["primary"]["value"], figures)
     assert figures["effective"] >= 1, "the rules train whatever it says"
     asked = figures["thinking"]["calls"].values()

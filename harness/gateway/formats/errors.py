@@ -11,7 +11,7 @@ from harness.gateway.dialogue import Failure
 BUDGET = "budget_exceeded"
 """Our code of a spent budget: each provider has a status of its own for an account without credit."""
 
-FINAL = frozenset({BUDGET, "model_not_found", "unauthorised", "not_allowed", "untranslatable"})
+FINAL = frozenset({BUDGET, "model_not_found", "unauthorised", "not_allowed", "untranslatable", "internal"})
 """Codes of errors that trying again does not mend."""
 
 _OPENAI = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"} | {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,6 +14,7 @@ from harness.gateway.dialogue import TokenUsage
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError, SpecError
 from harness.spec.toml import describe
+from harness.spec.toml_text import read_text, read_toml_text
 
 _PAGE = "docs/backbones.md says what a script holds"
 
@@ -113,17 +113,10 @@ def read_script(path: Path) -> Script:
         MissingError: the file is not there.
         SpecError: it does not hold a script; the message names file, line or field.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise SpecError(f"{path}: not UTF-8: {exc}", hint="save it as UTF-8") from exc
-    except OSError as exc:
-        message = f"script of replies {path} cannot be read: {exc.strerror}"
-        raise MissingError(message, hint=f"name a file that is there; {_PAGE}") from exc
-    try:
-        raw = _lines(path, text) if path.suffix == ".jsonl" else tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise SpecError(f"{path}: not valid TOML: {exc}", hint="mend the line it names") from exc
+    if not path.is_file():
+        why = "it is a folder" if path.is_dir() else "there is no such file"
+        raise MissingError(f"script of replies {path} cannot be read: {why}", hint=f"name a file that is there; {_PAGE}")
+    raw = _lines(path, read_text(path, "JSON lines are")) if path.suffix == ".jsonl" else read_toml_text(path)[1]
     try:
         return Script.model_validate(raw)
     except ValidationError as exc:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -23,10 +24,15 @@ def drawn(
 def check_consistency(comparison: Comparison) -> None:
     """The verdict, the adjusted interval, the adjusted p and the smallest difference say the same."""
     for row in (*comparison.rows, comparison.overall):
+        if row.models:
+            about_agents = {row.ci_low, row.ci_high, row.p, row.p_adjusted, row.ci_adjusted_low, row.ci_adjusted_high}
+            assert row.verdict == "not_distinguishable" and about_agents == {None}
+            continue
         excludes = row.ci_adjusted_low > 0 or row.ci_adjusted_high < 0
-        assert excludes == (abs(row.difference) >= row.smallest_difference) == (row.p_adjusted <= 0.05)
-        if not row.label:
-            assert (row.verdict != "not_distinguishable") == excludes
+        smallest = row.smallest_difference if row.smallest_difference is not None else math.inf
+        assert excludes == (abs(row.difference) >= smallest) == (row.p_adjusted <= 0.05)
+        assert (row.verdict != "not_distinguishable") == excludes
+        assert -1 <= row.ci_adjusted_low <= row.difference <= row.ci_adjusted_high <= 1
         assert row.win + row.tie + row.loss > 0
 
 
@@ -46,9 +52,9 @@ def test_a_clear_lead_is_better_and_the_other_way_round_worse(result: Build) -> 
 def test_one_run_never_gives_a_verdict_about_the_agent(result: Build) -> None:
     comparison = compare([*drawn(result, "good", [0.95]), *drawn(result, "bad", [0.05, 0.05, 0.05])], "good", "bad")
     row = comparison.rows[0]
-    assert row.p < 1e-6 and row.ci_low > 0
-    assert row.verdict == "not_distinguishable"
-    assert "one run says nothing about run-to-run variance" in row.reason
+    assert row.models is not None and row.models.p < 1e-6 and row.models.ci_low > 0 and row.models.verdict == "better"
+    assert (row.verdict, row.p, row.ci_low) == ("not_distinguishable", None, None)
+    assert "one run says nothing about run-to-run variance" in row.reason and "1 more run of good" in row.reason
     assert row.label.startswith("these models") and row.runs_needed is None
 
 

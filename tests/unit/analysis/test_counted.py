@@ -15,7 +15,7 @@ from harness.spec.measured import Measured
 
 Build = Callable[..., RunResult]
 FACTS = {"profile": "mini", "base_model": "smol", "metric": "accuracy", "budget": "1m, 20 evaluations", "sandbox": "namespace"}
-FACTS |= {"backbone": ""}
+FACTS |= {"backbone": "", "hidden": ""}
 
 
 def two_agents(result: Build) -> list[RunResult]:

@@ -70,8 +70,9 @@ def test_the_forest_plot_draws_what_the_comparison_says(result: Build) -> None:
     axis = plot_comparison(comparison).axes[0]
     drawn = [tuple(float(x) for x in line.get_xdata()) for line in axis.lines]
     for row in (*comparison.rows, comparison.overall):
-        assert (row.ci_low, row.ci_high) in drawn and (row.difference,) in drawn
-        assert (row.ci_adjusted_low, row.ci_adjusted_high) in drawn
+        about = row.models or row
+        assert (about.ci_low, about.ci_high) in drawn and (row.difference,) in drawn
+        assert row.models or (row.ci_adjusted_low, row.ci_adjusted_high) in drawn
 
 
 def test_dev_scores_are_drawn_on_the_runs_clock_with_hidden_scores_of_runs_that_count(result: Build) -> None:

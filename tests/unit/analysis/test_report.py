@@ -43,7 +43,7 @@ def test_the_page_holds_leaderboard_comparison_runs_and_timelines(result: Build)
     assert cells(page, "1 | good")[0][2] == "3" and cells(page, "2 | bad")[0][2] == "2"
     assert cells(page, " | (base)")[0][3] == "0.100"
     verdict = cells(page, "good against bad")[0]
-    assert verdict[5] == "3+2" and verdict[6].startswith("better")
+    assert verdict[6] == "3+2" and verdict[7].startswith("better")
     assert "r006 (bad, math/sums): sandbox is no measurement" in page
     assert [row[0] for row in cells(page, "r00")] == [f"r00{n}" for n in range(1, 7)]
     assert cells(page, "r001")[0][-1] == "[open](<runs/r001/>)" and cells(page, "r002")[0][-1] == ""

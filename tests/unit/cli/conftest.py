@@ -81,7 +81,7 @@ def spec_of(number: int, agent: str, seed: int) -> RunSpec:
         id=f"r20260101-00000{number}-aaaa{number}",
         batch=BATCH,
         agent=AgentRef(config=AgentConfig(name=agent, command=("run",)), digest="d" * 64),
-        task=TaskRef(id="math/sums", profile="mini", digest="t" * 64, data_digest="e" * 64),
+        task=TaskRef(id="math/sums", profile="mini", digest="t" * 64, data_digest="e" * 64, hidden="5" * 16),
         base_model=BaseModelRef(name="smol", digest="m" * 64),
         seed=seed,
         budget=Budget(wall=600),
@@ -157,7 +157,7 @@ def finish(store: SqlStore, spec: RunSpec) -> None:
         budget=spec.budget,
         usage=Usage(wall=65, evaluations=2),
         integrity={"note": HOSTILE},
-        artefacts={"workspace": "workspace"},
+        artefacts={"workspace": "workspace.zip"},
     )
     run.write_result(result)
     store.record_result(result)

@@ -42,7 +42,7 @@ def row(state: str, cause: str | None, number: int = 0) -> dict[str, Any]:
         "outcome": cause and {"cause": cause, "phase": "agent", "message": ""}, "score": None, "ci_low": None, "ci_high": None,
         "elapsed_s": 1.0, "budget": {"wall": {"limit": 60.0, "used": 1.0, "left": 59.0}}, "last_event": "", "dev_score": None,
         "evaluations": 0, "why": f"why {state}", "profile": "mini", "base_model": "smol", "metric": "accuracy",
-        "budget_words": "1m, 8 evaluations", "sandbox": "namespace", "backbone": "", "dojo_version": "0.1.0",
+        "hidden": "", "budget_words": "1m, 8 evaluations", "sandbox": "namespace", "backbone": "", "dojo_version": "0.1.0",
         "limit": None,
     }  # fmt: skip
 

@@ -112,13 +112,18 @@ def test_an_agent_that_cannot_be_installed_is_named_beside_those_that_can(
     assert checked.code == 2 and "install" in checked.json["error"]["message"]
 
 
-def test_checks_that_fail_give_the_exit_code_and_what_to_do(dojo_cli: Cli) -> None:
+@pytest.mark.parametrize("config", ["no/such/file", "broken.yaml", ""])
+def test_checks_that_fail_give_the_exit_code_and_what_to_do(
+    dojo_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    (tmp_path / "broken.yaml").write_text("a: [b\n")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / config))
     answer = dojo_cli("doctor", "k8s", "--json")
     assert answer.code == 3
     assert answer.json["data"]["checks"][0]["ok"] is False
     assert answer.json["error"]["hint"]
     text = dojo_cli("doctor", "k8s")
-    assert "NO  kubernetes" in text.out and "→" in text.out
+    assert "NO  cluster" in text.out and "→" in text.out
     assert dojo_cli("doctor", "nonsense").code == 2
 
 
@@ -164,3 +169,24 @@ def test_running_without_isolation_says_what_is_lost() -> None:
 
     assert any("nothing is isolated" in text for text in _lost(UNSAFE))
     assert _lost("namespace") == []
+
+
+def test_an_agent_whose_command_cannot_start_is_refused_by_check_and_by_submit_in_the_same_words(
+    dojo_cli: Cli, tmp_path: Path
+) -> None:
+    folder = tmp_path / "agents" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "agent.toml").write_text('name = "mine"\ncommand = ["/agent/run.sh"]\n')
+    (folder / "README.md").write_text("# Mine\n")
+    (folder / "run.sh").write_text("#!/bin/sh\r\ntrue\r\n")
+    (folder / "run.sh").chmod(0o755)
+    (tmp_path / "batch.toml").write_text('tasks = ["math/aime25"]\nseeds = 3\n\n[[agents]]\nname = "./agents/mine"\n')
+    check = dojo_cli("agents", "check", str(folder), "--json")
+    (bad,) = [each for each in check.json["data"]["checks"] if not each["ok"]]
+    assert check.code == 2 and bad["name"] == "command" and "line ends of Windows" in bad["detail"]
+    for words in (["--agent", str(folder), "--task", "math/aime25"], ["--from-file", str(tmp_path / "batch.toml")]):
+        answer = dojo_cli("submit", *words, "--json")
+        error = answer.json["error"]
+        assert answer.code == 2 and bad["detail"] in error["message"] and error["hint"] == bad["hint"]
+    assert "batch.toml:5: " in error["message"]
+    assert not (tmp_path / "cache").exists() and not list((tmp_path / "results").glob("batches/*"))

@@ -210,8 +210,9 @@ def test_one_copied_run_folder_can_be_shown_and_logged(results, home, dojo_cli, 
     assert _tree(copy) == before, "looking has written"
 
 
-def test_the_example_that_comes_with_dojo_can_be_shown(dojo_cli, monkeypatch):
-    example = Path(__file__).parents[3] / "results" / "example"
+@pytest.mark.parametrize("name", ["example", "thinking"])
+def test_the_examples_that_come_with_dojo_can_be_shown(name, dojo_cli, monkeypatch):
+    example = Path(__file__).parents[3] / "results" / name
     monkeypatch.setenv("DOJO_HOME", str(example))
     before = _tree(example)
     assert dojo_cli("show", "@last", "--json").data["state"] == "done"
@@ -259,7 +260,7 @@ def test_another_users_home_can_be_looked_at_and_not_written_to(results, home, d
         if parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o055)
     before = _tree(results)
-    assert _as_somebody_else(*looks, ("tag", home[0], "theirs")) == [0, 0, 0, 0, 0, 0, 1]
+    assert _as_somebody_else(*looks, ("tag", home[0], "theirs")) == [0, 0, 0, 0, 0, 0, 3]
     assert _tree(results) == before
 
 

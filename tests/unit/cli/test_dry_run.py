@@ -14,7 +14,7 @@ ROW = {"task": "t/x", "runs": 3, "smallest_difference": 0.1, "smallest_differenc
 
 def rendered(capsys: pytest.CaptureFixture[str], backbone: str = "", most: float | None = 0.0, **limits: Any) -> str:
     run: dict[str, Any] = {"agent": "base", "variant": "", "task": "t/x", "profile": "mini", "seed": 0, "base_model": "smol"}
-    run |= {"sandbox": "docker", "backbone": backbone, "dojo_version": "0.1.0", "limit": None}
+    run |= {"hidden": "", "sandbox": "docker", "backbone": backbone, "dojo_version": "0.1.0", "limit": None}
     budget = dict.fromkeys(("tokens", "output_tokens", "requests", "dollars"))
     run["budget"] = {"wall": 300.0, "evaluations": 8, **budget, **limits}
     power = {"rows": [ROW], "overall": None}
@@ -52,7 +52,7 @@ def test_runs_that_differ_only_in_their_seed_share_a_row_and_variants_have_their
     metered = dict.fromkeys(("tokens", "output_tokens", "requests"))
     runs = [
         {"agent": "ft", "variant": variant, "task": "t/x", "profile": "mini", "seed": seed, "base_model": "smol", "limit": None,
-         "sandbox": "docker", "dojo_version": "0.1.0", "backbone": backbone,
+         "hidden": "", "sandbox": "docker", "dojo_version": "0.1.0", "backbone": backbone,
          "budget": {"wall": 60.0, "cpu": 30.0, "evaluations": 2, **metered, "dollars": dollars}}
         for variant, backbone, dollars in (("", "", None), ("backbone=a", "a", 1.0), ("backbone=b", "b", 2.5))
         for seed in (0, 1, 2, 7)[: 4 if variant else 3]

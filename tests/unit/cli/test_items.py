@@ -102,3 +102,36 @@ def test_answers_that_were_not_kept_or_are_damaged_are_no_empty_list(dojo_cli: C
     path.unlink()
     gone = dojo_cli("items", answered[0])
     assert gone.code == 3 and "were not kept" in gone.err and "--again" in gone.err
+
+
+BROKE = "task/tests/grader.py:45: ValueError: \x1b[31mno such ring"
+
+
+def test_an_answer_that_broke_the_grader_is_shown_as_such_with_the_line(
+    dojo_cli: Cli, answered: list[str], tmp_path: Path
+) -> None:
+    path = SqlStore(tmp_path / "results").files(answered[2]).answers_path(1)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line | ({"failure": BROKE} if line["id"] == "i3" else {})) + "\n" for line in lines))
+    answer = dojo_cli("items", answered[2])
+    assert "0.000 broke" in answer.out and "\x1b" not in answer.out
+    assert (
+        "the task's grader broke on 1 answer, counted as wrong" in answer.out
+        and "i3: task/tests/grader.py:45: ValueError" in answer.out
+    )
+    assert [item["failure"] for item in dojo_cli("items", answered[2], "--json").data["items"]] == ["", "", "", BROKE]
+    assert "broke" not in dojo_cli("items", answered[0]).out
+
+
+def test_a_grade_says_on_which_answers_the_grader_broke(dojo_cli: Cli, home: list[str], tmp_path: Path) -> None:
+    store = SqlStore(tmp_path / "results")
+    result = store.files(home[2]).result()
+    assert result is not None and result.grade is not None
+    failures = {f"i{n}": f"task/tests/grader.py:{n}: ValueError" for n in range(7)}
+    graded = result.model_copy(update={"grade": result.grade.model_copy(update={"failures": failures})})
+    store.files(home[2]).result_path.write_text(graded.model_dump_json())
+    for command in ("show", "grade"):
+        out = dojo_cli(command, home[2]).out
+        assert "broke on 7 answers" in out and "i4: task/tests/grader.py:4" in out and "i5:" not in out and "and 2 more" in out
+        assert "broke" not in dojo_cli(command, home[0]).out
+    assert dojo_cli("show", home[2], "--json").data["grade"]["failures"] == failures

@@ -15,7 +15,9 @@ import pytest
 
 from harness.cli.headings import wrapped
 from harness.cli.rows import spent
+from harness.sandbox.scripted import ScriptedBackend
 from harness.spec import EventKind, RunResult
+from harness.spec.errors import SandboxUnavailable
 from harness.spec.event import payload_of
 from harness.store.database import SqlStore
 from harness.store.run_dir import RunDir
@@ -194,7 +196,14 @@ def test_names_of_agents_and_ids_complete(home: list[str], dojo_cli: Cli) -> Non
     assert out.split() == [f"plain,{run}" for run in home]
 
 
-FACTS = {"profile": "mini", "base_model": "smol", "metric": "accuracy", "sandbox": "namespace", "dojo_version": "0.1.0"}
+FACTS = {
+    "profile": "mini",
+    "hidden": "",
+    "base_model": "smol",
+    "metric": "accuracy",
+    "sandbox": "namespace",
+    "dojo_version": "0.1.0",
+}
 HEADING = "mini · smol · accuracy · 10m, 20 evaluations · namespace · dojo 0.1.0"
 
 
@@ -243,3 +252,35 @@ def test_the_time_spent_is_shown_by_what_is_nearer_its_end() -> None:
     assert spent({**row, "elapsed_s": 2000.0}) == "33m 20s of 40m 00s"
     assert spent({**row, "budget": {"wall": {"limit": 600.0}, "cpu": None}}) == "2m 10s of 10m 00s"
     assert spent({**row, "budget": {}}) == "2m 10s"
+
+
+def test_of_one_run_compare_says_which_model_leads_and_leaves_the_agent_open(dojo_cli: Cli, home: list[str]) -> None:
+    dojo_cli("exclude", home[2], "--why", "it was a try")
+    answer = dojo_cli("compare", "recipe", "base")
+    line = next(line for line in answer.out.splitlines() if line.startswith("math/sums  "))
+    assert line.split()[2:] == ["–", "–", "2/2/0", "1+2", "open:", "one", "run"]
+    assert "models do not surely differ: +0.500" in " ".join(answer.out.split())
+    assert "1 more run of recipe (dojo submit --agent recipe --task math/sums --seed 2)" in " ".join(answer.out.split())
+    row = dojo_cli("compare", "recipe", "base", "--json").data["rows"][0]
+    assert (row["p"], row["ci_low"], row["verdict"], row["models"]["verdict"]) == (None, None, *["not_distinguishable"] * 2)
+
+
+def test_status_says_why_the_sandbox_of_a_driven_run_waits(
+    dojo_cli: Cli, home: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of the backend's scheduler, asked once for all runs; one that does not answer keeps nobody from looking."""
+    run, asked = home[-1], []
+
+    class Busy(ScriptedBackend):
+        def waiting(self) -> dict[str, str]:
+            asked.append(1)
+            if len(asked) > 1:
+                raise SandboxUnavailable("the cluster does not answer")
+            return {f"{run}-1-dev": "no node for its pod: 0/3 nodes"}
+
+    monkeypatch.setattr("harness.service.runs.get_backend", lambda _name: Busy())
+    with SqlStore(Path(os.environ["DOJO_HOME"])).claim(run):
+        assert dojo_cli("status", "--json").data["runs"][-1]["why"] == "no node for its pod: 0/3 nodes"
+        assert dojo_cli("status", "--json").data["runs"][-1]["why"] == ""
+    assert "resume" in dojo_cli("status", "--json").data["runs"][-1]["why"]
+    assert len(asked) == 2

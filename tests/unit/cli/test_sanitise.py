@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.cli.logs import _lines
 from harness.cli.sanitise import StreamSanitiser, one_line, sanitise
 
 
@@ -74,3 +76,68 @@ def test_a_stream_without_line_ends_does_not_pile_up() -> None:
     out = "".join(stream.feed(b"x" * 60) for _ in range(100))
     assert len(out) >= 60 * 100 - 160
     assert len(out + stream.close()) == 6000
+
+
+PROGRESS = {
+    "tqdm": ("".join(f"\rtrain: {n}%|#" for n in range(0, 101, 10)) + "\n", "train: 100%|#\n"),
+    "tqdm that leaves no bar": ("\r 50%\r100%\r      \rdone\n", "done\n"),
+    "a bar that is wiped": ("\r 50%\r100%\r      \r\n", "100%\n"),
+    "line ends of Windows": ("one\r\ntwo\r\n", "one\ntwo\n"),
+    "wget": ("0K 10%\r0K 90%\r\nsaved\n", "0K 90%\nsaved\n"),
+    "pip: the cursor to the first column": ("\x1b[1G 1 MB\x1b[1G 2 MB\n", " 2 MB\n"),
+    "npm: the line erased": ("\x1b[2K\x1b[G|idle\x1b[2K\x1b[G/work\n", "/work\n"),
+    "a spinner with backspaces": ("work |\b/\b-\b\\\bdone\n", "work done\n"),
+    "colours in a bar": ("\r\x1b[31m10%\x1b[0m\r\x1b[32m99%\x1b[0m\n", "99%\n"),
+    "a shorter state": ("\rlong long\rshort\n", "short\n"),
+    "an empty line": ("a\n\nb\n", "a\n\nb\n"),
+    "blanks": ("  \n", "  \n"),
+    "more backspaces than text": ("a\b\b\bb\n", "b\n"),
+    "a bar without its end": ("\r1\r2", "2"),
+    "an attack in a bar": ("\r\x1b]0;title\x07\x1b[2J\u202e1\r\x9b31m2\x1b[A\n", "2\n"),
+}
+
+
+@pytest.mark.parametrize(("said", "shown"), PROGRESS.values(), ids=PROGRESS)
+def test_of_a_line_that_is_written_over_and_over_the_last_state_comes_out_wherever_the_stream_is_cut(
+    said: str, shown: str
+) -> None:
+    data = said.encode()
+    for cut in range(len(data) + 1):
+        stream = StreamSanitiser()
+        assert stream.feed(data[:cut]) + stream.feed(data[cut:]) + stream.close() == shown
+
+
+def test_the_states_of_a_bar_are_told_at_most_once_a_second_and_its_end_at_once() -> None:
+    clock, said = [0.0], []
+
+    def pieces() -> Iterator[bytes]:
+        for n in range(100):  # ten a second, for ten seconds
+            yield b"\r%d %%" % n
+            clock[0] += 0.1
+        yield b"\r100 %\nafter\n"
+
+    said = list(_lines(pieces(), states=True, clock=lambda: clock[0]))
+    assert said[0] == "0 %\n" and said[-1] == "100 %\nafter\n" and 10 <= len(said) <= 12
+    assert list(_lines(pieces(), clock=lambda: clock[0])) == ["100 %\nafter\n"]
+
+
+def test_the_last_state_before_a_pause_is_told_although_nothing_new_comes_and_never_twice() -> None:
+    clock = [0.0]
+
+    def pieces() -> Iterator[bytes]:
+        for piece in (b"\r10 %", b"\r20 %", b"", b"", b"", b"", b"", b"\n"):
+            yield piece
+            clock[0] += 0.3
+
+    assert list(_lines(pieces(), states=True, clock=lambda: clock[0])) == ["10 %\n", "20 %\n"]
+
+
+def test_a_bar_of_a_day_does_not_pile_up() -> None:
+    stream = StreamSanitiser(longest=1000)
+    for n in range(5000):
+        assert stream.feed(b"\r" + b"#" * 300 + b"%d" % n) == ""
+    assert len(stream._rest) < 1000 and stream.state().endswith("#4999\n")
+
+
+def test_a_line_that_only_grows_is_told_when_it_ends() -> None:
+    assert list(_lines(iter([b"Epoch 1 .", b".", b"", b".\n"]), states=True)) == ["Epoch 1 ...\n"]

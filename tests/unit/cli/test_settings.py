@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.main import main
 from harness.config import load
 from harness.spec.errors import SpecError, UsageError
 
@@ -58,11 +59,11 @@ def test_dojo_config_names_the_file(tmp_path: Path) -> None:
     ("text", "message", "hint"),
     [
         ('hmoe = "x"', "unknown setting 'hmoe'", "did you mean home?"),
-        ("parallel = 0", "parallel = 0", "config show"),
-        ('profile = "huge"', "profile = 'huge'", "config show"),
-        ("home = 3", "home = 3", "config show"),
-        ("tasks = [1]", "tasks.0 = 1", "config show"),
-        ("home = ", "not valid TOML", "mend"),
+        ("parallel = 0", "parallel = 0", "dojo schema settings"),
+        ('profile = "huge"', "profile = 'huge'", "dojo schema settings"),
+        ("home = 3", "home = 3", "dojo schema settings"),
+        ("tasks = [1]", "tasks.0 = 1", "dojo schema settings"),
+        ("home = ", "has no value", "write one"),
     ],
 )
 def test_a_bad_file_is_refused_with_the_setting_and_the_file_named(tmp_path: Path, text: str, message: str, hint: str) -> None:
@@ -77,3 +78,16 @@ def test_a_bad_file_is_refused_with_the_setting_and_the_file_named(tmp_path: Pat
 def test_a_bad_variable_is_named_even_where_a_flag_overrides_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="DOJO_PARALLEL"):
         load({"parallel": 2}, environ={"DOJO_PARALLEL": "many"}, cwd=tmp_path)
+
+
+def test_what_the_hint_of_a_broken_file_names_works_while_it_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dojo.toml").write_text("parallel = 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOJO_TASKS", str(tmp_path / "nowhere"))
+    assert main(["config", "show"]) == 2
+    command = capsys.readouterr().err.split("hint: `dojo ")[1].split("`")[0].split()
+    assert main(command) == 0
+    assert '"parallel"' in capsys.readouterr().out
+    assert main(["schema", "agent"]) == 0

@@ -140,7 +140,9 @@ def test_help_imports_nothing_heavy_and_no_command() -> None:
     loaded = set(result.stderr.split())
     assert not {name.partition(".")[0] for name in loaded} & {"pydantic", "rich", "sqlalchemy", "numpy", "json", "tomllib"}
     ours = {name for name in loaded if name.startswith("harness")}
-    assert ours == {"harness", "harness.cli"} | {f"harness.cli.{n}" for n in ("main", "base", "commands", "output", "sanitise")}
+    assert ours == {"harness", "harness.cli"} | {
+        f"harness.cli.{n}" for n in ("main", "base", "commands", "inherited", "output", "sanitise", "streams")
+    }
 
 
 def test_output_that_nobody_reads_any_more_is_no_error() -> None:
@@ -180,7 +182,7 @@ def test_completion_knows_commands_and_options() -> None:
     program = [sys.executable, "-m", "harness.cli.main"]
     out = subprocess.run(program, env=environ, capture_output=True, text=True).stdout
     assert out.split() == ["plain,leaderboard"]
-    environ |= {"COMP_WORDS": "dojo submit --se", "COMP_CWORD": "2"}
+    environ |= {"COMP_WORDS": "dojo submit --see", "COMP_CWORD": "2"}
     out = subprocess.run(program, env=environ, capture_output=True, text=True).stdout
     assert set(out.split()) == {"plain,--seeds", "plain,--seed"}
 
@@ -209,7 +211,7 @@ def test_a_package_that_is_not_installed_is_something_missing(
     def tasks(_self: object) -> None:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
-    monkeypatch.setattr(harness.service.Dojo, "tasks", tasks)
+    monkeypatch.setattr(harness.service.Dojo, "survey_tasks", tasks)
     assert main(["tasks", "list"]) == 3
     said = capsys.readouterr().err
     assert "matplotlib is not installed" in said and "make setup" in said

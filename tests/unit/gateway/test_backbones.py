@@ -83,8 +83,9 @@ def test_what_is_no_key_is_refused_without_saying_it_again(key: str) -> None:
 
 def test_a_key_in_dojo_toml_is_refused_without_saying_it_again(tmp_path: Path) -> None:
     (tmp_path / "dojo.toml").write_text('[backbones.a]\nupstream = "openai"\nmodel = "m"\nkey = "sk-secret"\n')
+    broken = config.load(environ={}, cwd=tmp_path).broken
     with pytest.raises(SpecError, match=r"backbones\.a\.key") as caught:
-        config.load(environ={}, cwd=tmp_path)
+        find_backbone("a", broken)
     assert "sk-secret" not in caught.value.message + caught.value.hint
 
 

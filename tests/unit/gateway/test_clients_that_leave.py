@@ -133,11 +133,15 @@ def test_an_answer_that_breaks_off_is_an_error_within_the_stream(gateway: Openin
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_nobody_foresaw_is_a_500_in_the_right_shape_and_an_event(gateway: Opening, stream: bool) -> None:
+@pytest.mark.parametrize(
+    "fault", [ValueError("boom"), OSError(28, "boom"), PermissionError(13, "boom"), RecursionError("boom")], ids=repr
+)
+def test_what_nobody_foresaw_is_a_500_in_the_right_shape_and_an_event(gateway: Opening, stream: bool, fault: Exception) -> None:
     open = gateway()
-    open.upstream.answer = lambda call: ValueError("boom")
+    open.upstream.answer = lambda call: fault
     answer = open.post("/v1/messages", {**BODY, "stream": stream})
     assert answer.status_code == 500 and answer.json()["type"] == "error"
+    assert answer.headers["x-should-retry"] == "false"  # the providers' own clients ask again else
     assert "boom" in open.errors[0].message and open.errors[0].code == "internal"
     assert open.book.wait(LlmCalled)[0].status == 500
     open.upstream.answer = lambda call: chat_stream()

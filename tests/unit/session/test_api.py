@@ -1,6 +1,7 @@
 """The agent API over its real socket with the real client; sandbox and scorer are scripted here (tests/e2e has the real ones)."""
 
 import json
+import os
 import socket
 import threading
 from datetime import UTC, datetime
@@ -11,11 +12,13 @@ import pytest
 from harness.grading.evaluator import refusal
 from harness.sandbox.base import ExecResult, SandboxSpec
 from harness.sandbox.scripted import Call, ScriptedSandbox
+from harness.session import api
 from harness.session.api import ApiContext, SessionApi
 from harness.session.clock import BudgetClock
 from harness.session.dojo_tool import ApiError, Client
 from harness.session.journal import Journal
 from harness.session.server import ApiServer
+from harness.session.told import Told
 from harness.spec.budget import Budget, Usage
 from harness.spec.errors import GraderFailure
 from harness.spec.event import EventKind
@@ -124,6 +127,7 @@ class World:
                 dev_items=items,
                 show_answers=True,
                 usage=lambda: Usage(wall=clock.elapsed(), evaluations=len(self.journal.record.evaluations)),
+                told=Told(self.journal),
             )
         )
         self.server = ApiServer(self.api, self.socket, "secret", self.errors.append)
@@ -259,3 +263,30 @@ def test_after_the_run_is_over_calls_that_score_are_refused(world):
     with pytest.raises(ApiError) as refused:
         world.client.submit("/workspace/out")
     assert refused.value.code == "budget_exhausted"
+
+
+def test_submissions_and_notes_have_a_number(world, monkeypatch):
+    monkeypatch.setattr(api, "SUBMISSIONS", 2)
+    monkeypatch.setattr(api, "NOTES", 3)
+    for _ in range(2):
+        world.client.submit("/workspace/out")
+    with pytest.raises(ApiError) as refused:
+        world.client.submit("/workspace/out")
+    assert refused.value.code == "budget_exhausted"
+    for number in range(3):
+        world.client.note(f"note {number}")
+    with pytest.raises(ApiError) as refused:
+        world.client.note("one more")
+    assert refused.value.code == "record_full"
+
+
+def test_what_the_agents_own_disk_and_folders_cannot_do_is_the_agents_fault(world, monkeypatch):
+    for number, status in ((28, 400), (122, 400), (36, 400), (13, 400), (16, 400), (5, 500)):
+
+        def fails(path, *_args, number=number, **_more):
+            raise OSError(number, os.strerror(number), path)
+
+        monkeypatch.setattr(world.sandbox, "write_from", fails)
+        with pytest.raises(ApiError) as refused:
+            world.client.write_file("/workspace/x", b"x")
+        assert refused.value.code in ("file", "permission") and len(world.errors) == (status == 500), os.strerror(number)

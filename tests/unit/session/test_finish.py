@@ -6,8 +6,9 @@ from harness.session.finish import build_result
 from harness.session.record import fold
 from harness.spec.agent import AgentConfig
 from harness.spec.backbone import BackboneRef
-from harness.spec.event import ClockStarted, Event, LlmCalled, LlmRefused, LlmReserved, Payload
+from harness.spec.event import ClockStarted, Event, LlmCalled, LlmRefused, LlmReserved, Payload, Sealed, Submitted
 from harness.spec.outcome import Cause, Outcome, RunState
+from harness.spec.submission import Provenance, SubmissionReport
 from harness.store.run_dir import RunDir
 from tests.unit.session.test_runner import spec
 
@@ -34,3 +35,16 @@ def test_a_run_is_flagged_where_no_call_ever_went_to_the_backbone_that_its_agent
     result = build_result(thinking, RunDir(tmp_path), record, outcome, RunState.DONE, ())
     assert result.integrity.get("backbone_never_called", False) is silent
     assert result.backbone is not None and result.backbone.calls == (1 if said and not isinstance(said[0], LlmRefused) else 0)
+
+
+def test_how_far_what_counts_moved_the_base_model_stands_among_the_integrity_findings(tmp_path):
+    moved = Provenance(matrices=3, median=0.01, high=0.02, largest=0.03, largest_name="w")
+    report = SubmissionReport(ok=True, kind="full", provenance=moved).model_dump(mode="json")
+    told: list[Payload] = [
+        Submitted(submission=1, key="", digest="d", answer={"report": report}),
+        Sealed(submission=1, digest="d"),
+    ]
+    record = fold(Event(seq=seq, kind=payload.kind, data=payload) for seq, payload in enumerate(told))
+    result = build_result(spec(), RunDir(tmp_path), record, Outcome(cause=Cause.COMPLETED, phase="agent"), RunState.DONE, ())
+    assert result.integrity["provenance"] == moved.model_dump()
+    assert result.submission_report is not None and result.submission_report.provenance == moved

@@ -17,7 +17,7 @@ from harness.spec.agent import AgentConfig
 from harness.spec.backbone import BackboneRef
 from harness.spec.budget import Budget
 from harness.spec.errors import MissingError, SandboxUnavailable, SealBroken, StoreError
-from harness.spec.event import Ended, Entered, EventKind, Failed, Graded, Sealed
+from harness.spec.event import ClockStarted, Ended, Entered, EventKind, Failed, Graded, Sealed
 from harness.spec.outcome import Cause, Death, Outcome, RunState
 from harness.spec.result import GradeRecord
 from harness.spec.run import AgentRef, BaseModelRef, RunSpec, TaskRef
@@ -45,6 +45,7 @@ class PlayedLibrary:
     """Task, data and base model that are nowhere."""
 
     def __init__(self, folder: Path) -> None:
+        self.cache = folder
         few_shot = folder / "few_shot.jsonl"
         few_shot.write_text("")
         prepared = SimpleNamespace(dir=folder, few_shot_path=few_shot, digest="d")
@@ -156,6 +157,28 @@ def test_an_infrastructure_failure_is_tried_again_then_ends_the_run_without_a_sc
     if isinstance(error, KeyError):
         traces = [event.data.traceback for event in stage.run.events() if isinstance(event.data, Failed)]
         assert "KeyError" in traces[0]
+
+
+class EndedForMemory(ScriptedBackend):
+    """Sandboxes that were ended for memory while no harness watched."""
+
+    def attach(self, id: str) -> Any:
+        raise SandboxUnavailable("it is dead", death=Death(Cause.AGENT_ERROR, "its pod was ended for memory"))
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_sandbox_that_its_agent_ended_while_nobody_watched_begins_no_other_attempt(tmp_path: Path, begun: bool) -> None:
+    """Where nothing of an agent had begun in it, it cannot have been the agent."""
+    stage = Stage(tmp_path, EndedForMemory())
+    journal = Journal(stage.run, lambda _state: None)
+    journal.emit(Entered(state=RunState.RUNNING))
+    if begun:
+        journal.emit(ClockStarted())
+    stage.runner.drive(RUN)
+    record = Journal(stage.run, lambda _state: None).record
+    assert record.attempt == (1 if begun else MAX_ATTEMPTS)
+    ends = [event.data for event in stage.run.events() if event.kind is EventKind.OUTCOME]
+    assert ends[0].cause is (Cause.AGENT_ERROR if begun else Cause.SANDBOX), ends
 
 
 def test_what_is_missing_on_this_machine_is_not_tried_again(tmp_path):

@@ -14,12 +14,19 @@ def test_every_kind_has_a_payload_of_its_own():
     assert set(PAYLOADS) == set(EventKind) and len(set(PAYLOADS.values())) == len(EventKind)
 
 
+def _as_said_then(now, then):
+    """Leave out what an earlier version did not say, however deep."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return {key: _as_said_then(now.get(key), value) for key, value in then.items()}
+    return now
+
+
 def test_lines_of_an_earlier_version_parse_and_lose_nothing():
     for line in EXAMPLE.read_text().splitlines():
         raw, event = json.loads(line), Event.model_validate_json(line)
         again = json.loads(event.model_dump_json())
         assert type(event.data) is PAYLOADS[event.kind]
-        assert {key: again["data"].get(key) for key in raw["data"]} == raw["data"], event.kind
+        assert _as_said_then(again["data"], raw["data"]) == raw["data"], event.kind
 
 
 def test_what_a_later_version_adds_is_kept():

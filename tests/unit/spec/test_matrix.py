@@ -99,7 +99,7 @@ def test_relative_files_of_replies_and_tasks_are_told_from_the_files_folder_too(
         ("seeds = true\n", 1, "how many seeds"),
         ("seeds = [0,\n -1]\n", 2, "seeds.1 = -1"),
         ("limit = 0\n", 1, "limit = 0"),
-        ('[[agents]]\nlabel = "x"\n', 1, "agents.0.name: Field required"),
+        ('[[agents]]\nlabel = "x"\n', 1, "agents.0.name: is missing"),
         ('[[agents]]\nname = "a"\nlabel = "x@y"\n', 3, "agents.0.label = 'x@y'"),
         ('[[agents]]\nname = "a"\nparams = { x = [1] }\n', 3, "a value is a text, a number, true or false"),
         ("agents = 3\n", 1, "agents = 3"),

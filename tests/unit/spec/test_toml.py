@@ -32,7 +32,7 @@ def test_an_unknown_key_of_agent_toml_says_which_is_near_and_how_to_see_the_sche
     file.write_text('name = "a"\ncommand = ["sh"]\nplacment = "own"\n')
     with pytest.raises(SpecError) as caught:
         load_agent_config(file)
-    assert caught.value.message == f"{file}: placment: there is no such key; did you mean placement?"
+    assert caught.value.message == f"{file}:3: placment: there is no such key; did you mean placement?"
     assert caught.value.hint == "`dojo schema agent` prints what may stand there"
 
 
@@ -54,6 +54,53 @@ def test_a_key_deep_in_task_toml_is_held_against_the_keys_of_its_own_place(
     with pytest.raises(SpecError) as caught:
         load_task_config(file)
     assert said in caught.value.message and caught.value.hint == "`dojo schema task` prints what may stand there"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        ('title = "T"', "title = 3", 3),
+        ('metric = {name = "accuracy"', "metric = {name = 3", 6),
+        ('base_model = "smol"', 'base_model = "smol"\nlimits.gpus = 1\nlimits.cpus = 0', 10),
+        ('wall = "5m"', 'wall = "soon"', 10),
+        (
+            "[metadata.dojo.profiles.mini]",
+            "[metadata.dojo.profiles.mini.generation]\nbatch_size = -1\n[metadata.dojo.profiles.mini]",
+            9,
+        ),
+        ('summary = "s"\n', "", 2),
+    ],
+)
+def test_a_value_that_cannot_stand_is_told_with_its_line(before: str, after: str, line: int, tmp_path: Path) -> None:
+    file = tmp_path / "task.toml"
+    assert before in TASK
+    file.write_text(TASK.replace(before, after))
+    with pytest.raises(SpecError) as caught:
+        load_task_config(file)
+    assert caught.value.message.startswith(f"{file}:{line}: metadata.dojo."), caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('wall = "5m"', "wall = true", ":10: metadata.dojo.profiles.mini.budget.wall: true and false are no numbers"),
+        ('wall = "5m"', 'wall = "5m", tokens = false', ":10: metadata.dojo.profiles.mini.budget.tokens: true and"),
+        ('base_model = "smol"', 'base_model = "smol"\nlimits = {cpus = true}', ":10: metadata.dojo.profiles.mini.limits.cpus:"),
+    ],
+)
+def test_true_and_false_are_no_numbers(before: str, after: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "task.toml"
+    assert before in TASK
+    file.write_text(TASK.replace(before, after))
+    with pytest.raises(SpecError) as caught:
+        load_task_config(file)
+    assert said in caught.value.message
+
+
+def test_a_parameter_of_an_agent_may_be_true(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('name = "a"\ncommand = ["sh"]\n[params]\nfeedback = true\nshare = 0.5\n')
+    assert load_agent_config(file).params == {"feedback": True, "share": 0.5}
 
 
 def test_the_same_is_said_of_json() -> None:

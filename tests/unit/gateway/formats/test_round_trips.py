@@ -41,7 +41,7 @@ def read_again(name, ask):
 
 
 @EVERY
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ask=asks())
 def test_a_call_is_read_as_it_was_written(name, ask):
     expected = thoughtless(ask) if name == "chat" else ask  # chat completions take no thoughts back
@@ -50,7 +50,7 @@ def test_a_call_is_read_as_it_was_written(name, ask):
 
 @pytest.mark.parametrize("through", FORMATS)
 @EVERY
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(ask=asks(thinking=False))
 def test_a_call_means_the_same_after_a_way_through_another_format(name, through, ask):
     assert nameless(read_again(name, read_again(through, ask))) == nameless(ask)
@@ -67,7 +67,7 @@ def sayable(name, reply: Reply) -> Reply:
 
 
 @EVERY
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(reply=replies())
 def test_an_answer_is_read_as_it_was_written(name, reply):
     read = FORMATS[name].parse_reply(FORMATS[name].render_reply(reply, HELLO))
@@ -75,7 +75,7 @@ def test_an_answer_is_read_as_it_was_written(name, reply):
 
 
 @EVERY
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(reply=replies(), cuts=st.lists(st.integers(1, 40), max_size=30))
 def test_a_stream_is_read_as_it_was_written_however_its_bytes_are_cut(name, reply, cuts):
     encoder, decoder = FORMATS[name].encoder(HELLO), FORMATS[name].decoder()
