@@ -40,8 +40,8 @@ from harness.store.ids import new_id
 from harness.store.opening import open_store
 from harness.store.run_dir import EventListener, RunDir
 
-# far above what a loaded machine needs
-_SOON_S = 30.0
+# far above what a loaded machine needs, also where a pod is started first
+_SOON_S = 120.0
 _PIECE_S = 0.05
 
 Factory = Callable[[Work], Executor]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness.executor.base import Work
-from harness.executor.contract import PROMISES, Stage
+from harness.executor.contract import PROMISES, Gate, Stage
 from harness.executor.kubernetes import KubernetesExecutor
 from harness.sandbox.kubernetes import cluster
 from harness.spec.outcome import RunState
@@ -108,8 +108,13 @@ def stage(home: Path, database: str) -> Iterator[Stage]:
     batches = [batch.id for batch in store.batches()]
     for batch in batches:
         BatchV1Api(core.api_client).delete_collection_namespaced_job(
-            namespace, label_selector=f"org.dojo.batch={batch}", propagation_policy="Background", grace_period_seconds=1
+            namespace, label_selector=f"org.dojo.batch={batch}", propagation_policy="Background"
         )
+    # a runner that is asked to go gives its lease back; one that is killed leaves it until it has run out
+    driven = [run.id for run in store.runs()]
+    end = time.monotonic() + 150
+    while any(map(store.holder, driven)) and time.monotonic() < end:
+        time.sleep(0.2)
     store.remove(batches)
     store.close()
 
@@ -122,13 +127,24 @@ def test_the_kubernetes_executor_keeps_its_promise(promise: Any, stage: Stage) -
 def test_a_runner_that_is_killed_is_followed_by_another_job_for_the_same_run(stage: Stage) -> None:
     batch, (run,) = stage.batch(1)
     stage.executor.start(batch)
-    assert stage.runner.started(run).wait(60)
+    assert stage.runner.started(run).wait(120)
     (process,) = [pid for pid in _processes() if run in pid[1]]
     os.kill(process[0], signal.SIGKILL)
     stage.open(run)
     assert stage.executor.wait(stage.stop) == {run: RunState.DONE}
     names = [job["metadata"]["name"] for job in stage.executor._jobs.of_run(run)]  # type: ignore[attr-defined]
     assert sorted(names) == [f"dojo-{run}-1", f"dojo-{run}-2"], "both are kept"
+
+
+def test_a_runner_that_is_told_to_stop_before_it_listens_is_ended(stage: Stage, home: Path) -> None:
+    batch, (run,) = stage.batch(1)
+    program = ("sh", "-c", "echo $$ >$DOJO_HOME/.pid; mv $DOJO_HOME/.pid $DOJO_HOME/pid; while true; do sleep 1; done")
+    executor = KubernetesExecutor(Work(stage.runner), program)
+    executor.start(batch)
+    assert Gate(home / "pid").wait(120)
+    assert (home / "pid").read_text().strip() != "1", "SIGTERM does nothing to a first process that has not asked for it"
+    stage.stop.set()
+    assert executor.wait(stage.stop) == {run: RunState.QUEUED}
 
 
 def test_a_job_that_may_have_no_pod_says_why_in_the_clusters_words(stage: Stage, settings: pytest.MonkeyPatch) -> None:

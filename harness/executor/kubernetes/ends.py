@@ -10,8 +10,9 @@ from harness.sandbox.kubernetes.deaths import disruption
 from harness.spec.errors import DojoError, MissingError, SandboxError, StoreError, UsageError
 from harness.spec.outcome import Cause, Death
 
-# what `dojo run` exits with when it was asked to stop, and what a killed process's exit code is
-_INTERRUPTED, _KILLED = 130, 137
+# what `dojo run` exits with when it was asked to stop, and what the exit code is of a process that was killed, or was asked
+# to stop before it listened
+_INTERRUPTED, _KILLED, _ASKED = 130, 137, 143
 _OF_EXIT: dict[int, type[DojoError]] = {2: UsageError, 3: MissingError}
 _SANDBOX = frozenset({"sandbox", "sandbox_unavailable", "refused", "exists"})
 
@@ -65,7 +66,7 @@ def _ended(ended: dict[str, Any]) -> End:
     if ended.get("reason") == "OOMKilled":
         return End(None, Death(Cause.HARNESS, "its runner ran out of memory (DOJO_K8S_RUNNER_MEMORY_MB)"))
     error = _said(message, code or 1)
-    if code in (_INTERRUPTED, _KILLED) or (error is not None and error.code == "lost"):
+    if code in (_INTERRUPTED, _KILLED, _ASKED) or (error is not None and error.code == "lost"):
         return End(None, Death(Cause.HARNESS, f"its runner was ended (exit code {code})"))
     text = f"its runner ended with exit code {code}: {message[-800:] or ended.get('reason', '')}"
     return End(

@@ -85,6 +85,8 @@ def job(
         "restartPolicy": "Never",
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_S,
+        # a container's first process is deaf to SIGTERM until it listens: a runner that still starts would not hear it
+        "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": user,

@@ -36,8 +36,8 @@ def test_the_agent_s_side_holds_no_hidden_item_and_no_program_that_makes_them(ex
     hidden = [json.loads(line) for line in (exported / "tests" / "hidden.jsonl").read_text().splitlines()]
     agent = "\n".join(p.read_text(errors="replace") for p in (exported / "environment").rglob("*") if p.is_file())
     asked = {item["id"]: (item["prompt"], item["row"]["question"]) for item in hidden}
-    # whole: "… times 1" begins a question about "… times 10" too
-    assert not [id for id, texts in asked.items() if any(re.search(rf"{re.escape(text)}(?!\w)", agent) for text in texts)]
+    # whole: "4 pens cost" ends a question about "14 pens cost" too
+    assert not [id for id, texts in asked.items() if any(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", agent) for text in texts)]
     assert not list(exported.rglob("prepare.py")) and not list(exported.rglob("problems.py"))
 
 
