@@ -33,7 +33,8 @@ def busy(loops: int) -> Iterator[None]:
     """Keep so many processes computing meanwhile."""
     # ends with its parent too: a loop that outlives a killed benchmark would load the machine for ever
     program = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(1_000_000): pass"
-    started = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(loops)]
+    # Linux shares the cores among sessions (autogroup): loops of one session are one neighbour, however many they are
+    started = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for _ in range(loops)]
     try:
         yield
     finally:
