@@ -92,9 +92,7 @@ def _wide(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _matrix(tensor: Tensor) -> NDArray[np.float64]:
-    import numpy as np
-
-    return _wide(np.concatenate(list(tensor.chunks()))).reshape(tensor.shape)
+    return _wide(tensor.as_float32(tensor.raw())).reshape(tensor.shape)
 
 
 def _rows(tensor: Tensor) -> Iterable[tuple[int, NDArray[np.float64]]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,20 @@ class WeightsError(ValueError):
         self.code = code
 
 
+class Mapped:
+    """A file's bytes, mapped once for all of its tensors: an adapter has hundreds, each looked at several times."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def bytes(self) -> NDArray[np.uint8]:
+        """The whole file."""
+        import numpy as np
+
+        return np.asarray(np.memmap(self._path, dtype=np.uint8, mode="r"))
+
+
 @dataclass(frozen=True)
 class Tensor:
     """Where one tensor lies: absolute byte offsets in ``path``."""
@@ -46,6 +61,7 @@ class Tensor:
     shape: tuple[int, ...]
     begin: int
     end: int
+    file: Mapped = field(repr=False, compare=False)
 
     @property
     def elements(self) -> int:
@@ -58,7 +74,7 @@ class Tensor:
 
         if self.elements == 0:
             return np.empty(0, dtype=_FLOATS[self.dtype][1])
-        return np.memmap(self.path, dtype=_FLOATS[self.dtype][1], mode="r", offset=self.begin, shape=(self.elements,))
+        return self.file.bytes[self.begin : self.end].view(_FLOATS[self.dtype][1])
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
         """Yield the values as float32, `CHUNK` elements at a time."""
@@ -105,12 +121,13 @@ def read_header(path: Path) -> dict[str, Tensor]:
     metadata = document.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise WeightsError("bad_header", "__metadata__ must map text to text")
-    tensors = {name: _tensor(path, name, entry, 8 + length) for name, entry in document.items()}
+    file = Mapped(path)
+    tensors = {name: _tensor(path, name, entry, 8 + length, file) for name, entry in document.items()}
     _check_layout(list(tensors.values()), 8 + length, size)
     return tensors
 
 
-def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
+def _tensor(path: Path, name: str, entry: Any, data_start: int, file: Mapped) -> Tensor:
     shown = repr(name[:120])
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise WeightsError("bad_header", f"tensor {shown}: an entry has exactly dtype, shape and data_offsets")
@@ -123,7 +140,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
         raise WeightsError("bad_header", f"tensor {shown}: data_offsets {str(offsets)[:80]} are no pair of offsets")
     if offsets[1] - offsets[0] != math.prod(shape) * _FLOATS[dtype][0]:
         raise WeightsError("bad_bounds", f"tensor {shown}: {offsets[1] - offsets[0]} bytes do not hold shape {shape} of {dtype}")
-    return Tensor(path, name, dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1])
+    return Tensor(path, name, dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1], file)
 
 
 def _check_layout(tensors: list[Tensor], data_start: int, size: int) -> None:

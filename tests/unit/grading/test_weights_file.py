@@ -29,6 +29,15 @@ def test_reads_what_the_format_s_own_library_wrote(tmp_path):
     assert np.array_equal(np.concatenate(list(tensors["h"].chunks())), values.ravel())
 
 
+def test_a_file_is_mapped_once_however_often_its_tensors_are_looked_at(tmp_path, monkeypatch):
+    made, map_file = [], np.memmap
+    monkeypatch.setattr(np, "memmap", lambda *args, **settings: made.append(1) or map_file(*args, **settings))
+    save_file({f"w{n}": np.ones(3, dtype=np.float32) for n in range(9)}, tmp_path / "a.safetensors")
+    tensors = read_header(tmp_path / "a.safetensors").values()
+    assert all(tensor.is_finite() and list(next(tensor.chunks())) == [1, 1, 1] for tensor in tensors)
+    assert len(made) == 1
+
+
 def test_bfloat16_is_read_as_the_upper_half_of_a_float32(tmp_path):
     values = np.array([1.5, -2.0, 0.0, 3.140625], dtype=np.float32)
     data = (values.view(np.uint32) >> 16).astype("<u2").tobytes()
