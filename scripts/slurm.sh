@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A Slurm cluster of one node, this machine, for the tests: `scripts/slurm.sh up` prints what to export, `down` ends what `up` started.
-# Debian's slurmctld, slurmd and munged, installed where they are missing (as root), with a configuration, key, ports and folder of
+# `install` only installs. Debian's slurmctld, slurmd and munged are installed where they are missing (as root), and run with a configuration, key, ports and folder of
 # their own (DOJO_TEST_SLURM, default /run/dojo-slurm); nothing of the system's own Slurm is read or touched.
 set -euo pipefail
 folder=${DOJO_TEST_SLURM:-/run/dojo-slurm}
@@ -79,7 +79,7 @@ CONF
 alive() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 
 up() {
-  [ "$(id -u)" = 0 ] || die "a Slurm of its own needs root" "run this as root, or export SLURM_CONF and DOJO_TEST_SLURM_READY=1 for yours"
+  [ "$(id -u)" = 0 ] || die "a Slurm of its own needs root" "run this as root, on a machine of your own"
   install_programs
   if alive "$folder/slurmctld.pid" && alive "$folder/slurmd.pid"; then tell; return; fi
   down
@@ -119,7 +119,8 @@ down() {
 }
 
 case ${1:-} in
+  install) [ "$(id -u)" = 0 ] || die "packages are installed by root" "run this as root"; install_programs ;;
   up) up ;;
   down) down ;;
-  *) die "${1:-nothing} is no command" "up or down" ;;
+  *) die "${1:-nothing} is no command" "install, up or down" ;;
 esac

