@@ -23,7 +23,8 @@ install_programs() {
 }
 
 configure() {
-  local host cpus memory port=$((20000 + $$ % 20000)) cgroups=proctrack/linuxproc tasks=task/none gather=jobacct_gather/none
+  # a name of its own, so that two of them do not meet in the control groups that are called after it
+  local host cpus memory port=$((20000 + $$ % 20000)) node=dojo$$ cgroups=proctrack/linuxproc tasks=task/none gather=jobacct_gather/none
   host=$(hostname -s)
   cpus=$(nproc)
   memory=$(($(awk '/^MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10))
@@ -68,9 +69,9 @@ ReturnToService=2
 SlurmdTimeout=30
 SlurmdParameters=config_overrides
 MpiDefault=none
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus * 4)) RealMemory=$memory Gres=gpu:2 State=UNKNOWN
-PartitionName=tests Nodes=$host Default=YES MaxTime=UNLIMITED State=UP PriorityTier=1
-PartitionName=first Nodes=$host Default=NO MaxTime=UNLIMITED State=UP PriorityTier=9
+NodeName=$node NodeHostname=$host NodeAddr=127.0.0.1 CPUs=$((cpus * 4)) RealMemory=$memory Gres=gpu:2 State=UNKNOWN
+PartitionName=tests Nodes=$node Default=YES MaxTime=UNLIMITED State=UP PriorityTier=1
+PartitionName=first Nodes=$node Default=NO MaxTime=UNLIMITED State=UP PriorityTier=9
 CONF
   printf 'Name=gpu File=/dev/zero\nName=gpu File=/dev/full\n' >"$folder/gres.conf"
   printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nConstrainRAMSpace=yes\nConstrainSwapSpace=no\n' >"$folder/cgroup.conf"
@@ -92,7 +93,7 @@ up() {
   munged --force --key-file="$folder/munge/key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
     --log-file="$folder/munge/log" --seed-file="$folder/munge/seed" >&2
   slurmctld -f "$SLURM_CONF" >&2
-  slurmd -f "$SLURM_CONF" -N "$(hostname -s)" >&2
+  slurmd -f "$SLURM_CONF" -N "$(node_of)" >&2
   local n
   for n in $(seq 100); do
     if [ "$(sinfo -h -o %T 2>/dev/null | sort -u)" = idle ]; then tell; return; fi
@@ -103,10 +104,13 @@ up() {
   die "the node did not come up within 10 s" "the logs above say why"
 }
 
+node_of() { sed -n 's/^NodeName=\([^ ]*\).*/\1/p' "$folder/slurm.conf" 2>/dev/null || true; }
+
 tell() { echo "export SLURM_CONF=$folder/slurm.conf"; }
 
 down() {
-  local name pid n
+  local name pid n node
+  node=$(node_of)
   if [ -e "$folder/slurm.conf" ]; then SLURM_CONF=$folder/slurm.conf timeout 10 scancel --state=RUNNING --user="$(id -un)" 2>/dev/null || true; fi
   for name in slurmctld slurmd munged; do
     if alive "$folder/$name.pid"; then
@@ -115,6 +119,7 @@ down() {
       for n in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     fi
   done
+  [ -z "$node" ] || find /sys/fs/cgroup/*/"slurm_$node" -depth -type d -exec rmdir {} + 2>/dev/null || true
   rm -rf "$folder"
 }
 

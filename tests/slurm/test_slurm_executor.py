@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -212,10 +211,11 @@ def test_a_node_that_does_not_see_the_results_directory_is_said(stage: Stage, fo
     executor.start(batch)
     patch.undo()
     hidden = file.rename(file.with_name("away"))
-    slurm("scontrol", "release", *jobs_of(run))
+    (job,) = jobs_of(run)
+    slurm("scontrol", "release", job)
     found = executor.wait(stage.stop)[run]
     hidden.rename(file)
-    assert isinstance(found, DojoError) and found.code == "not_shared" and socket.gethostname() in found.message
+    assert isinstance(found, DojoError) and found.code == "not_shared" and of_job(job, "NodeList") in found.message
 
 
 def test_a_prologue_runs_first_and_what_a_runner_says_is_its_error(stage: Stage, tmp_path: Path) -> None:
