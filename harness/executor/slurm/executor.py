@@ -15,7 +15,6 @@ from harness.executor.base import Outcomes, Work
 from harness.executor.kubernetes.listening import Listening
 from harness.executor.slurm.ends import End, end_of, forgotten
 from harness.executor.slurm.jobs import Jobs, Queued, by_run
-from harness.executor.slurm.programs import Away
 from harness.executor.slurm.settings import SlurmSettings
 from harness.session.lifecycle import AFTER
 from harness.spec.errors import DojoError, StoreError
@@ -167,7 +166,7 @@ class SlurmExecutor:
         """Look at the queue once, and at each run whose job has left it."""
         try:
             there = self._jobs.listed()
-        except Away as exc:  # a controller that is restarted: jobs go on without it
+        except StoreError as exc:  # a controller that is restarted, say: jobs go on without it
             logging.getLogger(__name__).warning("the queue is looked at again: %s", exc.message)
             return
         live = {job.id for job in there}
@@ -188,7 +187,7 @@ class SlurmExecutor:
             return
         try:
             job = self._jobs.ended(id)
-        except Away:
+        except StoreError:
             return
         if job is None or job.over:
             self._take_up(run, end_of(job, *self._said(run, id)) if job else forgotten(id))
@@ -219,7 +218,7 @@ class SlurmExecutor:
                     self._jobs.stop(self._going.values())
                     tell = time.monotonic() + _TELL_AGAIN_S
                 live = {job.id for job in self._jobs.listed()}
-            except Away:
+            except StoreError:
                 live = set(self._going.values())
             for run, id in list(self._going.items()):
                 if id not in live:
