@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.executor.base import Outcomes, Work
 from harness.executor.kubernetes.listening import Listening
 from harness.executor.slurm.ends import End, end_of, forgotten
+from harness.executor.slurm.job import log_of
 from harness.executor.slurm.jobs import Jobs, Queued, by_run
 from harness.executor.slurm.settings import SlurmSettings
 from harness.session.lifecycle import AFTER
@@ -145,14 +146,13 @@ class SlurmExecutor:
         try:
             files = self._store.files(run)
             folder = Path(os.path.abspath(files.path))
-            log = _log(folder, run, "$SLURM_JOB_ID")
-            log.parent.mkdir(exist_ok=True)
+            log_of(folder, run, "").parent.mkdir(exist_ok=True)
             variables = {
                 "DOJO_HOME": str(folder.parents[3]),
                 "DOJO_CACHE": os.path.abspath(self._work.runner.library.cache),
                 AFTER: after,
             }
-            self._going[run] = self._jobs.submit(files.spec(), folder, str(log), self._program, variables)
+            self._going[run] = self._jobs.submit(files.spec(), folder, self._program, variables)
         except DojoError as exc:
             self._end(run, exc)
         except OSError as exc:
@@ -242,15 +242,10 @@ class SlurmExecutor:
 
     def _said(self, run: str, id: str) -> tuple[str, str]:
         """Return the last of what a job wrote, and where all of it is."""
-        path = _log(self._store.files(run).path, run, id)
+        path = log_of(self._store.files(run).path, run, id)
         try:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _TAIL))
                 return file.read().decode(errors="replace"), str(path)
         except OSError:  # the job ended before it could write anything
             return "", str(path)
-
-
-def _log(folder: Path, run: str, id: str) -> Path:
-    """Return where the job ``id`` of a run writes: beside the runs of its batch."""
-    return folder.parents[1] / "slurm" / f"{run}-{id}.log"

@@ -52,7 +52,18 @@ def options(spec: RunSpec, settings: SlurmSettings) -> list[str]:
     ]
 
 
-def script(spec: RunSpec, folder: Path, log: str, settings: SlurmSettings, program: Sequence[str]) -> str:
+def log_of(folder: Path, run: str, job: str) -> Path:
+    """Return where a job of a run writes: beside the runs of its batch.
+
+    Args:
+        folder: the run's.
+        run: its id.
+        job: the job's.
+    """
+    return folder.parents[1] / "slurm" / f"{run}-{job}.log"
+
+
+def script(spec: RunSpec, folder: Path, settings: SlurmSettings, program: Sequence[str]) -> str:
     """Return the script of a run's job.
 
     Its first act is to find the run's folder. Then the shell becomes dojo, so that Slurm's notice reaches dojo itself.
@@ -60,16 +71,17 @@ def script(spec: RunSpec, folder: Path, log: str, settings: SlurmSettings, progr
     Args:
         spec: the run.
         folder: the run's folder, which this process and the nodes share.
-        log: where it writes what it says; ``$SLURM_JOB_ID`` in it is the job's.
         settings: of the executor.
         program: what it executes; the run's id comes last.
     """
+    before, after = str(log_of(folder, spec.id, "\0")).split("\0")
+    log = f'{shlex.quote(before)}"$SLURM_JOB_ID"{after}'
     return "\n".join(
         [
             "#!/bin/bash",
             f"[ -f {shlex.quote(str(folder / 'run.json'))} ] || exit {NO_HOME}",
             f'cd "$SLURM_SUBMIT_DIR" || exit {NO_FOLDER}',
-            f'exec >>"{log}" 2>&1',
+            f"exec >>{log} 2>&1",
             'echo "job $SLURM_JOB_ID on $SLURMD_NODENAME, started ${SLURM_RESTART_COUNT:-0} times before"',
             'if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then',
             f'  export {AFTER}="Slurm has begun its job $SLURM_JOB_ID anew: its place was taken, or its node was lost"',

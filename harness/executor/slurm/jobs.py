@@ -75,9 +75,9 @@ class Jobs:
                 found.append(Queued(id, named[1], state, starts, reason.removeprefix("(").removesuffix(")")))
         return found
 
-    def submit(self, spec: RunSpec, folder: Path, log: str, program: Sequence[str], variables: Mapping[str, str]) -> str:
+    def submit(self, spec: RunSpec, folder: Path, program: Sequence[str], variables: Mapping[str, str]) -> str:
         """Submit a run's job; return its id."""
-        text = script(spec, folder, log, self._settings, program)
+        text = script(spec, folder, self._settings, program)
         until = time.monotonic() + _PATIENCE_S
         while True:
             try:

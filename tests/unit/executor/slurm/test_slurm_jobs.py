@@ -70,8 +70,9 @@ def test_a_job_asks_for_what_its_run_needs(spec: RunSpec) -> None:
 def test_the_script_names_no_variable_of_ours_and_quotes_what_it_is_given(spec: RunSpec, tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("module load cuda\n")
     settings = SlurmSettings(prologue=str(tmp_path / "lines"))
-    text = script(spec, tmp_path / "a folder", "/log-$SLURM_JOB_ID", settings, ("/the python", "-m", "dojo"))
-    assert f"'{tmp_path}/a folder/run.json'" in text and "DATABASE" not in text
+    text = script(spec, tmp_path / "a $folder/runs" / spec.id, settings, ("/the python", "-m", "dojo"))
+    assert f"'{tmp_path}/a $folder/runs/{spec.id}/run.json'" in text and "DATABASE" not in text
+    assert f"""exec >>'{tmp_path}/a $folder/slurm/{spec.id}-'"$SLURM_JOB_ID".log 2>&1""" in text
     lines = text.splitlines()
     assert lines[0] == "#!/bin/bash" and lines[-2:] == ["module load cuda", f"exec '/the python' -m dojo {spec.id}"]
 
