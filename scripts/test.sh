@@ -56,7 +56,7 @@ for folder in tests/*/; do
   case $(basename "$folder") in
     e2e) ;;
     kubernetes | slurm) together+=("--ignore=$folder") alone+=("--ignore=$folder") ;;
-    faults | images | install) together+=("--ignore=$folder") ;;
+    faults) together+=("--ignore=$folder") ;;
     *) alone+=("--ignore=$folder") ;;
   esac
 done

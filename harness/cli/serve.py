@@ -14,11 +14,12 @@ from harness.cli.base import Command, Invocation, pass_invocation
 @click.option("--executor", metavar="NAME", help="Where runs are driven (default: the setting `executor`, else local).")
 @click.option("--parallel", type=click.IntRange(min=1), metavar="N", help="At most N runs of a batch at once here.")
 @click.option("--max-upload-mb", type=click.IntRange(min=1), default=64, show_default=True, help="Of an agent's archive.")
+@click.option("--max-kept-mb", type=click.IntRange(min=1), default=2048, show_default=True, help="Of a user's uploads together.")
 @click.option("--connections", type=click.IntRange(min=1), default=512, show_default=True, help="Open at once.")
 @pass_invocation
 def serve(
     invocation: Invocation, host: str, port: int, store: str | None, executor: str | None, parallel: int | None,
-    max_upload_mb: int, connections: int,
+    max_upload_mb: int, max_kept_mb: int, connections: int,
 ) -> None:  # fmt: skip
     """Serve submits, status, events, files and leaderboards under /v1, to whom `dojo tokens create` made a token.
 
@@ -33,6 +34,7 @@ def serve(
 
     invocation.flags["database"] = store
     settings = invocation.config(executor=executor, parallel=parallel).settings
-    limits = Limits(upload_bytes=max_upload_mb * 1024 * 1024, connections=connections)
+    megabyte = 1024 * 1024
+    limits = Limits(upload_bytes=max_upload_mb * megabyte, kept_bytes=max_kept_mb * megabyte, connections=connections)
     site = Site(invocation.dojo(), settings.executor, limits)
     run(site, host, port, settings.parallel, invocation.output.line)

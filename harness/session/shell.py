@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from harness.spec.errors import SandboxError, UsageError
 
 _TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}")
 _FOLDER = "/tmp/.dojo-{name}"
-# One viewer's output is kept by the sandbox up to 32 MiB; well before, the next one goes on where it stands.
+# One viewer's output is kept by the sandbox up to 32 MiB; well before, it stops until the next one takes its place.
 _VIEWER_BYTES = 16 * 1024 * 1024
 # Shells of one run; each costs its sandbox a few processes.
 SHELLS = 20
@@ -63,7 +64,7 @@ class Shell:
         self._sandbox, self._name = sandbox, f"shell-{number}"
         self._folder = _FOLDER.format(name=self._name)
         self._offset = 0
-        self._viewer = ""
+        self._viewer = self._viewer_name = ""
         self._viewer_offset = 0
 
     @classmethod
@@ -111,8 +112,8 @@ class Shell:
         self._offset += len(status.stdout)
         if status.stdout:
             self._keep(status.stdout)
-            if self._viewer_offset > _VIEWER_BYTES:
-                self._next_viewer()
+            if self._viewer_offset >= _VIEWER_BYTES:
+                self._watch(self._viewer_name)  # the one before ends by itself
             return status.stdout
         if status.running:
             return b""
@@ -168,14 +169,11 @@ class Shell:
         with _until_the_deadline():
             self._sandbox.exec(argv, stdin=data, timeout_s=_WRITE_S)
 
-    def _watch(self) -> None:
-        self._viewer_offset = 0
-        self._viewer = self._sandbox.start(_bridge("view", self._folder, str(self._offset)))
-
-    def _next_viewer(self) -> None:
-        spent = self._viewer
-        self._watch()
-        self._sandbox.kill(spent)
+    def _watch(self, before: str = "") -> None:
+        """Start a viewer, in the place of the one named ``before``."""
+        self._viewer_offset, self._viewer_name = 0, f"view-{secrets.token_hex(4)}"
+        arguments = [str(self._offset), str(_VIEWER_BYTES), self._viewer_name, *([before] if before else [])]
+        self._viewer = self._sandbox.start(_bridge("view", self._folder, *arguments))
 
 
 @contextlib.contextmanager

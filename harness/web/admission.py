@@ -48,6 +48,7 @@ def _agent(name: str, caller: Token, site: Site) -> str:
         folder = site.folder("uploads", caller.user) / found[1] / found[2] if found else None
         if folder is None or not (folder / "agent.toml").is_file():
             raise NotFoundError(f"{caller.user} has no upload {name[:120]!r}", hint="upload it again: POST /v1/agents")
+        folder.parent.touch()  # used now: it is kept for longest
         return str(folder)
     if not _AGENT.fullmatch(name):
         raise UsageError(f"agent {name[:80]!r} is no name", hint=f"{_PATHS}; `dojo submit` uploads a directory")

@@ -29,11 +29,13 @@ class Limits:
 
     Attributes:
         upload_bytes: of an agent's archive.
+        kept_bytes: of a user's uploads together; the ones unused for longest go first. Runs have copies of their own.
         connections: open at once; a further request is told to come again (503).
         streams: of events, at once, over all users.
     """
 
     upload_bytes: int = 64 * 1024 * 1024
+    kept_bytes: int = 2 * 1024**3
     connections: int = 512
     streams: int = 200
 

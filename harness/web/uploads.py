@@ -57,8 +57,24 @@ def take_in(archive: IO[bytes], name: str, caller: Token, site: Site) -> Uploade
                 kept.rename(target)
             except OSError:  # the same archive came twice at once
                 shutil.rmtree(kept, ignore_errors=True)
+        target.touch()  # used now
+        _make_room(home, target, site.limits.kept_bytes)
     said = tuple({"name": each.name, "ok": each.ok, "detail": each.detail, "hint": each.hint} for each in checks)
     return Uploaded(agent=f"{UPLOAD}{digest}/{name}", name=agent.name, digest=agent.digest, checks=said)
+
+
+def _make_room(home: Path, newest: Path, most: int) -> None:
+    """Delete a user's uploads that were unused for longest, until all together are within ``most`` bytes."""
+    uploads = [folder for folder in home.iterdir() if not folder.name.startswith(".") and folder != newest]
+    room = most - _bytes(newest)
+    for folder in sorted(uploads, key=lambda folder: folder.stat().st_mtime, reverse=True):
+        room -= _bytes(folder)
+        if room < 0:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _unpack(archive: IO[bytes], target: Path) -> str:

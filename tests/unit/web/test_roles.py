@@ -1,5 +1,6 @@
 """Roles × routes, and what of one user's another sees."""
 
+import dataclasses
 import json
 
 import pytest
@@ -60,6 +61,27 @@ def test_an_upload_is_its_users_alone(replica: Replica):
     assert "no task" in replica.ask("ann", "POST", "/v1/plans", json=matrix).text
     for user in ("bob", "root"):
         assert "has no upload" in replica.ask(user, "POST", "/v1/plans", json=matrix).text
+
+
+def test_a_users_uploads_are_bounded_and_those_unused_for_longest_go(replica: Replica):
+    replica.site.limits = dataclasses.replace(replica.site.limits, kept_bytes=150_000)
+    toml = GOOD.replace(b"run.sh", b"agent.toml")
+
+    def upload(user: str, filling: bytes) -> str:
+        content = archive(("mine/agent.toml", toml), ("mine/data", filling * 60_000))
+        said = replica.ask(user, "POST", "/v1/agents?name=mine", content=content)
+        assert said.status_code == 201, said.text
+        return str(said.json()["agent"])
+
+    def there(user: str, agent: str) -> bool:
+        matrix = {"matrix": {"agents": [{"name": agent}], "tasks": ["math/none"]}}
+        return "has no upload" not in replica.ask(user, "POST", "/v1/plans", json=matrix).text
+
+    bobs = upload("bob", b"a")
+    first, second = upload("ann", b"a"), upload("ann", b"b")
+    assert upload("ann", b"a") == first, "and was used now"
+    third = upload("ann", b"c")
+    assert [there("ann", each) for each in (first, second, third)] == [True, False, True] and there("bob", bobs)
 
 
 def test_what_is_told_of_events_has_no_folder_no_traceback_and_no_control_character(replica: Replica):
