@@ -22,9 +22,12 @@ install_programs() {
   done
 }
 
+taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
 configure() {
   # a name of its own, so that two of them do not meet in the control groups that are called after it
-  local host cpus memory port=$((20000 + $$ % 20000)) node=dojo$$ cgroups=proctrack/linuxproc tasks=task/none gather=jobacct_gather/none
+  local host cpus memory port=$((20000 + 2 * ($$ % 6000))) node=dojo$$ cgroups=proctrack/linuxproc tasks=task/none gather=jobacct_gather/none
+  while taken "$port" || taken $((port + 1)); do port=$((port + 2)); done
   host=$(hostname -s)
   cpus=$(nproc)
   memory=$(($(awk '/^MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10))

@@ -78,7 +78,7 @@ on_a_cluster() {
 on_slurm() {
   PYTEST_DEBUG_TEMPROOT=$(mktemp -d); export PYTEST_DEBUG_TEMPROOT; chmod 755 "$PYTEST_DEBUG_TEMPROOT"
   echo "== the contract of the executor on a Slurm of one node"
-  run tests/slurm "$@"
+  run -n 2 tests/slurm "$@"  # each has a Slurm of its own
 }
 
 fast_code=0 slow_code=0 alone_code=0 docker_code=0 cluster_code=0 jobs_code=0
