@@ -9,19 +9,32 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.spec.errors import MissingError, SandboxUnavailable
 from harness.spec.outcome import Cause, Death
 
 _CLAIM, _LOCK = "gpus.json", "gpus.lock"
+_OF_THE_JOB = "SLURM_JOB_GPUS"
 
 
-def gpu_numbers(devices: Path = Path("/dev")) -> tuple[str, ...]:
-    """Return the numbers of this host's NVIDIA GPUs: "0" for /dev/nvidia0."""
+def gpu_numbers(devices: Path = Path("/dev"), environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the numbers of this host's NVIDIA GPUs: "0" for /dev/nvidia0. In a job of Slurm with GPUs: those of the job."""
     numbers = (path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*"))
-    return tuple(sorted((n for n in numbers if n.isdigit()), key=int))
+    given = _listed(environment.get(_OF_THE_JOB, ""))
+    return tuple(sorted((n for n in numbers if n.isdigit() and (not given or int(n) in given)), key=int))
+
+
+def _listed(text: str) -> set[int]:
+    """Read numbers as Slurm lists them: ``0,2-3``."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit():
+            found.update(range(int(first), int(last if last.isdigit() else first) + 1))
+    return found
 
 
 def claim(folder: Path, owner: str, count: int, there: Sequence[str]) -> tuple[str, ...]:

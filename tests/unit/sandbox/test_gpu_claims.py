@@ -25,6 +25,15 @@ def test_numbers_are_those_of_devices_in_their_order(tmp_path: Path) -> None:
     assert gpu_numbers(tmp_path) == ("0", "2", "10")
 
 
+@pytest.mark.parametrize(
+    ("given", "numbers"), [("2", ("2",)), ("0,10", ("0", "10")), ("1-10", ("2", "10")), ("", ("0", "2", "10"))]
+)
+def test_in_a_job_of_slurm_they_are_those_that_it_was_given(tmp_path: Path, given: str, numbers: tuple[str, ...]) -> None:
+    for name in ("nvidia0", "nvidia10", "nvidia2"):
+        (tmp_path / name).touch()
+    assert gpu_numbers(tmp_path, {"SLURM_JOB_GPUS": given}) == numbers
+
+
 def test_two_owners_never_share_one_whatever_backend_they_use(boxes: dict[str, Path]) -> None:
     there = ("0", "1", "2")
     assert claim(boxes["a"], "r1", 1, there) == ("0",)
