@@ -13,7 +13,6 @@ if [ "${1:-}" = --fast ]; then slow=0; shift; fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
 scripts/postgres.sh >/dev/null || echo "no PostgreSQL server (see above): its tests are skipped" >&2
-scripts/slurm.sh install >/dev/null || echo "no Slurm (see above): its tests are skipped" >&2
 
 docker=0
 if [ "$slow" = 1 ] && [ "${DOJO_TEST_DOCKER:-}" != 0 ]; then
@@ -36,6 +35,7 @@ fetch() {
 }
 if [ "$slow" = 1 ]; then
   scripts/uidmap.sh || echo "newuidmap cannot be installed (see above): sandboxes with subordinate users are skipped" >&2
+  scripts/slurm.sh install >/dev/null || echo "no Slurm (see above): its tests are skipped" >&2
   fetch >"$fetched" 2>&1 & fetching=$!
 fi
 
