@@ -155,7 +155,7 @@ class KubernetesExecutor:
         """Make a run's Job. What keeps one from being made is that run's outcome and stops no other."""
         try:
             files = self._store.files(run)
-            hand_over(files.path, self._runners.runs_as())
+            hand_over(files.path, files.path.parents[3], self._runners.runs_as())
             body = job(files.spec(), number, self._runners, self._sandboxes, self._program, after)
             self._jobs.make(body)
             self._going[run] = body["metadata"]["name"]

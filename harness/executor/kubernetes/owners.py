@@ -8,8 +8,11 @@ from pathlib import Path
 from harness.spec.errors import StoreError
 
 
-def hand_over(folder: Path, user: int) -> None:
+def hand_over(folder: Path, home: Path, user: int) -> None:
     """Give a run's folder to ``user`` where root has made it; nothing is done by anybody else.
+
+    The folders between it and the results directory ``home`` are given too, alone: a service over the same results, which is not
+    root either, makes its batches there.
 
     Raises:
         StoreError: the file system does not let root (such as NFS with root squashed).
@@ -17,7 +20,9 @@ def hand_over(folder: Path, user: int) -> None:
     if os.geteuid() != 0 or user == 0:
         return
     try:
-        for path in (folder, *folder.rglob("*")):
+        above = [path for path in folder.parents if path.is_relative_to(home) and path != home]
+        marks = (path / "batch.json" for path in above)
+        for path in (folder, *folder.rglob("*"), *above, *filter(Path.exists, marks)):
             if path.lstat().st_uid != user:
                 os.chown(path, user, user, follow_symlinks=False)
     except OSError as exc:
