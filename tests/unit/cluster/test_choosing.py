@@ -1,4 +1,4 @@
-"""What an operator sets is carried out on the objects; what would change nothing, and files that are not understood, are refused."""
+"""What an operator sets is carried out on the objects; what would change nothing, or is not understood, is refused."""
 
 from pathlib import Path
 from typing import Any
