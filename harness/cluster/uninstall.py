@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from harness.cluster import objects
@@ -13,11 +14,12 @@ from harness.executor.kubernetes.jobs import Jobs
 from harness.executor.kubernetes.settings import RunnerSettings
 from harness.sandbox.kubernetes import cluster
 from harness.sandbox.kubernetes.settings import Settings
-from harness.spec.errors import MissingError
+from harness.spec.errors import MissingError, SandboxUnavailable
 from harness.spec.progress import Progress
 
 _SANDBOXES = "app.kubernetes.io/name=dojo-sandbox"
 _SHOWN = 5
+_GONE_S = 300.0
 
 
 def open_runs() -> list[str]:
@@ -42,7 +44,7 @@ def uninstall(say: Progress, *, data: bool = False, end_runs: bool = False) -> l
 
     Raises:
         MissingError: runs are open (code ``runs_open``).
-        SandboxError, SandboxUnavailable: the cluster refuses, or does not answer.
+        SandboxError, SandboxUnavailable: the cluster refuses, or does not answer, or a namespace does not go away.
     """
     going = open_runs()
     if going and not end_runs:
@@ -64,7 +66,23 @@ def uninstall(say: Progress, *, data: bool = False, end_runs: bool = False) -> l
             step = Step(*name, "kept" if keep else "removed")
             say(f"{step.did:<9}  {step.kind} {step.name}{f' in {step.namespace}' if step.namespace else ''}")
             steps.append(step)
+    _await_absence([step for step in steps if step.kind == "Namespace" and step.did == "removed"], say)
     return steps
+
+
+def _await_absence(namespaces: list[Step], say: Progress) -> None:
+    """Wait until namespaces are gone, in which nothing can be made as long as they end."""
+    end = time.monotonic() + _GONE_S
+    for step in namespaces:
+        if objects.read(step.kind, "", step.name) is not None:
+            say(f"waits      Namespace {step.name}: until all that was in it is gone")
+        while objects.read(step.kind, "", step.name) is not None:
+            if time.monotonic() > end:
+                raise SandboxUnavailable(
+                    f"the namespace {step.name} does not go away",
+                    hint=f"kubectl describe namespace {step.name} says what keeps it",
+                )
+            time.sleep(0.5)
 
 
 def _end_runs(say: Progress) -> None:
