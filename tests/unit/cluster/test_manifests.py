@@ -13,6 +13,7 @@ from harness.cluster.install import Plan, overlays, rendered
 from harness.cluster.kustomize import containers, identity, render
 from harness.executor.kubernetes.settings import RunnerSettings
 from harness.project import bundled
+from harness.sandbox.kubernetes.checks import _RIGHTS
 from tests.unit.cluster.schemas import faults
 
 FOLDERS = sorted(str(path.parent.relative_to(bundled("k8s"))) for path in bundled("k8s").rglob("kustomization.yaml"))
@@ -237,3 +238,12 @@ def test_the_kueue_queue_is_where_sandboxes_are(folder: str) -> None:
         assert body["spec"]["clusterQueue"] in queues and body["metadata"]["namespace"] == "dojo-sandboxes"
     if queues and (settings := [b for b in of(found, "ConfigMap") if b["metadata"]["name"] == "dojo-service"]):
         assert settings[0]["data"]["DOJO_K8S_QUEUE"] in {body["metadata"]["name"] for body in of(found, "LocalQueue")}
+
+
+def test_a_runner_has_the_rights_that_doctor_asks_for_and_that_the_backend_uses() -> None:
+    """Beside those that `checks` asks for it may look at what makes a pod wait and at what closes it."""
+    found = render(bundled("k8s") / "base")
+    (role,) = (b for b in of(found, "Role") if b["metadata"]["name"] == "dojo-runner")
+    given = {(verb, resource) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    assert set(_RIGHTS) <= given
+    assert given - set(_RIGHTS) == {("list", "resourcequotas"), ("list", "networkpolicies")}
