@@ -12,7 +12,7 @@ from harness.analysis.measurement import Measurement
 from harness.spec.budget import Budget
 from harness.spec.measured import Measured, budget_words, hidden_words, measured, measured_together
 from harness.spec.result import RunResult
-from harness.spec.summary import Setting, setting_of
+from harness.spec.summary import Setting, engine_of, setting_of
 
 # Enough of a digest to tell two apart.
 _DIGEST = 8
@@ -62,10 +62,11 @@ def run_headings(
     # what is never compared comes first, so that it is the measure of the others only where there is nothing else
     runs = sorted(results, key=lambda r: (not why_aside(r.spec, excluded or {}), r.spec.created))
     metrics = {r.spec.task.id: r.grade.scores.primary.name for r in runs if r.grade}
-    newest = {r.spec.task.id: setting_of(r.spec) for r in runs}
+    settings = {r.spec.id: setting_of(r.spec, engine_of(r)) for r in runs}
+    newest = {r.spec.task.id: settings[r.spec.id] for r in runs}
     found = {}
     for spec in (r.spec for r in runs):
-        differs, aside = differs_from(setting_of(spec), newest[spec.task.id]), why_aside(spec, excluded or {})
+        differs, aside = differs_from(settings[spec.id], newest[spec.task.id]), why_aside(spec, excluded or {})
         notes = [f"other {differs}" if differs else "", f"{aside}; never compared or ranked" if aside else ""]
         title = measured(spec, metrics.get(spec.task.id, "")).heading(*([spec.task.id] if with_task else []))
         found[spec.id] = Heading(title, "; ".join(filter(None, notes)))

@@ -13,6 +13,7 @@ from harness.cli.headings import facts_of, heading
 from harness.cli.humanise import count, interval, score
 from harness.cli.output import Output, plain
 from harness.cli.sanitise import one_line
+from harness.spec.engine import EngineRecord
 
 # Broken answers that are listed; a grader that breaks often breaks in one way.
 _SHOWN = 5
@@ -29,7 +30,7 @@ def grade(invocation: Invocation, run: str, again: bool, limit: int | None) -> N
         raise click.UsageError("--again and --limit exclude each other")
     dojo = invocation.dojo()
     record = plain(dojo.grade(run, again=again, limit=limit))
-    record["graders"] = [{key: record[key] for key in ("number", "time", "verdict_sha256", "seconds", "settings")}]
+    record["graders"] = [{key: record[key] for key in ("number", "time", "verdict_sha256", "seconds", "settings", "engine")}]
     row = plain(dojo.status(run).runs[0])
     looked = limit if limit is not None else row["limit"]
     invocation.output.result({**record, "task": row["task"], **facts_of(row), "limit": looked, "kept": limit is None}, _render)
@@ -50,6 +51,8 @@ def render(data: Any, output: Output) -> None:
         f"{primary['name']} {score(primary['value'])} ({interval(data['ci_low'], data['ci_high'])}), {scores['items']} items"
     )
     output.line(f"answers in the asked form: {scores['parse_rate']:.1%}; grade {data['number']}")
+    if data.get("engine"):
+        output.line(f"answers computed by {one_line(EngineRecord.model_validate(data['engine']).words, 300)}")
     rows = [(subset, name, score(value)) for subset, found in scores["subsets"].items() for name, value in found.items()]
     rows += [("all", name, score(value)) for name, value in scores["metrics"].items()]
     output.table(("sub-set", "metric", "value>"), rows)

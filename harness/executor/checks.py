@@ -13,6 +13,7 @@ from harness.assets.prepare import PreparedTask, prepare_task
 from harness.assets.task_dir import Task
 from harness.files import sha256_file
 from harness.grading.admission import Row, read_items, row_of, rules, score_without_model
+from harness.grading.engines import choose_engine
 from harness.grading.references import Admission, measure_references, stored_admission, write_admission
 from harness.sandbox.base import Backend, Check
 from harness.spec.errors import DojoError, SpecError, UsageError
@@ -79,8 +80,9 @@ def check_task(
     try:
         found = score_without_model(prepared)
         checks += rules(found, task.dojo.known_issues)
-        generation = task.dojo.profiles[profile].generation  # type: ignore[index]
-        admission = stored_admission(prepared, base_model(), generation, cache)
+        spec = task.dojo.profiles[profile]  # type: ignore[index]
+        engine = choose_engine(spec.generation.engine, spec.limits.gpus).name
+        admission = stored_admission(prepared, base_model(), spec.generation, cache, engine)
     except DojoError as exc:
         return TaskCheck((*checks, Check("scoring", False, exc.message, exc.hint)), None)
     checks.append(_admission_check(prepared, admission))
@@ -161,7 +163,8 @@ def record_admission(
         GraderFailure: the grader broke while measuring.
     """
     profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
-    found = stored_admission(prepared, base_model, profile.generation, cache) or measure_references(
+    engine = choose_engine(profile.generation.engine, profile.limits.gpus).name
+    found = stored_admission(prepared, base_model, profile.generation, cache, engine) or measure_references(
         prepared, base_model, profile.generation, profile.limits, backend, progress
     )
     without = score_without_model(prepared)

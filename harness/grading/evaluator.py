@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from harness.assets.base_models import BaseModel
 from harness.assets.grader_side import grader_code, task_code
 from harness.assets.prepare import PreparedTask
+from harness.grading.engines import GraderEngine, choose_engine
 from harness.grading.push import push_directory
 from harness.grading.submission.inventory import inventory
 from harness.grading.submission.leftovers import tell_left_out
@@ -94,9 +95,17 @@ class Exam:
 class Evaluator:
     """A grader sandbox with a warm model that scores submissions on one split."""
 
-    def __init__(self, sandbox: Sandbox, exam: Exam, submission_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        exam: Exam,
+        submission_dir: Path | None = None,
+        engine: GraderEngine | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         """Take over a sandbox that `start` has made; use `start` or `attach`."""
         self._sandbox, self._mounted = sandbox, submission_dir
+        self._engine = engine or GraderEngine("transformers")
         self._split, self._primary = exam.split, exam.primary
         items = [json.loads(line) for line in exam.items_path.read_text(encoding="utf-8").splitlines()]
         self._grader: TaskGrader = load_grader(exam.task_dir)
@@ -104,7 +113,7 @@ class Evaluator:
         self._subsets: dict[str, str] = {item["id"]: item["subset"] for item in items}
         # A known name returns the running process, so attaching finds the worker and starting makes it.
         self._process = sandbox.start(
-            _argv(exam, self._primary), name=_PROCESS, env=_environment(sandbox.spec.limits), cwd=protocol.WORK
+            [*_argv(exam, self._primary), *options], name=_PROCESS, env=_environment(sandbox.spec.limits), cwd=protocol.WORK
         )
 
     @classmethod
@@ -123,14 +132,16 @@ class Evaluator:
 
         Raises:
             IsolationUnavailable, SandboxUnavailable: from the backend.
+            EngineMissing: vLLM is to generate and is not to be had.
         """
-        mounts = exam.mounts()
+        engine = choose_engine(exam.generation.engine, limits.gpus)
+        mounts, options = [*exam.mounts(), *engine.mounts(backend)], engine.options(backend)
         if submission_dir is not None:
             mounts.append(Mount(submission_dir, protocol.SUBMISSION))
         labels = {"dojo.role": "grader", "dojo.split": exam.split}
         sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader", gpu_owner=gpu_owner))
         try:
-            return cls(sandbox, exam, submission_dir)
+            return cls(sandbox, exam, submission_dir, engine, options)
         except BaseException:
             sandbox.close()
             raise
@@ -146,7 +157,8 @@ class Evaluator:
         sandbox = backend.attach(id)
         if sandbox.spec.labels.get("dojo.split") != exam.split:
             raise GraderFailure(f"{id} is no grader sandbox of the split {exam.split}", hint="start one anew")
-        evaluator = cls(sandbox, exam)
+        engine = choose_engine(exam.generation.engine, sandbox.spec.limits.gpus)
+        evaluator = cls(sandbox, exam, None, engine, engine.options(backend))
         evaluator._require_alive()
         return evaluator
 
@@ -213,6 +225,9 @@ class Evaluator:
             rows=self._rows,
             primary=self._primary,
         )
+        if verdict.engine is None or verdict.engine.name != self._engine.name:
+            said = verdict.engine.name if verdict.engine else "none"
+            raise GraderFailure(f"{self._engine.name} was to generate, and the verdict says {said}", hint="grade again")
         responses = reply.get("responses")
         if not isinstance(responses, dict) or responses.keys() != self._rows.keys():
             raise GraderFailure("the grader's responses are not the split's", hint="grade again")

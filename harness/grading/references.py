@@ -25,10 +25,12 @@ from harness.assets.base_models import BaseModel
 from harness.assets.prepare import PreparedTask
 from harness.assets.task_dir import with_shared
 from harness.files import tree_digest, write_atomic
+from harness.grading.engines import choose_engine
 from harness.grading.evaluator import Evaluator, Exam
 from harness.grading.worker.generation import VERSION
 from harness.sandbox.base import Backend
 from harness.spec.base import Spec
+from harness.spec.engine import EngineName
 from harness.spec.errors import GraderFailure
 from harness.spec.progress import Progress
 from harness.spec.result import Reference
@@ -50,6 +52,7 @@ class Basis(Spec):
     data: str
     base_model: str
     generation: Generation
+    engine: EngineName = "transformers"
     grader: str = Field(
         description="SHA-256 over the task's tests/, its domain's shared/, taskkit's scoring and the version of our decoding"
     )
@@ -87,21 +90,24 @@ def references_for(
     Raises:
         GraderFailure: the grader broke while measuring.
     """
-    found = stored_admission(prepared, base_model, generation, cache)
+    engine = choose_engine(generation.engine, limits.gpus).name
+    found = stored_admission(prepared, base_model, generation, cache, engine)
     if found is not None:
         return found.references
-    path = _cache_path(prepared, basis_of(prepared, base_model, generation), cache)
+    path = _cache_path(prepared, basis_of(prepared, base_model, generation, engine), cache)
     with _locked(path):
-        found = stored_admission(prepared, base_model, generation, cache)
+        found = stored_admission(prepared, base_model, generation, cache, engine)
         if found is None:
             found = measure_references(prepared, base_model, generation, limits, backend, tell)
             write_admission(path, found)
     return found.references
 
 
-def stored_admission(prepared: PreparedTask, base_model: BaseModel, generation: Generation, cache: Path) -> Admission | None:
+def stored_admission(
+    prepared: PreparedTask, base_model: BaseModel, generation: Generation, cache: Path, engine: EngineName = "transformers"
+) -> Admission | None:
     """Return what was measured on exactly this basis, in the task's directory or in the cache; None where nothing was."""
-    basis = basis_of(prepared, base_model, generation)
+    basis = basis_of(prepared, base_model, generation, engine)
     places = (prepared.task.path / "admission" / f"{prepared.profile}.json", _cache_path(prepared, basis, cache))
     for path in places:
         admission = _read(path)
@@ -110,14 +116,15 @@ def stored_admission(prepared: PreparedTask, base_model: BaseModel, generation: 
     return None
 
 
-def basis_of(prepared: PreparedTask, base_model: BaseModel, generation: Generation) -> Basis:
-    """Return the digests that a measurement depends on."""
+def basis_of(prepared: PreparedTask, base_model: BaseModel, generation: Generation, engine: EngineName = "transformers") -> Basis:
+    """Return the digests that a measurement depends on, and the engine that was chosen, whatever was wished for."""
     tests = with_shared(prepared.task.path, tree_digest(prepared.task.path / "tests"))
     parts = [tests, taskkit_digest("scoring"), VERSION]
     return Basis(
         data=prepared.digest,
         base_model=base_model.digest,
-        generation=generation,
+        generation=generation.model_copy(update={"engine": "auto"}),
+        engine=engine,
         grader=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
     )
 
@@ -136,6 +143,7 @@ def measure_references(
     dev, hidden, few_shot = (_read_items(p) for p in (prepared.dev_path, prepared.hidden_path, prepared.few_shot_path))
     rows = {item["id"]: item["row"] for item in hidden}
     references: list[Reference] = []
+    engine = choose_engine(generation.engine, limits.gpus).name
     seconds: dict[str, float] = {}
     settings: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dojo-base-") as folder:
@@ -146,7 +154,8 @@ def measure_references(
             for name, shots in (("base", None), ("few_shot_base", min(SHOTS, len(few_shot)))):
                 say(f"measuring {name.replace('_', '-')} on {len(hidden)} hidden items")
                 verdict, _ = evaluator.score(Path(folder), fewshot=shots)
-                references.append(reference_of(name, verdict.items, grader, rows, metric))
+                scored = reference_of(name, verdict.items, grader, rows, metric)
+                references.append(scored.model_copy(update={"engine": engine}))
                 seconds[name], settings = verdict.seconds, verdict.settings
             settings = settings | {"memory_peak_mb": round(evaluator.memory_peak_mb())}
     answers = majority_answers(grader, dev)
@@ -154,7 +163,7 @@ def measure_references(
     return Admission(
         task=prepared.task.id,
         profile=prepared.profile,
-        basis=basis_of(prepared, base_model, generation),
+        basis=basis_of(prepared, base_model, generation, engine),
         references=tuple(references),
         degenerate=(
             constant_reference("empty", lambda _item: "", hidden, grader, metric),
@@ -245,7 +254,9 @@ def _read_items(path: Path) -> list[dict[str, Any]]:
 
 
 def _cache_path(prepared: PreparedTask, basis: Basis, cache: Path) -> Path:
-    key = hashlib.sha256(basis.model_dump_json().encode()).hexdigest()[:16]
+    # what was measured before there were two engines is found again
+    left_out: dict[str, Any] = {"generation": {"engine"}} | ({"engine": True} if basis.engine == "transformers" else {})
+    key = hashlib.sha256(basis.model_dump_json(exclude=left_out).encode()).hexdigest()[:16]
     return cache / "references" / prepared.task.id / prepared.profile / f"{key}.json"
 
 

@@ -27,6 +27,7 @@ from harness.executor.planner import (
 from harness.executor.registry import get_executor
 from harness.executor.variants import Contender, contender
 from harness.extras import require
+from harness.grading.engines import choose_engine
 from harness.sandbox.base import is_elsewhere
 from harness.sandbox.registry import get_backend
 from harness.service.bench import Bench
@@ -117,6 +118,7 @@ class Plans(Bench):
         Raises:
             UsageError: an unknown name, a value out of range.
             MissingError: data, a model, isolation or a GPU that this machine does not have.
+            EngineMissing: graders are to generate with vLLM, and it is not here.
         """
         runs_on = self._executor(executor)
         sandbox = _sandbox_of(runs_on, sandbox)
@@ -132,6 +134,7 @@ class Plans(Bench):
             gpus = gpus or wanted.limits.gpus > 0
             if is_elsewhere(runs_on) or not is_elsewhere(get_backend(backend)):
                 runs_on.check(wanted.limits)
+                choose_engine(wanted.generation.engine, wanted.limits.gpus).mounts(get_backend(backend))
             models = matrix.base_models or (wanted.base_model,)
             ready = [(model, prepare_base_model(model, self.cache, progress)) for model in models]
             data = prepare_task(task, found.profile, self.cache, progress, hidden=drawn_with)

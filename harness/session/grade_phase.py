@@ -119,6 +119,7 @@ def _grade(site: RunSite, number: int, verdict: Verdict) -> GradeRecord:
         verdict_sha256=hashlib.sha256(written(verdict)).hexdigest(),
         seconds=verdict.seconds,
         settings=verdict.settings,
+        engine=verdict.engine,
     )
 
 
@@ -151,4 +152,4 @@ def _nothing_handed_in(site: RunSite, **settings: str) -> Verdict:
     items = [ItemScore(id=row["id"], subset=row["subset"], parsed=False, score=0.0) for row in rows]
     unanswered = ScoredAnswer(parsed=False, value=None, score=0.0)
     scores = load_grader(task.path).aggregate(((row["row"], row["subset"], unanswered) for row in rows), task.dojo.metric.name)
-    return Verdict(split="hidden", scores=scores, items=tuple(items), settings={"no_submission": True, **settings})
+    return Verdict(split="hidden", scores=scores, items=tuple(items), settings={"no_submission": True, **settings}, engine=None)

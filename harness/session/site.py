@@ -220,7 +220,7 @@ class RunSite:
                 ],
             },
             "examples": [{"prompt": e["prompt"], "answer": e["answer"]} for e in examples],
-            "generation": spec.generation.model_dump(),
+            "generation": spec.generation.model_dump(exclude={"engine"}),
             "submission_policy": dojo.submission_policy,
             "train_on_dev": dojo.train_on_dev,
             "max_train_samples": dojo.max_train_samples,

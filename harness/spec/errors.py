@@ -13,6 +13,8 @@ DojoError                     exit code
 ├── SubmissionRefused         1   what an agent handed in is unsafe or unusable (typed by `code`)
 ├── BudgetExhausted           1   an agent asked for more than it has left
 ├── GraderFailure             1   the grader broke; never turned into a score
+│   ├── SealBroken            1   what was sealed is missing or altered
+│   └── EngineMissing         3   vLLM is to generate answers and is not here
 └── StoreError                1   the results directory or the database
 """
 
@@ -151,6 +153,13 @@ class SealBroken(GraderFailure):
     """The sealed submission is missing, or is not what was sealed; nothing is scored and earlier grades stand."""
 
     default_code = "sealed_altered"
+
+
+class EngineMissing(GraderFailure):
+    """The engine that answers are to be generated with is not to be had; no other one takes its place."""
+
+    default_code = "no_engine"
+    exit_code = 3
 
 
 class StoreError(DojoError):

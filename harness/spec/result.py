@@ -9,6 +9,7 @@ from pydantic import Field
 
 from harness.spec.base import Spec
 from harness.spec.budget import Budget, Usage
+from harness.spec.engine import EngineName, EngineRecord
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.run import RunSpec
 from harness.spec.submission import Manifest, SubmissionReport
@@ -25,6 +26,7 @@ class Reference(Spec):
     ci_high: float
     item_scores: dict[str, float] = Field(default_factory=dict, description="hidden item id → score; grader's side only")
     pseudo_values: dict[str, float] = Field(default_factory=dict, description="as in GradeRecord")
+    engine: EngineName = Field("transformers", description="what computed the answers of the references that are models")
 
 
 class GradeRecord(Spec):
@@ -50,6 +52,7 @@ class GradeRecord(Spec):
     verdict_sha256: str
     seconds: float
     settings: dict[str, Any] = Field(default_factory=dict)
+    engine: EngineRecord | None = Field(EngineRecord(), description="what computed the answers; None: nothing was handed in")
 
 
 class PhaseTime(Spec):

@@ -28,7 +28,7 @@ class Setting(Spec):
 
     ``backbone`` is None for agents that think with no language model: such runs fit beside any backbone. What ``varied`` names
     may differ: it stands in the name that the run's agent is shown by. ``hidden`` is what the hidden split was drawn with
-    (`harness.spec.run.TaskRef.hidden`).
+    (`harness.spec.run.TaskRef.hidden`), ``engine`` what computed the answers that were graded.
     """
 
     profile: str
@@ -42,6 +42,7 @@ class Setting(Spec):
     versions: str
     backbone: str | None
     hidden: str = PUBLIC_HIDDEN
+    engine: str = "transformers"
     varied: tuple[str, ...] = ()
 
     def fits(self, other: Setting) -> bool:
@@ -164,7 +165,7 @@ def gather(results: Iterable[RunResult]) -> Summaries:
 def summarise(result: RunResult) -> Summary:
     """Say what a ranking needs of one run; a run that is no measurement says why instead."""
     spec = result.spec
-    setting = setting_of(spec)
+    setting = setting_of(spec, engine_of(result))
     references = tuple(r.model_copy(update={"item_scores": {}, "pseudo_values": {}}) for r in result.references)
     flagged = result.outcome.cause is Cause.AGENT_INTEGRITY
     why_not, problem = _why_not(result), ""
@@ -258,8 +259,15 @@ def mean_is(primary: float, values: Mapping[str, float], items: ItemSet) -> bool
     return abs(mean - primary) <= _ROUNDING
 
 
-def setting_of(spec: RunSpec) -> Setting:
-    """Return what of a run's specification decides whether it may be compared with another on the same task."""
+def engine_of(result: RunResult) -> str:
+    """Return the engine that a run's score comes from; of a run whose model answered nothing, the one of its yardsticks."""
+    if result.grade is not None and result.grade.engine is not None:
+        return result.grade.engine.name
+    return next((reference.engine for reference in result.references if reference.name == "base"), "transformers")
+
+
+def setting_of(spec: RunSpec, engine: str = "transformers") -> Setting:
+    """Return what of a run decides whether it may be compared with another on the same task."""
     return Setting(
         profile=spec.task.profile,
         task_digest=spec.task.digest,
@@ -267,12 +275,13 @@ def setting_of(spec: RunSpec) -> Setting:
         base_model=f"{spec.base_model.name} {spec.base_model.digest}",
         budget=spec.budget.model_dump_json(exclude_none=True),
         limits=spec.limits.model_dump_json(),
-        generation=spec.generation.model_dump_json(),
+        generation=spec.generation.model_dump_json(exclude={"engine"}),
         sandbox=spec.sandbox,
         versions=json.dumps(spec.versions, sort_keys=True),
         backbone=f"{spec.backbone.words} {spec.backbone.identity[:12]}" if spec.backbone else None,
         varied=spec.varied,
         hidden=spec.task.hidden,
+        engine=engine,
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.spec.base import Spec
 from harness.spec.budget import Budget
+from harness.spec.engine import EngineWish
 from harness.spec.errors import SpecError
 from harness.spec.toml import read_toml
 
@@ -53,6 +54,10 @@ class Generation(Spec):
     max_context: int = Field(32768, gt=0)
     fewshot: int = Field(0, ge=0, description="worked examples shown before each item")
     batch_size: int = Field(32, gt=0)
+    engine: EngineWish = Field(
+        "auto",
+        description="what computes the answers; auto: vllm where the grader has a GPU and vLLM is there, else transformers",
+    )
 
 
 class Sizes(Spec):

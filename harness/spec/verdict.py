@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from harness.spec.base import Spec
+from harness.spec.engine import EngineRecord
 
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
 Unit = Annotated[float, Field(allow_inf_nan=False, ge=0.0, le=1.0)]
@@ -60,6 +61,7 @@ class Verdict(Spec):
     items: tuple[ItemScore, ...] = Field(max_length=MAX_ITEMS)
     settings: dict[str, Any] = Field(default_factory=dict, description="generation settings, versions, digests")
     seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    engine: EngineRecord | None = Field(EngineRecord(), description="what computed the answers; None: nothing was handed in")
 
     @property
     def failures(self) -> dict[str, str]:

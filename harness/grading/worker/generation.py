@@ -23,6 +23,8 @@ VERSION = "1"
 
 # Finished rows are taken out of a batch when they are more than this share of it: taking out copies the cache once.
 _IDLE_SHARE = 0.125
+# Prompts that share this many first tokens are worth computing together: the shared part is computed once a batch.
+_WORTH_GROUPING, _SMALLEST_GROUP = 128, 4
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,42 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
     while length < min(len(first), len(last)) and first[length] == last[length]:
         length += 1
     return min(length, min(len(p) for p in prompts) - 1)
+
+
+def generate_in_groups(
+    model: Any,
+    prompts: Sequence[list[int]],
+    *,
+    caps: Sequence[int],
+    stop_tokens: frozenset[int],
+    batch_size: int,
+    on_done: Progress | None = None,
+) -> list[Continuation]:
+    """Continue prompts as `generate` does, those with a long common beginning (the same worked examples) together."""
+    results: dict[int, Continuation] = {}
+    for group in _groups(prompts):
+        answers = generate(
+            model,
+            [prompts[i] for i in group],
+            caps=[caps[i] for i in group],
+            stop_tokens=stop_tokens,
+            batch_size=batch_size,
+            on_done=on_done,
+        )
+        results |= dict(zip(group, answers, strict=True))
+    return [results[i] for i in range(len(prompts))]
+
+
+def _groups(prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Put the numbers of prompts with a long common beginning together; otherwise all are one group."""
+    groups: list[list[int]] = []
+    for number in sorted(range(len(prompts)), key=lambda i: prompts[i]):
+        if groups and common_prefix([prompts[groups[-1][0]], prompts[number]]) >= _WORTH_GROUPING:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    short = [number for group in groups if len(group) < _SMALLEST_GROUP for number in group]
+    return [group for group in groups if len(group) >= _SMALLEST_GROUP] + ([short] if short else [])
 
 
 def generate(

@@ -1,20 +1,20 @@
-"""lm-eval's model interface over the warm model: templates and tokenizing are lm-eval's, generation is `generate`."""
+"""lm-eval's model interface over an engine: templates and tokenizing are lm-eval's, whichever engine generates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from harness.grading.worker.generation import Continuation, common_prefix, generate
-from harness.grading.worker.warm_model import WarmModel
+from harness.grading.worker.engine import Engine
+from harness.grading.worker.generation import Continuation
 from harness.spec.errors import GraderFailure
 from harness.taskkit.scoring.plain import plain_text
 
 Progress = Callable[[int, int], None]
 
 
-def make_lm(warm: WarmModel, *, max_new_tokens: int, max_context: int, batch_size: int, on_progress: Progress) -> Any:
-    """Wrap the warm model for one `simple_evaluate`.
+def make_lm(engine: Engine, *, max_new_tokens: int, max_context: int, batch_size: int, on_progress: Progress) -> Any:
+    """Wrap an engine for one `simple_evaluate`.
 
     The returned lm-eval model has ``continuations``: response text's source, by prompt text.
 
@@ -50,43 +50,25 @@ def make_lm(warm: WarmModel, *, max_new_tokens: int, max_context: int, batch_siz
                 on_progress(done, len(distinct))
 
             on_progress(0, len(distinct))
-            for group in _groups(ids):
-                answers = generate(
-                    warm.model,
-                    [ids[text] for text in group],
-                    caps=[min(max_new_tokens, max_context - len(ids[text])) for text in group],
-                    stop_tokens=stop_tokens(warm),
-                    batch_size=batch_size,
-                    on_done=count,
-                )
-                self.continuations |= dict(zip(group, answers, strict=True))
+            answers = engine.answer(
+                [ids[text] for text in distinct],
+                caps=[min(max_new_tokens, max_context - len(ids[text])) for text in distinct],
+                stop_tokens=stop_tokens(engine),
+                batch_size=batch_size,
+                on_done=count,
+            )
+            self.continuations |= dict(zip(distinct, answers, strict=True))
             return [plain_text(self.tok_decode(list(self.continuations[text].tokens))) for text in prompts]
 
-    lm = WarmLM(pretrained=warm.model, tokenizer=warm.tokenizer, batch_size=batch_size, max_length=max_context)
+    lm = WarmLM(pretrained=engine.model, tokenizer=engine.tokenizer, batch_size=batch_size, max_length=max_context)
     lm.continuations = {}
     return lm
 
 
-def stop_tokens(warm: WarmModel) -> frozenset[int]:
+def stop_tokens(engine: Engine) -> frozenset[int]:
     """Ids that end an answer: the base model's and its tokenizer's end tokens, never the submission's."""
     ends: set[int] = set()
-    for value in (warm.model.generation_config.eos_token_id, warm.tokenizer.eos_token_id):
+    for value in (engine.model.generation_config.eos_token_id, engine.tokenizer.eos_token_id):
         if value is not None:
             ends |= set(value) if isinstance(value, list | tuple) else {value}
     return frozenset(ends)
-
-
-# Prompts that share this many first tokens are worth computing together: the shared part is computed once a batch.
-_WORTH_GROUPING = 128
-
-
-def _groups(ids: dict[str, list[int]]) -> list[list[str]]:
-    """Put prompts with a long common beginning (the same worked examples) together; otherwise all are one group."""
-    groups: list[list[str]] = []
-    for text in sorted(ids, key=lambda t: ids[t]):
-        if groups and common_prefix([ids[groups[-1][0]], ids[text]]) >= _WORTH_GROUPING:
-            groups[-1].append(text)
-        else:
-            groups.append([text])
-    short = [text for group in groups if len(group) < 4 for text in group]
-    return [group for group in groups if len(group) >= 4] + ([short] if short else [])

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.grading.worker.engine import Engine
 from harness.grading.worker.lm import Progress, make_lm
-from harness.grading.worker.warm_model import WarmModel
 from harness.spec.errors import GraderFailure
 from harness.spec.task import Generation
 from harness.spec.verdict import ItemScore
@@ -67,24 +67,24 @@ def read_items(path: Path) -> list[dict[str, Any]]:
 
 
 def score_items(
-    warm: WarmModel,
+    engine: Engine,
     grader: TaskGrader,
     items: Sequence[Item],
     few_shot: Sequence[Item],
     generation: Generation,
     on_progress: Progress,
 ) -> Scored:
-    """Let the model that is in ``warm`` answer ``items`` and score each answer, once.
+    """Let the model that is in ``engine`` answer ``items`` and score each answer, once.
 
     Raises:
         GraderFailure: lm-eval's metric and the grader disagree on an item, or the task's YAML cannot be used.
     """
     with grader.scoring_once():
-        return _scored(warm, grader, items, few_shot, generation, on_progress)
+        return _scored(engine, grader, items, few_shot, generation, on_progress)
 
 
 def _scored(
-    warm: WarmModel,
+    engine: Engine,
     grader: TaskGrader,
     items: Sequence[Item],
     few_shot: Sequence[Item],
@@ -97,7 +97,7 @@ def _scored(
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     directory = grader.path.parent
     lm = make_lm(
-        warm,
+        engine,
         max_new_tokens=generation.max_new_tokens,
         max_context=generation.max_context,
         batch_size=generation.batch_size,

@@ -11,12 +11,15 @@ import os
 import sys
 import time
 import traceback
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from harness.grading.submission.check import Submission, read_submission
+from harness.grading.worker.engine import open_engine
 from harness.grading.worker.lm_task import import_lm_eval, read_items, score_items
 from harness.grading.worker.protocol import SUBMISSION, write_json
+from harness.spec.engine import EngineRecord
 from harness.spec.errors import DojoError, GraderFailure
 from harness.spec.task import Generation
 from harness.spec.verdict import Verdict
@@ -42,10 +45,9 @@ class Worker:
         self.grader = load_grader(Path(options.task))
         self.items = read_items(Path(options.items))
         self.few_shot = read_items(Path(options.few_shot))
-        from harness.grading.worker.warm_model import WarmModel
-
-        self.warm = WarmModel(Path(options.model))
+        self.engine = open_engine(options.engine, Path(options.model), options.engine_python, self.work / "engine")
         import_lm_eval()
+        self.engine.warm_up(self.generation.max_context, self.generation.batch_size)
         self.say("ready")
 
     def say(self, phase: str, done: int = 0, total: int = 0) -> None:
@@ -84,7 +86,7 @@ class Worker:
                 return {"ok": True}
             self.say("checking")
             where = self.mounted if request["path"] is None else self.work / request["path"]
-            submission = read_submission(where, self.warm.files)
+            submission = read_submission(where, self.engine.files)
             reply: dict[str, Any] = {"ok": True, "report": submission.report.model_dump(mode="json")}
             if request["op"] == "score" and submission.report.ok:
                 verdict, responses = self.score(submission, request.get("fewshot"))
@@ -100,43 +102,44 @@ class Worker:
         started = time.monotonic()
         generation = self.generation if fewshot is None else self._with_examples(fewshot)
         self.say("loading")
-        with self.warm.loaded(submission):
+        with self.engine.loaded(submission):
             scored = score_items(
-                self.warm,
+                self.engine,
                 self.grader,
                 self.items,
                 self.few_shot,
                 generation,
                 lambda done, total: self.say("scoring", done, total),
             )
+            record = self.engine.record()
         rows = {item["id"]: item["row"] for item in self.items}
         verdict = Verdict(
             split=self.split,
             scores=aggregate(scored.items, self.grader, self.primary, rows),
             items=scored.items,
-            settings=self.settings(generation),
+            settings=_settings(generation, record),
             seconds=time.monotonic() - started,
+            engine=record,
         )
         return verdict, scored.responses
 
     def _with_examples(self, count: int) -> Generation:
         """Return the generation settings with worked examples; they may need more context than the task's own prompts."""
-        longest = int(getattr(self.warm.model.config, "max_position_embeddings", self.generation.max_context))
+        longest = int(getattr(self.engine.model.config, "max_position_embeddings", self.generation.max_context))
         context = max(longest, self.generation.max_context)
         return self.generation.model_copy(update={"fewshot": count, "max_context": context})
 
-    def settings(self, generation: Generation) -> dict[str, Any]:
-        """Say how answers were made, so that a result can be compared with another."""
-        from importlib.metadata import version
 
-        packages = ("torch", "transformers", "lm-eval", "tokenizers", "numpy")
-        return {
-            "generation": generation.model_dump(),
-            "decoding": "greedy",
-            "device": self.warm.device.type,
-            "dtype": str(self.warm.dtype).removeprefix("torch."),
-            "versions": {name: version(name) for name in packages},
-        }
+def _settings(generation: Generation, record: EngineRecord) -> dict[str, Any]:
+    """Say how answers were made, so that a result can be compared with another."""
+    packages = ("torch", "transformers", "lm-eval", "tokenizers", "numpy")
+    return {
+        "generation": generation.model_dump(exclude={"engine"}),
+        "decoding": "greedy",
+        "device": record.device,
+        "dtype": record.dtype,
+        "versions": {name: version(name) for name in packages} | record.versions,
+    }
 
 
 def _broken(exc: BaseException) -> dict[str, Any]:
@@ -171,6 +174,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", required=True)
     # where a request without a path looks; Harbor's test.sh names the path in its request
     parser.add_argument("--submission", default=SUBMISSION)
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument("--engine-python", default=sys.executable, help="the interpreter that has vLLM")
     options = parser.parse_args(argv)
     try:
         prepare_process()

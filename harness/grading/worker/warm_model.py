@@ -7,8 +7,9 @@ copies the touched tensors back from the base model's own file, so nothing of on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from harness.grading.submission.base_files import BaseFiles, read_base
 from harness.grading.submission.check import Submission
 from harness.grading.submission.weights_file import Tensor
 from harness.grading.worker import attention
+from harness.grading.worker.engine import Ended
+from harness.grading.worker.generation import Continuation, generate_in_groups
+from harness.spec.engine import EngineRecord
 from harness.spec.errors import GraderFailure
 
 if TYPE_CHECKING:
@@ -43,6 +47,7 @@ class WarmModel:
             attn_implementation=attention.register(),
         )
         self.model: Any = model.to(self.device).eval().requires_grad_(False)
+        self._merged = False
         self._parameters: dict[str, torch.Tensor] = dict(self.model.named_parameters(remove_duplicate=False))
         unknown = sorted(self.files.tensors.keys() - self._parameters.keys())
         if unknown:
@@ -57,6 +62,7 @@ class WarmModel:
         if not submission.report.ok:
             raise GraderFailure("a refused submission was to be loaded")
         touched: list[str] = []
+        self._merged = submission.adapter is not None
         try:
             if submission.adapter is not None:
                 for module in submission.adapter.modules:
@@ -68,6 +74,7 @@ class WarmModel:
                 self._write(name, read_tensor(tensor))
             yield
         finally:
+            self._merged = False
             for name in touched:
                 self._write(name, read_tensor(self.files.tensors[name]))
 
@@ -86,21 +93,53 @@ class WarmModel:
         with torch.no_grad():
             self._parameters[name].copy_(values.to(self.device))
 
+    def answer(
+        self,
+        prompts: Sequence[list[int]],
+        *,
+        caps: Sequence[int],
+        stop_tokens: frozenset[int],
+        batch_size: int,
+        on_done: Ended | None = None,
+    ) -> list[Continuation]:
+        """Continue every prompt; see `Engine.answer`. The same input gives the same output on the same machine."""
+        return generate_in_groups(self.model, prompts, caps=caps, stop_tokens=stop_tokens, batch_size=batch_size, on_done=on_done)
+
+    def warm_up(self, max_context: int, batch_size: int) -> None:
+        """Nothing: the model is loaded."""
+
+    def record(self) -> EngineRecord:
+        """Say how the submission that is held is computed."""
+        return EngineRecord(
+            device=self.device.type,
+            dtype=str(self.dtype).removeprefix("torch."),
+            adapter="merged" if self._merged else "",
+            versions={name: version(name) for name in ("torch", "transformers")},
+        )
+
     def _merge(self, module: LoraModule) -> None:
-        """Write W + scale · B·A (for DoRA rescaled row by row) over W, computed in float32 from the base's own file."""
+        """Write an adapter's module over the base's weight, computed on the model's device."""
         import torch
 
         with torch.no_grad():
-            base = read_tensor(self.files.tensors[module.target]).to(self.device, torch.float32)
-            a, b = (read_tensor(t).to(self.device, torch.float32) for t in (module.a, module.b))
-            merged = torch.addmm(base, b, a, alpha=module.scale)
-            if module.magnitude is not None:
-                magnitude = read_tensor(module.magnitude).to(self.device, torch.float32)
-                merged *= (magnitude / merged.norm(dim=1)).unsqueeze(1)
-            if not bool(torch.isfinite(merged).all()):
-                # finite factors can overflow when multiplied; zero is what a model of Inf weights is worth, and it must not crash
-                merged = torch.nan_to_num(merged, nan=0.0, posinf=math.sqrt(3e38), neginf=-math.sqrt(3e38))
-            self._parameters[module.target].copy_(merged)
+            self._parameters[module.target].copy_(merged_weight(module, self.files, self.device))
+
+
+def merged_weight(module: LoraModule, files: BaseFiles, device: torch.device) -> torch.Tensor:
+    """Return W + scale · B·A (for DoRA rescaled row by row), computed in float32 from the base's own file."""
+    import torch
+
+    with torch.no_grad():
+        base = read_tensor(files.tensors[module.target]).to(device, torch.float32)
+        a, b = (read_tensor(t).to(device, torch.float32) for t in (module.a, module.b))
+        merged = torch.addmm(base, b, a, alpha=module.scale)
+        if module.magnitude is not None:
+            magnitude = read_tensor(module.magnitude).to(device, torch.float32)
+            merged *= (magnitude / merged.norm(dim=1)).unsqueeze(1)
+        if not bool(torch.isfinite(merged).all()):
+            # finite factors can overflow when multiplied; zero is what a model of Inf weights is worth, and it must not crash
+            merged = torch.nan_to_num(merged, nan=0.0, posinf=math.sqrt(3e38), neginf=-math.sqrt(3e38))
+        return merged
 
 
 def read_tensor(tensor: Tensor) -> torch.Tensor:

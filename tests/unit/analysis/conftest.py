@@ -23,6 +23,7 @@ from harness.spec import (
     Scores,
     Usage,
 )
+from harness.spec.engine import EngineRecord
 from harness.spec.run import AgentRef, BaseModelRef, TaskRef
 from harness.spec.task import Generation
 
@@ -60,6 +61,7 @@ def result() -> Callable[..., RunResult]:
         data: str = "data-1",
         hidden: str = "5555555555555555",
         version: str = "v1",
+        engine: str | None = "transformers",
         usage: Mapping[str, float] | None = None,
         integrity: Mapping[str, Any] | None = None,
         **spec: Any,
@@ -100,6 +102,7 @@ def result() -> Callable[..., RunResult]:
             pseudo_values=dict(pseudo_values or {}),
             verdict_sha256="0" * 64,
             seconds=1.0,
+            engine=EngineRecord(name=engine) if engine else None,
         )
         yardsticks = []
         for name, level in (references or {}).items():

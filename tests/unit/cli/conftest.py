@@ -28,6 +28,7 @@ from harness.spec import (
     Scores,
     Usage,
 )  # fmt: skip
+from harness.spec.engine import EngineRecord
 from harness.spec.event import payload_of
 from harness.spec.run import AgentRef, BaseModelRef, TaskRef
 from harness.spec.task import Generation
@@ -127,6 +128,7 @@ def finish(store: SqlStore, spec: RunSpec) -> None:
     items = [float(v) for v in ITEMS[spec.agent.name]]
     names = [f"i{n}" for n in range(len(items))]
     grade = GradeRecord(
+        engine=EngineRecord(name="vllm", device="cpu", dtype="float32", versions={"vllm": "0.32.0"}),
         number=1,
         time=datetime.now(UTC),
         scores=scores_of(items),

@@ -73,7 +73,15 @@ def test_show_gives_the_whole_result(dojo_cli: Cli, home: list[str]) -> None:
     result = RunResult.model_validate(answer.data)
     assert result.spec.id == home[0] and result.grade is not None
     text = dojo_cli("show", home[0]).out
-    for shown in ("completed in phase agent", "accuracy 0.250", "base", "1m 05s", "workspace", "integrity"):
+    for shown in (
+        "completed in phase agent",
+        "accuracy 0.250",
+        "base",
+        "1m 05s",
+        "workspace",
+        "integrity",
+        "vllm on cpu, float32; vllm 0.32.0",
+    ):
         assert shown in text
     assert not set(text) & set("\x1b\x07\u202e")
 

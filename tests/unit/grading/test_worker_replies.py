@@ -68,5 +68,5 @@ def test_what_breaks_inside_is_an_error_reply(
         raise raised
 
     monkeypatch.setattr("harness.grading.worker.main.read_submission", broken)
-    monkeypatch.setattr(Worker, "warm", type("Warm", (), {"files": None}), raising=False)
+    monkeypatch.setattr(Worker, "engine", type("Engine", (), {"files": None}), raising=False)
     assert served(tmp_path, None)["error"]["code"] == code

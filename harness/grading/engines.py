@@ -1,0 +1,119 @@
+"""Which engine a grader generates with, decided by the task's profile, the user's word and the machine."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+from harness.sandbox.base import Backend, Mount
+from harness.spec.engine import EngineName, EngineWish
+from harness.spec.errors import EngineMissing, UsageError
+
+VARIABLE, PYTHON = "DOJO_GRADER_ENGINE", "DOJO_VLLM_PYTHON"
+# Where a sandbox is shown a venv of this host that it does not have anyway.
+PLACE = "/opt/vllm"
+_REMEDY = (
+    f"name a Python in which `import vllm` works in {PYTHON} (scripts/vllm_cpu.sh makes one for a CPU and prints it), "
+    f"or take {VARIABLE}=transformers"
+)
+_ASK_S = 60
+
+
+@dataclass(frozen=True)
+class GraderEngine:
+    """An engine that was chosen: its name, and for vLLM the interpreter that has it, as this host or an image calls it."""
+
+    name: EngineName
+    python: str = ""
+
+    def options(self, backend: Backend) -> list[str]:
+        """Return what the worker is told of it."""
+        if self.name == "transformers":
+            return []
+        place, _ = _shown(self.python, backend)
+        return ["--engine", self.name, "--engine-python", place]
+
+    def mounts(self, backend: Backend) -> list[Mount]:
+        """Return what a grader's sandbox must be shown beside its system.
+
+        Raises:
+            EngineMissing: there is no such Python.
+        """
+        return [] if self.name == "transformers" else _shown(self.python, backend)[1]
+
+
+def choose_engine(
+    wish: EngineWish, gpus: int, environ: Mapping[str, str] | None = None, *, here: bool | None = None
+) -> GraderEngine:
+    """Choose an engine.
+
+    Args:
+        wish: of the task's profile; `VARIABLE` in ``environ`` overrides it.
+        gpus: how many the grader has.
+        environ: default this process's.
+        here: whether this very Python has vLLM; default: it is looked for.
+
+    Raises:
+        UsageError: `VARIABLE` is no engine.
+        EngineMissing: vLLM is wanted and is not to be had.
+    """
+    environ = os.environ if environ is None else environ
+    said = environ.get(VARIABLE) or wish
+    if said not in get_args(EngineWish):
+        raise UsageError(f"{VARIABLE}={said!r} is no engine", hint=f"one of {', '.join(get_args(EngineWish))}")
+    wanted = cast(EngineWish, said)
+    if wanted == "transformers" or (wanted == "auto" and not gpus):
+        return GraderEngine("transformers")
+    python = environ.get(PYTHON) or (sys.executable if (_has_vllm() if here is None else here) else "")
+    if python:
+        return GraderEngine("vllm", python)
+    if wanted == "auto":
+        return GraderEngine("transformers")
+    raise EngineMissing("vLLM is asked for to grade with, and it is not here", hint=_REMEDY)
+
+
+def _has_vllm() -> bool:
+    return importlib.util.find_spec("vllm") is not None
+
+
+def _shown(python: str, backend: Backend) -> tuple[str, list[Mount]]:
+    """Return what an interpreter is called inside, and what is mounted for that; an image's own needs nothing."""
+    shows = getattr(backend, "shows", None)
+    if not os.path.exists(python):
+        if shows is None:
+            return python, []
+        raise EngineMissing(f"{PYTHON}={python!r} does not exist", hint=_REMEDY)
+    prefix, base = _prefixes(python)
+    mounts = []
+    if shows is None or not shows(Path(base, "bin")):
+        mounts.append(Mount(Path(base), base))
+    if prefix == base or (shows is not None and shows(Path(prefix, "bin"))):
+        return python, mounts
+    return f"{PLACE}/bin/{Path(python).name}", [*mounts, Mount(Path(prefix), PLACE)]
+
+
+@functools.cache
+def _prefixes(python: str) -> tuple[str, str]:
+    """Return where an interpreter's packages and where the Python that it was made from lie.
+
+    Raises:
+        EngineMissing: it does not run, or has no vLLM.
+    """
+    code = "import importlib.util, json, sys; has = bool(importlib.util.find_spec('vllm'))\n"
+    code += "print(json.dumps([sys.prefix, sys.base_prefix, has]))"
+    try:
+        told = subprocess.run([python, "-I", "-c", code], capture_output=True, timeout=_ASK_S, check=True)
+        prefix, base, has = json.loads(told.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as exc:
+        raise EngineMissing(f"{PYTHON}={python!r} cannot be run: {exc}", hint=_REMEDY) from exc
+    if not has:
+        raise EngineMissing(f"{PYTHON}={python!r} has no vllm", hint=_REMEDY)
+    return str(prefix), str(base)
