@@ -35,6 +35,7 @@ fetch() {
 }
 if [ "$slow" = 1 ]; then
   scripts/uidmap.sh || echo "newuidmap cannot be installed (see above): sandboxes with subordinate users are skipped" >&2
+  scripts/slurm.sh install >/dev/null || echo "no Slurm (see above): its tests are skipped" >&2
   fetch >"$fetched" 2>&1 & fetching=$!
 fi
 
@@ -54,7 +55,7 @@ done
 for folder in tests/*/; do
   case $(basename "$folder") in
     e2e) ;;
-    kubernetes) together+=("--ignore=$folder") alone+=("--ignore=$folder") ;;
+    kubernetes | slurm) together+=("--ignore=$folder") alone+=("--ignore=$folder") ;;
     faults) together+=("--ignore=$folder") ;;
     *) alone+=("--ignore=$folder") ;;
   esac
@@ -74,7 +75,13 @@ on_a_cluster() {
   return "$code"
 }
 
-fast_code=0 slow_code=0 alone_code=0 docker_code=0 cluster_code=0
+on_slurm() {
+  PYTEST_DEBUG_TEMPROOT=$(mktemp -d); export PYTEST_DEBUG_TEMPROOT; chmod 755 "$PYTEST_DEBUG_TEMPROOT"
+  echo "== the contract of the executor on a Slurm of one node"
+  run -n 2 tests/slurm "$@"  # each has a Slurm of its own
+}
+
+fast_code=0 slow_code=0 alone_code=0 docker_code=0 cluster_code=0 jobs_code=0
 run -n 2 -m 'not slow and not e2e' "$@" || fast_code=$?
 if [ "$slow" = 1 ]; then
   wait "$fetching" || true  # what is missing is said, and skipped
@@ -85,14 +92,20 @@ if [ "$docker" = 1 ]; then
   # Pods are waited for more than they compute: both phases together take little longer than one.
   log=$(mktemp)
   on_a_cluster "$@" >"$log" 2>&1 & cluster=$!
+  jobs_log=$(mktemp)
+  on_slurm "$@" >"$jobs_log" 2>&1 & jobs=$!
   echo "== whole runs on the Docker backend"
   DOJO_TEST_SANDBOX=docker run -n 2 --dist loadfile -m 'e2e and not slow' tests/e2e "${rough[@]}" "$@" || docker_code=$?
   DOJO_TEST_SANDBOX=docker run -m 'e2e and not slow' tests/e2e/test_full_disk.py tests/e2e/test_crash.py "$@" || docker_code=$?
   wait "$cluster" || cluster_code=$?
   cat "$log"
+  wait "$jobs" || jobs_code=$?
+  cat "$jobs_log"
+elif [ "$slow" = 1 ]; then
+  (on_slurm "$@") || jobs_code=$?
 fi
 if [ "$slow" = 1 ]; then
   run -n 2 --dist loadfile -m 'slow or e2e' "${together[@]}" "$@" || slow_code=$?
   run -m 'slow or e2e' "${alone[@]}" "$@" || alone_code=$?
 fi
-for code in "$fast_code" "$docker_code" "$cluster_code" "$slow_code" "$alone_code"; do [ "$code" = 0 ] || exit "$code"; done
+for code in "$fast_code" "$docker_code" "$cluster_code" "$jobs_code" "$slow_code" "$alone_code"; do [ "$code" = 0 ] || exit "$code"; done

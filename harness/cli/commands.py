@@ -32,6 +32,7 @@ ROOT = {
     "backbone": ("harness.cli.backbone:backbone", "Answer a run's calls by hand."),
     "data": ("harness.cli.data:data", "List, prepare and verify the tasks' data."),
     "images": ("harness.cli.images:images", "List, build and verify images for the Docker backend."),
+    "cluster": ("harness.cli.cluster:cluster", "Put dojo into a Kubernetes cluster, check it, take it away."),
     "config": ("harness.cli.config:config", "Show settings and where they come from."),
     "schema": ("harness.cli.schema:schema", "Print the JSON schemas of files and results."),
     "doctor": ("harness.cli.doctor:doctor", "Check this machine: each check is ok or says what to do."),
@@ -72,6 +73,11 @@ IMAGES = {
     "build": ("harness.cli.images:build_images", "Build images, from a registry or without one."),
     "verify": ("harness.cli.images:verify_images", "Check images and try what they hold."),
 }
+CLUSTER = {
+    "install": ("harness.cli.cluster:install", "Install, wait until it is ready, and check."),
+    "check": ("harness.cli.cluster:check", "Check the installation, from outside and from a pod."),
+    "uninstall": ("harness.cli.cluster:uninstall", "Remove what was installed; data stay."),
+}
 CONFIG = {"show": ("harness.cli.config:show_config", "Print each setting with its origin.")}
 TOKENS = {
     "list": ("harness.cli.tokens:list_tokens", "List tokens and users."),
@@ -84,7 +90,7 @@ OVER_SERVER = ("submit", "status", "runs", "batches", "logs", "show", "cancel", 
 """Commands that ask a service where one is set."""
 
 HERE = (
-    "serve", "tokens", "run", "tasks", "agents", "backbones", "data", "images", "config", "schema", "doctor", "attack",
+    "serve", "tokens", "run", "tasks", "agents", "backbones", "data", "images", "cluster", "config", "schema", "doctor", "attack",
     "completion", "version",
 )  # fmt: skip
 """Commands that are about this machine, whatever service is set. The others are about results, which lie at the service then."""

@@ -53,7 +53,7 @@ UNSAFE = "unsafe-local"
 @click.option("--budget", metavar="LIMITS", help="Over the task's own, as wall=2h,evaluations=5.")
 @click.option("--sandbox", metavar="NAME", help="Sandbox backend.")
 @click.option("--unsafe-local", is_flag=True, help="The sandbox backend that isolates nothing; says what is lost.")
-@click.option("--executor", metavar="NAME", help="Where runs are driven: local, kubernetes.")
+@click.option("--executor", metavar="NAME", help="Where runs are driven: local, kubernetes, slurm.")
 @click.option("--base-model", metavar="NAME", help="Instead of the profile's base model.")
 @click.option(
     "--backbone",

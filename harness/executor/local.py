@@ -59,8 +59,9 @@ class LocalExecutor:
         try:
             self._work.runner.drive(run, self._stop, self._work.listener)
         except DojoError as exc:
-            if exc.code != "busy":  # somebody took it up between the two: the request is theirs to see
+            if exc.code != "busy":
                 raise
+            return  # somebody took it up between the two: the request is theirs to see, and what they claimed is theirs
         self._slots.forget(run)
 
     def why(self, run: str) -> str:

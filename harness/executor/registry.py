@@ -15,7 +15,7 @@ GROUP = "dojo.executors"
 
 def executor_names() -> list[str]:
     """Return the names that `get_executor` knows."""
-    return sorted({"local", "kubernetes", *(point.name for point in _installed())})
+    return sorted({"local", "kubernetes", "slurm", *(point.name for point in _installed())})
 
 
 def get_executor(name: str, work: Work) -> Executor:
@@ -33,6 +33,10 @@ def get_executor(name: str, work: Work) -> Executor:
         from harness.executor.kubernetes import KubernetesExecutor
 
         return KubernetesExecutor(work)
+    if name == "slurm":
+        from harness.executor.slurm import SlurmExecutor
+
+        return SlurmExecutor(work)
     for point in _installed():
         if point.name == name:
             return _load(point, work)

@@ -3,6 +3,7 @@
 from harness.service.accounts import People
 from harness.service.answers import Items
 from harness.service.backbones import Backbones
+from harness.service.cluster import Cluster
 from harness.service.data import Data
 from harness.service.images import Images
 from harness.service.kept import Kept
@@ -15,7 +16,7 @@ from harness.service.tidy import Tidy
 from harness.service.trajectories import Trajectories
 
 
-class Dojo(Results, Lists, Tidy, Items, Kept, Trajectories, Shells, Tasks, Data, Images, Backbones, People):
+class Dojo(Results, Lists, Tidy, Items, Kept, Trajectories, Shells, Tasks, Data, Images, Cluster, Backbones, People):
     """Everything dojo does, over one results directory and one cache.
 
     Args:

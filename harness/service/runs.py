@@ -152,11 +152,14 @@ class Runs(Plans):
             executor = self._executor(self._executor_of(batch))
         statuses, damaged = [], []
         waits: dict[str, Mapping[str, str]] = {}  # by backend; each is asked once
+        driven = self.store.holders([row.id for row in rows])
         for row in rows:
             try:
-                statuses.append(self._waiting(self._status(row, executor), waits))
+                statuses.append(self._waiting(self._status(row, executor, driven.get(row.id)), waits))
             except DojoError as exc:
-                damaged.append(Damage(run=row.id, path=str(self.store.files(row.id).path), message=exc.message, hint=exc.hint))
+                damaged.append(
+                    Damage(run=row.id, path=str(self.store.run_dir(batch, row.id).path), message=exc.message, hint=exc.hint)
+                )
         return BatchStatus(batch=batch, name=name, runs=tuple(statuses), damaged=tuple(damaged))
 
     def events(self, reference: str, follow: bool = False, stop: threading.Event | None = None) -> Iterator[Event]:
@@ -173,9 +176,9 @@ class Runs(Plans):
         run = self.store.files(self.store.resolve(reference, "run"))
         return follow_output(run, f"agent.{stream}", follow, stop or threading.Event())
 
-    def _status(self, row: RunInfo, executor: Executor | None) -> RunStatus:
-        run = self.store.files(row.id)
-        status = run_status(run.spec(), run, os.path.relpath(run.path, self.home), self.store.holder(row.id))
+    def _status(self, row: RunInfo, executor: Executor | None, holder: str | None) -> RunStatus:
+        run = self.store.run_dir(row.batch, row.id)
+        status = run_status(run.spec(), run, os.path.relpath(run.path, self.home), holder)
         status = status.model_copy(update={"excluded": row.excluded})
         undriven = status.state is RunState.QUEUED and status.driven_by is None
         # elsewhere a run that was begun waits too: for another runner, and for the places of its sandboxes

@@ -98,7 +98,7 @@ def removal(store: Store, references: Sequence[str]) -> Removal:
         references=tuple(found),
         runs=tuple(runs),
         counted=tuple(row.run for row in summaries if not row.why_not),
-        driven={run: holder for run in runs if (holder := store.holder(run))},
+        driven=store.holders(list(runs)),
         bytes=disk_bytes(store.files(run).path for run in runs),
     )
 

@@ -191,6 +191,10 @@ class Store(Protocol):
         """
         ...
 
+    def holders(self, runs: Sequence[str]) -> dict[str, str]:
+        """Say who drives which of some runs, in one question; those that nobody drives are left out."""
+        ...
+
     def holder(self, run: str) -> str | None:
         """Say who drives a run; None: nobody. Takes nothing, so a claim made meanwhile never fails by it."""
         ...

@@ -6,9 +6,11 @@ database that nobody writes (no ``-wal`` file) is opened as immutable, and read 
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -51,6 +53,10 @@ class NotReadable(Exception):
         self.condition, self.detail = condition, detail
 
 
+# A server is asked for its version once in so many seconds; a file, which may be replaced at any time, at every look.
+_JUDGED_S = 5.0
+
+
 def condition_of(connection: Connection) -> Condition:
     """Say what the database is, from its tables and the version it names."""
     found = set(inspect(connection).get_table_names())
@@ -81,6 +87,7 @@ class Database:
         self._inode: int | None = None
         self._lock = threading.RLock()
         self.prepared = False
+        self._judged = -math.inf
 
     def look(self, query: Callable[[Connection], T], judge: bool = True) -> T:
         """Run a query that only reads. Nothing is made, migrated or left behind.
@@ -140,9 +147,10 @@ class Database:
     def _ask(self, engine: Engine, query: Callable[[Connection], T], judge: bool) -> T:
         try:
             with engine.connect().execution_options(looking=True) as connection:
-                condition = condition_of(connection) if judge else Condition.CURRENT
-                if condition is not Condition.CURRENT:
-                    raise NotReadable(condition)
+                if judge and (self.path is not None or time.monotonic() - self._judged > _JUDGED_S):
+                    if (condition := condition_of(connection)) is not Condition.CURRENT:
+                        raise NotReadable(condition)
+                    self._judged = time.monotonic()
                 return query(connection)
         except DBAPIError as exc:
             text = _first_line(exc)

@@ -109,9 +109,13 @@ class SqlStore(Index):
         """See `base.Store`."""
         return self._leases.claim(run)
 
+    def holders(self, runs: Sequence[str]) -> dict[str, str]:
+        """See `base.Store`."""
+        return self._look(lambda connection: self._leases.holders_in(connection, runs))
+
     def holder(self, run: str) -> str | None:
         """See `base.Store`."""
-        return self._look(lambda connection: self._leases.holder_in(connection, run))
+        return self.holders([run]).get(run)
 
     def request_cancel(self, run: str) -> None:
         """See `base.Store`; the request is a file in the run's folder, so it survives everything that the folder does."""

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -129,13 +129,14 @@ class Leases:
                 lease.renewed = started
         self._drop([lease for lease in held if lease.token not in ours])
 
-    def holder_in(self, connection: Connection, run: str) -> str | None:
-        """Say who drives a run; None: nobody."""
-        row = connection.execute(select(leases).where(leases.c.run == run)).first()
-        if row is None:
-            return None
-        owner = Owner(row.host, row.boot, row.pid, row.started)
-        return None if self._over(owner, row.renewed, connection) else str(owner)
+    def holders_in(self, connection: Connection, runs: Sequence[str]) -> dict[str, str]:
+        """Say who drives which of some runs; those that nobody drives are left out."""
+        found = {}
+        for row in connection.execute(select(leases).where(leases.c.run.in_(runs))):
+            owner = Owner(row.host, row.boot, row.pid, row.started)
+            if not self._over(owner, row.renewed, connection):
+                found[row.run] = str(owner)
+        return found
 
     def _take(self, connection: Connection, lease: SqlLease) -> bool:
         if connection.execute(select(runs.c.id).where(runs.c.id == lease.run)).first() is None:

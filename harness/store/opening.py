@@ -36,6 +36,10 @@ class SingleRun(Index):
     def close(self) -> None:
         """Nothing is held."""
 
+    def holders(self, runs: Sequence[str]) -> dict[str, str]:
+        """Nobody drives a copy."""
+        return {}
+
     def holder(self, run: str) -> str | None:
         """Nobody drives a copy."""
         return None

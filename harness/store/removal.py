@@ -59,9 +59,8 @@ def take_out(connection: Connection, home: Home, references: Iterable[str], held
     for batch, named in wanted.items():
         members = list(connection.scalars(select(runs.c.id).where(runs.c.batch == batch)))
         going = members if named is None else named
-        for run in going:
-            if holder := held.holder_in(connection, run):
-                raise StoreError(f"run {run} is driven by {holder}", hint=f"end it first with `dojo cancel {run}`", code="busy")
+        for run, holder in held.holders_in(connection, going).items():
+            raise StoreError(f"run {run} is driven by {holder}", hint=f"end it first with `dojo cancel {run}`", code="busy")
     for batch, named in wanted.items():
         members = list(connection.scalars(select(runs.c.id).where(runs.c.batch == batch)))
         going = members if named is None else named

@@ -66,7 +66,8 @@ class Driver:
                 return
             if batch.id in self._going or OWNER not in batch.settings:
                 continue
-            if any(store.holder(run.id) is None for run in store.runs(RunFilter(batch=batch.id, states=_OPEN))):
+            open_runs = [run.id for run in store.runs(RunFilter(batch=batch.id, states=_OPEN))]
+            if len(store.holders(open_runs)) < len(open_runs):
                 name = str(batch.settings.get("executor", "local"))
                 thread = threading.Thread(target=self._drive, args=(batch.id, name), name=f"batch {batch.id}", daemon=True)
                 self._going[batch.id] = thread

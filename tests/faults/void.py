@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found.grown_mb > MEMORY_MB:
         found.broken.append(f"the harness's side grew by {found.grown_mb} MB (at most {MEMORY_MB:.0f})")
     if options.json is not None:
-        options.json.write_text(json.dumps(asdict(found), indent=1))
+        options.json.write_text(json.dumps({**vars(found), "ended": dict(found.ended)}, indent=1))
     print(f"{found.cases} cases, slowest {found.slowest_s} s, memory grown by {found.grown_mb} MB")
     for how, count in found.ended.most_common():
         print(f"  {count:6d} {how}")

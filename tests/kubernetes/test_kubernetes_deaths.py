@@ -11,6 +11,7 @@ from harness.attack.live_endings import FILL_WITHOUT_A_PROCESS
 from harness.attack.phase import Phase, standing
 from harness.sandbox.contract import Stage
 from harness.sandbox.kubernetes import KubernetesBackend, cluster
+from harness.sandbox.kubernetes.identity import pod_name
 from harness.session.agent_phase import AgentPhase
 from harness.spec.agent import AgentConfig
 from harness.spec.budget import Budget
@@ -76,3 +77,16 @@ def test_a_pod_that_ran_out_of_memory_while_nobody_watched_is_the_agents_own_end
     with pytest.raises(SandboxUnavailable) as raised:
         AgentPhase(sleeping.site, sleeping.journal, threading.Event(), lambda: False)
     assert raised.value.death.cause is Cause.AGENT_ERROR and "OOMKilled" in raised.value.death.text
+
+
+def test_a_pod_made_again_under_the_name_of_one_that_was_just_deleted_comes_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kubelet still knows the one before, and what it was shown: with that no door opens to us."""
+    monkeypatch.setenv("DOJO_K8S_START", "60")
+    spec = stage.spec()
+    for _ in range(4):
+        sandbox = stage.backend.create(spec)
+        assert sandbox.exec(["true"]).ok
+        cluster.core().delete_namespaced_pod(pod_name(spec.id), "dojo-sandboxes", grace_period_seconds=0)
+        sandbox.close()

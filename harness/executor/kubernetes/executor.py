@@ -16,7 +16,7 @@ from harness.executor.kubernetes.ends import end_of, finished
 from harness.executor.kubernetes.job import BATCH_LABEL, GRACE_S, RUN_LABEL, job, number_of
 from harness.executor.kubernetes.jobs import Jobs
 from harness.executor.kubernetes.listening import Listening
-from harness.executor.kubernetes.owners import hand_over
+from harness.executor.kubernetes.owners import hand_over, hand_over_cache
 from harness.executor.kubernetes.settings import RunnerSettings
 from harness.executor.kubernetes.waiting import Waiting
 from harness.executor.kubernetes.watch import Changed, JobWatch
@@ -70,6 +70,7 @@ class KubernetesExecutor:
     def start(self, batch: str) -> None:
         """Make a Job for every run of the batch that has not ended and has none; those that have one are followed."""
         self._refuse_a_private_store()
+        hand_over_cache(self._work.runner.library.cache, self._runners.runs_as())
         known = self._jobs.of_batch(batch)
         begin: list[tuple[str, int]] = []
         for info in self._store.runs(RunFilter(batch=batch)):
@@ -155,7 +156,7 @@ class KubernetesExecutor:
         """Make a run's Job. What keeps one from being made is that run's outcome and stops no other."""
         try:
             files = self._store.files(run)
-            hand_over(files.path, self._runners.runs_as())
+            hand_over(files.path, files.path.parents[3], self._runners.runs_as())
             body = job(files.spec(), number, self._runners, self._sandboxes, self._program, after)
             self._jobs.make(body)
             self._going[run] = body["metadata"]["name"]

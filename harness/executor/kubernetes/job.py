@@ -79,32 +79,7 @@ def job(
         RUN_LABEL: spec.id,
         BATCH_LABEL: spec.batch,
     }
-    user = runners.runs_as()
-    body: dict[str, Any] = {
-        "serviceAccountName": runners.account,
-        "restartPolicy": "Never",
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_S,
-        # a container's first process is deaf to SIGTERM until it listens: a runner that still starts would not hear it
-        "shareProcessNamespace": True,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": user,
-            "runAsGroup": user,
-            "fsGroup": user,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(spec, runners, sandboxes, program, after)],
-        "volumes": [
-            _volume("home", runners.home),
-            _volume("cache", runners.cache),
-            {"name": "scratch", "emptyDir": {"sizeLimit": f"{_SCRATCH_MB}Mi"}},
-            *([{"name": "config", "configMap": {"name": runners.config}}] if runners.config else ()),
-        ],
-    }
-    if runners.priority_class:
-        body["priorityClassName"] = runners.priority_class
+    body = pod_spec(runners, sandboxes, [*program, spec.id], after)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -123,7 +98,38 @@ def job(
     }
 
 
-def _container(spec: RunSpec, runners: RunnerSettings, sandboxes: Settings, program: Sequence[str], after: str) -> dict[str, Any]:
+def pod_spec(runners: RunnerSettings, sandboxes: Settings, command: Sequence[str], after: str = "") -> dict[str, Any]:
+    """Return what a runner's pod is: it executes ``command`` with results, cache and database at hand; see `job`."""
+    user = runners.runs_as()
+    body: dict[str, Any] = {
+        "serviceAccountName": runners.account,
+        "restartPolicy": "Never",
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_S,
+        # a container's first process is deaf to SIGTERM until it listens: a runner that still starts would not hear it
+        "shareProcessNamespace": True,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(runners, sandboxes, command, after)],
+        "volumes": [
+            _volume("home", runners.home),
+            _volume("cache", runners.cache),
+            {"name": "scratch", "emptyDir": {"sizeLimit": f"{_SCRATCH_MB}Mi"}},
+            *([{"name": "config", "configMap": {"name": runners.config}}] if runners.config else ()),
+        ],
+    }
+    if runners.priority_class:
+        body["priorityClassName"] = runners.priority_class
+    return body
+
+
+def _container(runners: RunnerSettings, sandboxes: Settings, command: Sequence[str], after: str) -> dict[str, Any]:
     memory = f"{runners.memory_mb}Mi"
     variables = {
         "HOME": SCRATCH,
@@ -146,7 +152,7 @@ def _container(spec: RunSpec, runners: RunnerSettings, sandboxes: Settings, prog
         "name": RUNNER,
         "image": reference("runner", "cpu"),
         "imagePullPolicy": runners.pull,
-        "command": [*program, spec.id],
+        "command": list(command),
         "envFrom": secret,
         "env": [
             *({"name": name, "value": value} for name, value in variables.items() if value),

@@ -123,7 +123,7 @@ class KubernetesBackend:
 
 
 class _Host:
-    """One sandbox in the cluster: its pod and its secret, which have one name."""
+    """One sandbox in the cluster: its pod and its secret, which have one name, and what the pod is shown of it."""
 
     def __init__(self, id: str, settings: Settings | None = None) -> None:
         refuse_bad_id(id)
@@ -131,6 +131,7 @@ class _Host:
         self.name = pod_name(id)
         self.settings = settings or Settings.from_environment()
         self.core = cluster.core()
+        self._made: dict[str, Any] = {}
         self._link: Link | None = None
         self._relays: RelayEnds | None = None
 
@@ -141,9 +142,9 @@ class _Host:
             SandboxError: the id is taken (code ``exists``).
         """
         body = pod.secret(spec, self.settings, new_credentials(self.name), api_ends())
-        cluster.ask(
-            f"making the secret of sandbox {spec.id!r}", self.core.create_namespaced_secret, self.settings.namespace, body
-        )
+        make, namespace = self.core.create_namespaced_secret, self.settings.namespace
+        made: Any = cluster.ask(f"making the secret of sandbox {spec.id!r}", make, namespace, body)
+        self._made = self.core.api_client.sanitize_for_serialization(made)
 
     def bring_up(self, spec: SandboxSpec) -> None:
         """Make the pod, send what is shown in it, and wait until its main container answers.
@@ -153,7 +154,10 @@ class _Host:
         """
         self._share_code()
         image = images.reference(spec.image, "cuda" if spec.limits.gpus else "cpu")
-        body = pod.pod(spec, self.settings, image)
+        shown = pod.shown_secret(self._made)
+        what = f"making what the pod of sandbox {self.id!r} is shown of its secret"
+        cluster.ask(what, self.core.create_namespaced_secret, self.settings.namespace, shown)
+        body = pod.pod(spec, self.settings, image, shown["metadata"]["name"])
         self._ask_for_pod(body)
         self._await_door(pod.FILL)
         sandbox = ExecdSandbox(spec, self)

@@ -24,6 +24,8 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _PAGE = 500
 # 500 is what a webhook that does not answer (Kueue restarts) comes out as
 _PASSING = frozenset({429, 500, 502, 503, 504})
+# but for this one, of server-side apply: asking again does not help
+_NO_SUCH_FIELD = "field not declared in schema"
 
 
 def core() -> CoreV1Api:
@@ -80,7 +82,7 @@ def ask(what: str, call: Callable[..., T], *arguments: object, patience_s: float
         try:
             return call(*arguments, _request_timeout=_REQUEST_S, **keywords)
         except ApiException as exc:
-            if exc.status not in _PASSING:
+            if exc.status not in _PASSING or _NO_SUCH_FIELD in message_of(exc):
                 raise _refusal(what, exc) from exc
             failure: Exception = exc
             said = message_of(exc)

@@ -73,8 +73,33 @@ def secret(
     }
 
 
-def pod(spec: SandboxSpec, settings: Settings, image: str) -> dict[str, Any]:
-    """Return the pod of a sandbox."""
+def shown_secret(made: dict[str, Any]) -> dict[str, Any]:
+    """Return what a pod is shown of its secret: the same under a name that no pod had before, gone when that is.
+
+    A kubelet keeps what it read of a secret for as long as it knows a pod that is shown it, and a pod that somebody deleted
+    stays known for a moment: its successor of the same name would get the certificate and the token of before.
+
+    Args:
+        made: the secret as the API returned it.
+    """
+    kept = made["metadata"]
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": kept["name"], "uid": kept["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": f"{kept['name']}-{kept['uid'][:8]}",
+            "namespace": kept["namespace"],
+            "labels": {"app.kubernetes.io/managed-by": "dojo"},
+            "ownerReferences": [owner],
+        },
+        "immutable": True,
+        "data": {name: value for name, value in made["data"].items() if name != "spec.json"},
+    }
+
+
+def pod(spec: SandboxSpec, settings: Settings, image: str, secret_name: str) -> dict[str, Any]:
+    """Return the pod of a sandbox, which is shown the secret of that name."""
     metadata = _metadata(spec, settings)
     metadata["labels"] |= {"app.kubernetes.io/name": "dojo-sandbox", "app.kubernetes.io/managed-by": "dojo"}
     if queue := settings.queue_of(spec.limits.gpus):
@@ -91,7 +116,7 @@ def pod(spec: SandboxSpec, settings: Settings, image: str) -> dict[str, Any]:
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, "runAsUser": 0, "runAsGroup": 0},
         "initContainers": [_container(FILL, spec, settings, image)],
         "containers": [_container(MAIN, spec, settings, image)],
-        "volumes": _volumes(spec, settings),
+        "volumes": _volumes(spec, settings, secret_name),
     }
     if settings.runtime_class:
         body["runtimeClassName"] = settings.runtime_class
@@ -180,8 +205,7 @@ def _shown_mb(spec: SandboxSpec) -> int:
     return -(-total // 1048576)
 
 
-def _volumes(spec: SandboxSpec, settings: Settings) -> list[dict[str, Any]]:
-    name = pod_name(spec.id)
+def _volumes(spec: SandboxSpec, settings: Settings, name: str) -> list[dict[str, Any]]:
     disk = {"sizeLimit": f"{spec.limits.disk_mb}Mi", **({"medium": "Memory"} if settings.disk == "memory" else {})}
     private = [{"key": key, "path": key} for key in ("plan.json", "cert.pem", "key.pem", "token")]
     return [

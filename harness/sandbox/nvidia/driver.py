@@ -18,6 +18,7 @@ from harness.spec.errors import MissingError
 # The driver's character devices have this number for ever; the minor is the GPU's, and 255 is nvidiactl.
 MAJOR = 195
 CONTROL_MINOR = 255
+_OF_THE_JOB = "SLURM_JOB_GPUS"
 # Where driver packages, container runtimes, WSL and NixOS put the driver's libraries where the loader's cache does not name them.
 LIBRARY_FOLDERS = tuple(
     Path(path)
@@ -146,10 +147,14 @@ def look(tree: DriverTree = HOST) -> Found:
 def usable(tree: DriverTree = HOST, environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     """Return the GPUs that dojo may claim: all that are here, or those of them that ``CUDA_VISIBLE_DEVICES`` names.
 
+    In a job of Slurm they are the job's. There that variable counts from 0 whichever they are, as the others cannot be opened.
+
     Raises:
         MissingError: the variable names what is not here, or a GPU in MIG mode instead of its instances.
     """
     gpus = look(tree).gpus
+    if of_the_job := _listed(environ.get(_OF_THE_JOB, "")):
+        return tuple(gpu for gpu in gpus if gpu.minor in of_the_job)
     wanted = environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None or not gpus:
         return gpus
@@ -160,6 +165,16 @@ def usable(tree: DriverTree = HOST, environ: Mapping[str, str] = os.environ) -> 
         for gpu in _named(entry, gpus):
             chosen[gpu.name] = gpu
     return tuple(gpu for gpu in gpus if gpu.name in chosen)
+
+
+def _listed(text: str) -> set[int]:
+    """Read numbers as Slurm lists them: ``0,2-3``."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit():
+            found.update(range(int(first), int(last if last.isdigit() else first) + 1))
+    return found
 
 
 def require_usable(count: int, tree: DriverTree = HOST, environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:

@@ -35,6 +35,7 @@ def looking_takes_nothing(stage: Stage) -> None:
     assert other.holder(spec.id) is None
     with store.claim(spec.id) as lease:
         assert other.holder(spec.id) == store.holder(spec.id) is not None
+        assert other.holders([spec.id, "another"]) == {spec.id: store.holder(spec.id)} and other.holders([]) == {}
         assert lease.held()
     assert other.holder(spec.id) is None
 

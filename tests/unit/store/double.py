@@ -156,6 +156,9 @@ class MemoryStore:
         self._leases.append(lease)
         return lease
 
+    def holders(self, runs: Sequence[str]) -> dict[str, str]:
+        return {run: owner for run in runs if (owner := self.holder(run))}
+
     def holder(self, run: str) -> str | None:
         claim = self.shared.claims.get(run)
         if claim is None:

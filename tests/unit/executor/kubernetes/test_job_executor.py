@@ -92,7 +92,7 @@ class Watch:
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
     monkeypatch.setattr(SqlStore, "shared", True)
-    monkeypatch.setattr(module, "hand_over", lambda folder, user: None)
+    monkeypatch.setattr(module, "hand_over", lambda folder, home, user: None)
     monkeypatch.setenv("DOJO_K8S_RUNNER_STARTS", "3")
     cluster = Cluster()
     stage = Stage(KubernetesExecutor, SqlStore(tmp_path / "home"))

@@ -29,7 +29,7 @@ SPEC = SandboxSpec(
 
 
 def made(settings: Settings | None = None, spec: SandboxSpec = SPEC) -> dict[str, Any]:
-    return pod.pod(spec, settings or Settings(), "dojo/task:cpu")
+    return pod.pod(spec, settings or Settings(), "dojo/task:cpu", "a-secret")
 
 
 def main_of(whole: dict[str, Any]) -> dict[str, Any]:
@@ -112,6 +112,28 @@ def test_the_secret_keeps_the_specification_for_who_attaches_and_shows_the_pod_n
     volume = next(v for v in made()["spec"]["volumes"] if v["name"] == "secret")["secret"]
     assert {item["key"] for item in volume["items"]} == {"plan.json", "cert.pem", "key.pem", "token"}
     assert volume["defaultMode"] == 0o400
+
+
+def test_pods_that_follow_each_other_under_one_name_are_shown_secrets_of_different_names() -> None:
+    def made_as(uid: str) -> dict[str, Any]:
+        body = pod.secret(SPEC, Settings(), new_credentials("x"))
+        return body | {"metadata": body["metadata"] | {"uid": uid}}
+
+    first, second = (made_as(uid) for uid in ("01234567-aa", "89abcdef-aa"))
+    shown = [pod.shown_secret(each) for each in (first, second)]
+    assert first["metadata"]["name"] == second["metadata"]["name"]
+    assert len({each["metadata"]["name"] for each in shown}) == 2
+    for whole, part in zip((first, second), shown, strict=True):
+        assert part["data"] == {name: value for name, value in whole["data"].items() if name != "spec.json"}
+        assert part["metadata"]["ownerReferences"][0]["uid"] == whole["metadata"]["uid"], "it goes when that does"
+        # who looks for sandboxes finds each once
+        assert not {pod.ID_LABEL, pod.OWNER_LABEL} & set(part["metadata"]["labels"])
+        named = [
+            v["secret"]["secretName"]
+            for v in pod.pod(SPEC, Settings(), "i", part["metadata"]["name"])["spec"]["volumes"]
+            if "secret" in v
+        ]
+        assert named == [part["metadata"]["name"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,14 @@ CHOICES: dict[str | None, list[int]] = {
 }
 
 
+@pytest.mark.parametrize(("given", "minors"), [("3", [3]), ("0,3", [0, 3]), ("1-3", [1, 3]), ("", [0])])
+def test_in_a_job_of_slurm_they_are_those_that_it_was_given_however_cuda_counts_them(
+    tmp_path: Path, given: str, minors: list[int]
+) -> None:
+    environ = {"SLURM_JOB_GPUS": given, "CUDA_VISIBLE_DEVICES": "0"}
+    assert [gpu.minor for gpu in usable(Tree(tmp_path, [0, 1, 3]).tree, environ)] == minors
+
+
 @pytest.mark.parametrize("said", CHOICES)
 def test_cuda_visible_devices_of_the_harness_is_honoured(tmp_path: Path, said: str | None) -> None:
     environ = {} if said is None else {"CUDA_VISIBLE_DEVICES": said}
