@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.executor.tickets import Tickets
-from harness.sandbox.gpus import gpu_numbers
-from harness.spec.errors import MissingError, StoreError
+from harness.sandbox.nvidia.driver import usable
+from harness.spec.errors import DojoError, MissingError, StoreError
 from harness.spec.task import Limits
 
 # Looked at again this often, seconds, while there is no room: other processes cannot wake this one.
@@ -38,6 +38,7 @@ class Claim:
     cpus: float
     memory_mb: int
     gpus: int
+    named: tuple[str, ...] = ()
 
 
 class Slots:
@@ -48,10 +49,11 @@ class Slots:
         memory_mb: megabytes there are.
         gpus: GPUs there are.
         folder: where claims lie; processes with one folder share one machine.
+        named: which GPUs these are. Processes that may use different ones (CUDA_VISIBLE_DEVICES) do not wait for each other's.
     """
 
-    def __init__(self, cpus: float, memory_mb: int, gpus: int, folder: Path) -> None:
-        self.cpus, self.memory_mb, self.gpus, self._folder = cpus, memory_mb, gpus, folder
+    def __init__(self, cpus: float, memory_mb: int, gpus: int, folder: Path, named: Sequence[str] = ()) -> None:
+        self.cpus, self.memory_mb, self.gpus, self._folder, self._named = cpus, memory_mb, gpus, folder, tuple(named)
         self._held: dict[str, BinaryIO] = {}
         self._own_paths: dict[str, Path] = {}
         self._tickets = Tickets(folder)
@@ -59,8 +61,12 @@ class Slots:
 
     @classmethod
     def of_this_machine(cls) -> Slots:
-        """Count the cores and memory this process may use and the NVIDIA devices that are there."""
-        return cls(float(len(os.sched_getaffinity(0))), _memory_mb(), len(gpu_numbers()), _shared_folder())
+        """Count the cores, memory and GPUs that this process may use."""
+        try:
+            gpus = [gpu.name for gpu in usable()]
+        except DojoError:  # runs without GPUs are none the worse; `dojo doctor gpu` says why
+            gpus = []
+        return cls(float(len(os.sched_getaffinity(0))), _memory_mb(), len(gpus), _shared_folder(), gpus)
 
     def check(self, limits: Limits) -> None:
         """Refuse limits that this machine can never satisfy.
@@ -71,7 +77,13 @@ class Slots:
         larger = "a larger machine or another profile of the task"
         asked = (
             (limits.cpus, self.cpus, f"{limits.cpus:g} CPUs", f"{self.cpus:g}", larger),
-            (limits.gpus, self.gpus, f"{limits.gpus} GPUs", f"{self.gpus}", "a machine with GPUs, or --profile mini"),
+            (
+                limits.gpus,
+                self.gpus,
+                f"{limits.gpus} GPUs",
+                f"{self.gpus}",
+                "a machine with GPUs, or --profile mini; `dojo doctor gpu` says what is here",
+            ),
             (limits.memory_mb, self.memory_mb, f"{limits.memory_mb} MB of memory", f"{self.memory_mb}", larger),
         )
         for wanted, there, text, has, remedy in asked:
@@ -132,8 +144,12 @@ class Slots:
         return {
             "cores": self.cpus - sum(claim.cpus for claim in held),
             "MB of memory": self.memory_mb - sum(claim.memory_mb for claim in held),
-            "GPUs": self.gpus - sum(claim.gpus for claim in held),
+            "GPUs": self.gpus - sum(claim.gpus for claim in held if self._shares_gpus(claim)),
         }
+
+    def _shares_gpus(self, claim: Claim) -> bool:
+        """Whether a claim may be on GPUs of ours; one that does not say which may be on any."""
+        return not claim.named or not self._named or bool(set(claim.named) & set(self._named))
 
     def _try(self, run: str, limits: Limits) -> bool:
         with self._mutex, self._ledger():
@@ -163,7 +179,7 @@ class Slots:
                 )
             fcntl.flock(file, fcntl.LOCK_EX)  # waits for those that are just looking
             claim = {"run": run, "user": os.getuid(), "cpus": limits.cpus, "memory_mb": limits.memory_mb, "gpus": limits.gpus}
-            _write(file, {**claim, "until": until})
+            _write(file, {**claim, "named": self._named, "until": until})
             self._held[run] = file
             return True
 
@@ -205,7 +221,7 @@ def _living(path: Path) -> Claim | None:
         with path.open("rb") as file:
             raw = json.loads(_read(file))
             if raw["until"] > time.time() or _locked(file):
-                return Claim(raw["run"], raw["user"], raw["cpus"], raw["memory_mb"], raw["gpus"])
+                return Claim(raw["run"], raw["user"], raw["cpus"], raw["memory_mb"], raw["gpus"], tuple(raw.get("named", ())))
     except (OSError, ValueError, KeyError, TypeError):  # gone, or a stranger's file: no claim
         return None
     return None

@@ -22,10 +22,12 @@ from harness.sandbox.bringing_up import attach_execd, create_execd
 from harness.sandbox.docker_checks import checks
 from harness.sandbox.execd.settings import PRIVATE_DIR
 from harness.sandbox.folder import SandboxFolder
-from harness.sandbox.gpus import claim, gpu_numbers
+from harness.sandbox.gpus import claim_gpus
 from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import PLACES, HostDisk, disk_kind
 from harness.sandbox.jail.rootfs import accounts
+from harness.sandbox.nvidia.driver import Gpu
+from harness.sandbox.nvidia.given import environment
 from harness.sandbox.this_host import SYSTEM_PATH, base_environment, package_folder
 from harness.spec.errors import DojoError, MissingError, SandboxError, SandboxUnavailable
 from harness.spec.outcome import Cause, Death
@@ -108,7 +110,7 @@ class _Host:
             SandboxError, SandboxUnavailable: the engine refuses or fails; the container ended, or did not answer in time.
         """
         docker = engine.client()
-        gpus = claim(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus, gpu_numbers())
+        gpus = claim_gpus(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus)
         image = images.reference(spec.image, "cuda" if spec.limits.gpus else "cpu")
         with engine.speaking(f"looking for the image {image}"):
             image_env = dict(entry.split("=", 1) for entry in docker.images.get(image).attrs["Config"].get("Env") or ())
@@ -116,7 +118,7 @@ class _Host:
         if disk_kind()[0] == "ext4":
             self.disk.create(spec.limits.disk_mb, agent)
         self.group.create(spec.limits)
-        self._write_plan(spec, image_env, agent)
+        self._write_plan(spec, image_env, gpus, agent)
         self._asked.touch()
         with engine.speaking(f"making the container {self.container_name}"):
             container = docker.containers.create(image, **self._container(spec, gpus, agent))
@@ -140,15 +142,16 @@ class _Host:
                 )
             time.sleep(0.02)
 
-    def _write_plan(self, spec: SandboxSpec, image_env: dict[str, str], agent: int) -> None:
+    def _write_plan(self, spec: SandboxSpec, image_env: dict[str, str], gpus: tuple[Gpu, ...], agent: int) -> None:
         """Leave in the folder what execd is told."""
         path = image_env.pop("PATH", SYSTEM_PATH)
         counter = self.group.oom_counter or _own_oom_counter()
+        given = environment(gpus) if gpus else {}
         plan = {
             "mode": "privileged",
             "agent": agent,
             "owner": 0 if _rootless() else os.geteuid(),
-            "env": {**image_env, **base_environment(), "PATH": f"/opt/dojo/bin:{path}", **spec.env},
+            "env": {**image_env, **base_environment(), "PATH": f"/opt/dojo/bin:{path}", **given, **spec.env},
             "rlimits": cgroups.rlimits(spec.limits, ()),
             "cgroup_procs": [_inside_group(file) for file in self.group.procs_files],
             "oom_counter": _inside_group(counter) if self.group.oom_counter else counter,
@@ -162,7 +165,7 @@ class _Host:
             file.write_text(text)
             file.chmod(0o644)
 
-    def _container(self, spec: SandboxSpec, gpus: tuple[str, ...], agent: int) -> dict[str, Any]:
+    def _container(self, spec: SandboxSpec, gpus: tuple[Gpu, ...], agent: int) -> dict[str, Any]:
         """Return what the engine is asked for."""
         from docker.types import DeviceRequest, LogConfig, Ulimit
 
@@ -200,7 +203,7 @@ class _Host:
             # to enter a group that lies beside the container's own; what is shown of the tree is read-only
             options["cgroupns"] = "host"
         if gpus:
-            options["device_requests"] = [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
+            options["device_requests"] = [DeviceRequest(device_ids=[gpu.id for gpu in gpus], capabilities=[["gpu"]])]
         return options
 
     def _mounts(self, spec: SandboxSpec) -> list[Any]:

@@ -10,31 +10,36 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from harness.sandbox.nvidia.driver import HOST, DriverTree, Gpu, require_usable
+from harness.sandbox.runtime import runtime_root
 from harness.spec.errors import MissingError, SandboxUnavailable
 from harness.spec.outcome import Cause, Death
 
 _CLAIM, _LOCK = "gpus.json", "gpus.lock"
-_OF_THE_JOB = "SLURM_JOB_GPUS"
 
 
-def gpu_numbers(devices: Path = Path("/dev"), environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Return the numbers of this host's NVIDIA GPUs: "0" for /dev/nvidia0. In a job of Slurm with GPUs: those of the job."""
-    numbers = (path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*"))
-    given = _listed(environment.get(_OF_THE_JOB, ""))
-    return tuple(sorted((n for n in numbers if n.isdigit() and (not given or int(n) in given)), key=int))
+def claim_gpus(
+    folder: Path, owner: str, count: int, tree: DriverTree = HOST, environ: Mapping[str, str] = os.environ
+) -> tuple[Gpu, ...]:
+    """Return ``count`` of the GPUs that dojo may use here (see `usable`), claimed as by `claim`.
+
+    Raises:
+        MissingError: this host has fewer, or they cannot be used; says what to do.
+        SandboxUnavailable: fewer are free.
+    """
+    if count == 0:
+        return ()
+    there = require_usable(count, tree, environ)
+    names = claim(folder, owner, count, [gpu.name for gpu in there])
+    return tuple(gpu for gpu in there if gpu.name in names)
 
 
-def _listed(text: str) -> set[int]:
-    """Read numbers as Slurm lists them: ``0,2-3``."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if first.isdigit():
-            found.update(range(int(first), int(last if last.isdigit() else first) + 1))
-    return found
+def held_by(owner: str, root: Path | None = None) -> tuple[str, ...]:
+    """Return the names of the GPUs that an owner's sandboxes on this host have now; none where they are elsewhere."""
+    return tuple(sorted({name for other, names in _claims(root or runtime_root()) if other == owner for name in names}))
 
 
 def claim(folder: Path, owner: str, count: int, there: Sequence[str]) -> tuple[str, ...]:
@@ -44,7 +49,7 @@ def claim(folder: Path, owner: str, count: int, there: Sequence[str]) -> tuple[s
         folder: the sandbox's folder, ``<runtime root>/<kind>/<id>``; the claims of all kinds lie beside it.
         owner: who shares them.
         count: how many.
-        there: numbers of the host's GPUs.
+        there: names of the GPUs that may be claimed.
 
     Raises:
         MissingError: this host has fewer.
@@ -58,10 +63,8 @@ def claim(folder: Path, owner: str, count: int, there: Sequence[str]) -> tuple[s
     with open(root / _LOCK, "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         held: dict[str, set[str]] = {}
-        for path in root.glob(f"*/*/{_CLAIM}"):
-            with contextlib.suppress(FileNotFoundError):  # its sandbox is being destroyed
-                other = json.loads(path.read_text())
-                held.setdefault(other["owner"], set()).update(other["numbers"])
+        for other, names in _claims(root):
+            held.setdefault(other, set()).update(names)
         mine = held.pop(owner, set())
         taken = {number for numbers in held.values() for number in numbers}
         usable = sorted((number for number in there if number not in taken), key=lambda number: number not in mine)
@@ -76,3 +79,10 @@ def claim(folder: Path, owner: str, count: int, there: Sequence[str]) -> tuple[s
         chosen = tuple(usable[:count])
         (folder / _CLAIM).write_text(json.dumps({"owner": owner, "numbers": chosen}))
         return chosen
+
+
+def _claims(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    for path in root.glob(f"*/*/{_CLAIM}"):
+        with contextlib.suppress(FileNotFoundError):  # its sandbox is being destroyed
+            claimed = json.loads(path.read_text())
+            yield claimed["owner"], claimed["numbers"]

@@ -13,12 +13,14 @@ from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.bringing_up import attach_execd, create_execd
 from harness.sandbox.folder import SandboxFolder
-from harness.sandbox.gpus import claim, gpu_numbers
+from harness.sandbox.gpus import claim_gpus
 from harness.sandbox.host import Channel
 from harness.sandbox.host_disk import await_release, disk_kind, image_path
+from harness.sandbox.nvidia.driver import usable
+from harness.sandbox.nvidia.given import Given, give
 from harness.sandbox.sandbox_user import ONE_USER_REMEDY, SandboxUser, likely_user, sandbox_user
 from harness.sandbox.this_host import base_environment, disk_folder, has, hidden_folders, run_jail, shown_pythons, shows
-from harness.spec.errors import IsolationUnavailable, SandboxUnavailable
+from harness.spec.errors import DojoError, IsolationUnavailable, SandboxUnavailable
 from harness.spec.outcome import Death
 
 NAME = "namespace"
@@ -80,7 +82,7 @@ class _Host:
 
     def build(self, spec: SandboxSpec) -> None:
         """Claim its GPUs and its user, make its control group, start execd in namespaces."""
-        gpus = claim(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus, gpu_numbers())
+        gpus = give(claim_gpus(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus))
         user = sandbox_user(self.folder.path)
         self.group.create(spec.limits)
         _launch(_plan(spec, self, gpus, user))
@@ -109,20 +111,24 @@ class _Host:
         await_release(self.image)
 
 
-def _plan(spec: SandboxSpec, host: _Host, gpus: tuple[str, ...], user: SandboxUser) -> dict[str, Any]:
+def _plan(spec: SandboxSpec, host: _Host, gpus: Given, user: SandboxUser) -> dict[str, Any]:
     """Return what `jail.make` is told."""
     kind, mkfs = disk_kind()
+    environment = base_environment()
+    if gpus.program_folder is not None and not has(str(gpus.program_folder)):
+        environment["PATH"] += f":{gpus.program_folder}"
     return {
         "folder": str(host.folder.path),
         "mode": user.mode,
         "agent": user.inside,
         "maps": user.maps,
         "disk": {"kind": kind, "size_mb": spec.limits.disk_mb, "image": str(host.image), "mkfs": mkfs if kind == "ext4" else ""},
-        "exposed": shown_pythons(),
+        "exposed": [*shown_pythons(), *(str(path) for path in gpus.files if not shows(path))],
         "hidden": hidden_folders(),
         "binds": [{"source": str(m.source.resolve()), "target": m.target, "writable": m.writable} for m in spec.mounts],
-        "gpus": list(gpus),
-        "env": base_environment() | dict(spec.env),
+        "gpus": list(gpus.nodes),
+        "driver": dict(gpus.proc),
+        "env": environment | dict(gpus.env) | dict(spec.env),
         "rlimits": cgroups.rlimits(spec.limits, cgroups.find_hierarchies().missing) | user.rlimits,
         "cgroup_procs": host.group.procs_files,
         "oom_counter": host.group.oom_counter,
@@ -189,7 +195,11 @@ def _check_disk() -> Check:
 
 
 def _check_gpus() -> Check:
-    numbers = gpu_numbers()
-    if not numbers:
+    try:
+        gpus = usable()
+        give(gpus)
+    except DojoError as exc:  # runs without GPUs are none the worse
+        return Check("gpus", True, f"sandboxes with gpus > 0 are refused: {exc.message}", exc.hint)
+    if not gpus:
         return Check("gpus", True, "no NVIDIA device here; sandboxes with gpus > 0 are refused")
-    return Check("gpus", True, f"{', '.join(f'/dev/nvidia{n}' for n in numbers)}; a sandbox is shown its own")
+    return Check("gpus", True, f"{', '.join(gpu.words for gpu in gpus)}; a sandbox is shown its own")

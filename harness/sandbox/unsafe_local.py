@@ -16,7 +16,10 @@ from harness.sandbox import cgroups
 from harness.sandbox.base import Check, Sandbox, SandboxSpec
 from harness.sandbox.bringing_up import attach_execd, create_execd
 from harness.sandbox.folder import SandboxFolder
+from harness.sandbox.gpus import claim_gpus
 from harness.sandbox.host import Channel
+from harness.sandbox.nvidia.driver import Gpu
+from harness.sandbox.nvidia.given import environment
 from harness.sandbox.this_host import base_environment, disk_folder, run_jail
 from harness.spec.errors import MissingError, SandboxUnavailable
 from harness.spec.outcome import Death
@@ -82,7 +85,8 @@ class _Host:
         self.root = disk_folder() / f"dojo-{os.geteuid()}-{id}"
 
     def build(self, spec: SandboxSpec) -> None:
-        """Make what stands for the file system, and start execd."""
+        """Claim its GPUs, make what stands for the file system, and start execd."""
+        gpus = claim_gpus(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus)
         self.root.mkdir(mode=0o700)
         for name in ("workspace", "tmp"):
             (self.root / name).mkdir()
@@ -90,7 +94,7 @@ class _Host:
             target = self.root / mount.target.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(mount.source.resolve())
-        answer = run_jail("main", plan=_plan(spec, self), env={ROOT_VARIABLE: str(self.root)})
+        answer = run_jail("main", plan=_plan(spec, self, gpus), env={ROOT_VARIABLE: str(self.root)})
         if not answer["ok"]:
             raise SandboxUnavailable(f"execd did not come up: {answer['message']}", hint="`dojo doctor` shows what is there")
 
@@ -120,7 +124,7 @@ class _Host:
                     os.kill(int(entry.name), signal.SIGKILL)
 
 
-def _plan(spec: SandboxSpec, host: _Host) -> dict[str, Any]:
+def _plan(spec: SandboxSpec, host: _Host, gpus: tuple[Gpu, ...]) -> dict[str, Any]:
     moved = {"/workspace", *(m.target for m in spec.mounts)}
     for mount in spec.mounts:
         first = "/" + mount.target.split("/")[1]
@@ -133,7 +137,7 @@ def _plan(spec: SandboxSpec, host: _Host) -> dict[str, Any]:
         "workspace": str(host.root / "workspace"),
         "spool": str(host.folder.path / "spool"),
         "paths": {path: f"{host.root}{path}" for path in sorted(moved, key=len, reverse=True)},
-        "env": env | dict(spec.env),
+        "env": env | environment(gpus, by_id=True) | dict(spec.env),
         "rlimits": cgroups.rlimits(spec.limits, ("memory",)),
         "cgroup_procs": [],
         "oom_counter": "",

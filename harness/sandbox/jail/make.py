@@ -168,7 +168,8 @@ def _root_plan(plan: dict[str, Any]) -> RootPlan:
         exposed=tuple(plan["exposed"]),
         hidden=tuple(plan["hidden"]),
         binds=tuple(BindPlan(**bind) for bind in plan["binds"]),
-        gpus=tuple(plan["gpus"]),
+        gpus=tuple((source, target) for source, target in plan["gpus"]),
+        driver=tuple(plan["driver"].items()),
     )
 
 

@@ -77,7 +77,8 @@ class RootPlan(NamedTuple):
     exposed: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     binds: tuple[BindPlan, ...] = ()
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[tuple[str, str], ...] = ()  # device nodes: on the host, inside
+    driver: tuple[tuple[str, str], ...] = ()  # below /proc/driver: path, text
 
 
 class Root:
@@ -88,6 +89,7 @@ class Root:
         self._privileged = privileged
         self._agent, self._own_users = agent, own_users
         self._shown: list[str] = []
+        self._driver: tuple[tuple[str, str], ...] = ()
 
     def build(self, plan: RootPlan) -> None:
         """Make everything but /proc, which needs the process namespace.
@@ -101,6 +103,7 @@ class Root:
         for path in shown.system():
             self._system(path)
         self._etc()
+        self._driver = plan.driver
         self._devices(plan.gpus)
         self._writable(plan.disk)
         if plan.gpus:
@@ -180,6 +183,8 @@ class Root:
         for name in _PROC_EMPTY_FOLDERS:
             if os.path.isdir(f"{target}/{name}"):
                 syscalls.mount("tmpfs", f"{target}/{name}", "tmpfs", flags | syscalls.MS_RDONLY, "size=4k")
+        if self._driver:
+            self._tell_of_driver(f"{target}/driver", flags)
         for name in _PROC_READ_ONLY:
             if os.path.exists(f"{target}/{name}"):
                 syscalls.mount(f"{target}/{name}", f"{target}/{name}", flags=syscalls.MS_BIND | syscalls.MS_REC)
@@ -215,14 +220,10 @@ class Root:
             if os.path.exists(path):
                 self.bind(BindPlan(os.path.realpath(path), path))
 
-    def _devices(self, gpus: tuple[str, ...]) -> None:
+    def _devices(self, gpus: tuple[tuple[str, str], ...]) -> None:
         folder = self.folder("/dev")
-        names = list(_DEVICES)
-        if gpus:
-            shared = [name for name in os.listdir("/dev") if name.startswith("nvidia") and not name[6:].isdigit()]
-            names += [*shared, *(f"nvidia{number}" for number in gpus)]
-        for name in names:
-            self.bind(BindPlan(f"/dev/{name}", f"/dev/{name}", writable=True, devices=True))
+        for source, target in (*((f"/dev/{name}", f"/dev/{name}") for name in _DEVICES), *gpus):
+            self.bind(BindPlan(source, target, writable=True, devices=True))
         os.makedirs(f"{folder}/pts")
         syscalls.mount(
             "devpts", f"{folder}/pts", "devpts", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"
@@ -230,6 +231,15 @@ class Root:
         os.symlink("pts/ptmx", f"{folder}/ptmx")
         for name, target in _DEVICE_LINKS.items():
             os.symlink(target, f"{folder}/{name}")
+
+    def _tell_of_driver(self, folder: str, flags: int) -> None:
+        """Let the driver's libraries read of the GPUs given, and of no other, what they look for in /proc/driver."""
+        syscalls.mount("tmpfs", folder, "tmpfs", flags, "size=1m,mode=755")
+        for name, text in self._driver:
+            os.makedirs(os.path.dirname(f"{folder}/{name}"), exist_ok=True)
+            with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+        syscalls.mount("", folder, flags=syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | flags)
 
     def _writable(self, plan: DiskPlan) -> None:
         """Show folders of one disk at each writable place, so that one limit holds for all of them."""

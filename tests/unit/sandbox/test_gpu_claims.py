@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.sandbox.gpus import claim, gpu_numbers
+from harness.sandbox.gpus import claim, claim_gpus, held_by
 from harness.spec.errors import MissingError, SandboxUnavailable
 from harness.spec.outcome import Cause
+from tests.unit.sandbox.nvidia.trees import Tree
 
 
 @pytest.fixture
@@ -17,21 +18,6 @@ def boxes(tmp_path: Path) -> dict[str, Path]:
     for folder in folders.values():
         folder.mkdir(parents=True)
     return folders
-
-
-def test_numbers_are_those_of_devices_in_their_order(tmp_path: Path) -> None:
-    for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm", "null"):
-        (tmp_path / name).touch()
-    assert gpu_numbers(tmp_path) == ("0", "2", "10")
-
-
-@pytest.mark.parametrize(
-    ("given", "numbers"), [("2", ("2",)), ("0,10", ("0", "10")), ("1-10", ("2", "10")), ("", ("0", "2", "10"))]
-)
-def test_in_a_job_of_slurm_they_are_those_that_it_was_given(tmp_path: Path, given: str, numbers: tuple[str, ...]) -> None:
-    for name in ("nvidia0", "nvidia10", "nvidia2"):
-        (tmp_path / name).touch()
-    assert gpu_numbers(tmp_path, {"SLURM_JOB_GPUS": given}) == numbers
 
 
 def test_two_owners_never_share_one_whatever_backend_they_use(boxes: dict[str, Path]) -> None:
@@ -74,3 +60,19 @@ def test_more_than_the_host_has_will_never_come(boxes: dict[str, Path]) -> None:
 def test_a_sandbox_without_gpus_claims_nothing(boxes: dict[str, Path]) -> None:
     assert claim(boxes["a"], "r1", 0, ()) == ()
     assert list(boxes["a"].iterdir()) == []
+
+
+def test_only_gpus_that_the_harness_may_use_are_ever_claimed(boxes: dict[str, Path], tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "host", [0, 1, 2, 3]).tree
+    mine = {"CUDA_VISIBLE_DEVICES": "2,3"}
+    assert [gpu.minor for gpu in claim_gpus(boxes["a"], "r1", 1, tree, mine)] == [2]
+    assert [gpu.minor for gpu in claim_gpus(boxes["b"], "r2", 1, tree, mine)] == [3]
+    with pytest.raises(SandboxUnavailable, match="of 2 here 0 are free"):
+        claim_gpus(boxes["c"], "r3", 1, tree, mine)
+    assert [gpu.minor for gpu in claim_gpus(boxes["c"], "r3", 1, tree, {})] == [0]
+
+
+def test_it_is_known_which_an_owner_has(boxes: dict[str, Path], tmp_path: Path) -> None:
+    claim(boxes["a"], "r1", 1, ("0", "1"))
+    claim(boxes["c"], "r2", 1, ("0", "1"))
+    assert (held_by("r1", tmp_path), held_by("r2", tmp_path), held_by("r3", tmp_path)) == (("0",), ("1",), ())
