@@ -12,7 +12,7 @@ from harness.attack.artefact_submissions import base_model, each_refused, honest
 from harness.attack.base import Attack, NotStopped, Where, stopped
 from harness.attack.ground import Ground
 from harness.attack.small_model import ADAPTER, CONFIG, LAYER, adapter_weights, write_adapter, write_full, write_safetensors
-from harness.grading.evaluator import decode_reply
+from harness.grading.replies import decode_reply
 from harness.grading.submission.check import check_submission
 from harness.grading.verdict import read_verdict
 from harness.grading.worker import protocol

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from harness.assets.base_models import BaseModel
 from harness.assets.grader_side import grader_code, task_code
 from harness.assets.prepare import PreparedTask
 from harness.grading.engines import GraderEngine, choose_engine
 from harness.grading.push import push_directory
+from harness.grading.replies import decode_progress, decode_reply, decode_report
 from harness.grading.submission.inventory import inventory
 from harness.grading.submission.leftovers import tell_left_out
 from harness.grading.verdict import read_verdict
@@ -25,11 +24,8 @@ from harness.sandbox.base import Backend, Mount, Sandbox, SandboxSpec
 from harness.spec.errors import GraderFailure, SandboxError, SubmissionRefused
 from harness.spec.submission import SubmissionReport
 from harness.spec.task import Generation, Limits, load_task_config
-from harness.spec.toml import describe
 from harness.spec.verdict import Verdict
 from harness.taskkit.scoring.contract import TaskGrader, load_grader
-from harness.taskkit.scoring.plain import plain_text
-from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
 # Replies are looked for this often, seconds: a check takes tenths of a second, a score many seconds.
 _FIRST_POLL_S, _SLOWEST_POLL_S = 0.02, 0.2
@@ -185,7 +181,7 @@ class Evaluator:
         report = self._outside_report(directory)
         if report is not None:
             return report
-        return _decode_report(self._ask({"op": "check"}, directory, None, None))
+        return decode_report(self._ask({"op": "check"}, directory, None, None))
 
     def score(
         self,
@@ -214,7 +210,7 @@ class Evaluator:
         if report is None:
             request: dict[str, Any] = {"op": "score"} | ({} if fewshot is None else {"fewshot": fewshot})
             reply = self._ask(request, directory, on_progress, cancelled)
-            report = _decode_report(reply)
+            report = decode_report(reply)
         if not report.ok:
             raise refusal(report)
         verdict = read_verdict(
@@ -304,7 +300,7 @@ class Evaluator:
                 progress = self._read(protocol.progress_path(protocol.WORK), 4096) or b""
                 if progress != said:
                     said, moved = progress, now
-                    document = _decode_progress(progress)
+                    document = decode_progress(progress)
                     if on_progress is not None and document:
                         on_progress(str(document.get("phase", "")), int(document.get("done", 0)), int(document.get("total", 0)))
                 elif now - moved > HANG_S:
@@ -326,7 +322,7 @@ class Evaluator:
         return self._sandbox.usage().memory_peak_mb
 
     def _progress(self) -> dict[str, Any]:
-        return _decode_progress(self._read(protocol.progress_path(protocol.WORK), 4096) or b"")
+        return decode_progress(self._read(protocol.progress_path(protocol.WORK), 4096) or b"")
 
     def _read(self, path: str, max_bytes: int) -> bytes | None:
         try:
@@ -397,41 +393,3 @@ def _environment(limits: Limits) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-
-
-def decode_reply(data: bytes) -> dict[str, Any]:
-    """Read what a worker replied.
-
-    Raises:
-        GraderFailure: it is no reply, or says that the grader broke.
-    """
-    try:
-        reply = strict_json(data, max_bytes=protocol.MAX_REPLY)
-    except StrictJsonError as exc:
-        raise GraderFailure(f"the grader's reply is no acceptable JSON: {exc}", hint="grade again") from exc
-    if not isinstance(reply, dict) or ("report" not in reply and "error" not in reply):
-        raise GraderFailure("the grader's reply has neither a report nor an error", hint="grade again")
-    if reply.get("ok") is True:
-        return reply
-    error = reply.get("error")
-    said = error if isinstance(error, dict) else {}
-    message, hint = (plain_text(str(said.get(name, other))) for name, other in (("message", "the grader failed"), ("hint", "")))
-    raise GraderFailure(message[:2000], hint=hint[:500])
-
-
-def _decode_report(reply: Mapping[str, Any]) -> SubmissionReport:
-    try:
-        report = SubmissionReport.model_validate(reply.get("report"))
-    except ValidationError as exc:
-        raise GraderFailure(f"the grader's report breaks its schema: {describe(exc)}", hint="grade again") from exc
-    if report.ok == bool(report.problems):
-        raise GraderFailure("the grader's report contradicts itself", hint="grade again")
-    return report
-
-
-def _decode_progress(data: bytes) -> dict[str, Any]:
-    try:
-        document = strict_json(data, max_bytes=4096)
-    except StrictJsonError:
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 from harness.sandbox.base import Sandbox
-from harness.session import shell_bridge
+from harness.session import shell_bridge, shell_viewer
 from harness.spec.errors import SandboxError, UsageError
 
 _TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}")
@@ -81,9 +82,9 @@ class Shell:
                 f"this run has had {SHELLS} shells, and that is all it gets", hint="--attach N goes back to one that runs"
             )
         shell = cls(sandbox, number, log)
-        arguments = ["own", shell._folder, str(size.rows), str(size.columns), term if _TERM.fullmatch(term) else "xterm"]
+        arguments = [shell._folder, str(size.rows), str(size.columns), term if _TERM.fullmatch(term) else "xterm"]
         shell._keep(f"\n=== {shell._name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC ===\n".encode())
-        sandbox.start(_bridge(*arguments), cwd="/workspace", name=shell._name)
+        sandbox.start(_program(shell_bridge, *arguments), cwd="/workspace", name=shell._name)
         shell._watch()
         return shell
 
@@ -173,7 +174,7 @@ class Shell:
         """Start a viewer, in the place of the one named ``before``."""
         self._viewer_offset, self._viewer_name = 0, f"view-{secrets.token_hex(4)}"
         arguments = [str(self._offset), str(_VIEWER_BYTES), self._viewer_name, *([before] if before else [])]
-        self._viewer = self._sandbox.start(_bridge("view", self._folder, *arguments))
+        self._viewer = self._sandbox.start(_program(shell_viewer, self._folder, *arguments))
 
 
 @contextlib.contextmanager
@@ -201,5 +202,5 @@ def _known(sandbox: Sandbox, number: int) -> bool:
     return True
 
 
-def _bridge(*arguments: str) -> list[str]:
-    return ["python", "-P", "-c", Path(shell_bridge.__file__).read_text(encoding="utf-8"), *arguments]
+def _program(module: ModuleType, *arguments: str) -> list[str]:
+    return ["python", "-P", "-c", Path(str(module.__file__)).read_text(encoding="utf-8"), *arguments]

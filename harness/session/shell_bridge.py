@@ -1,11 +1,9 @@
 """The end of `dojo shell` inside a sandbox: a shell on a pseudo-terminal, its screen for whoever watches, its keys from a pipe.
 
 This file runs in the sandbox as the agent's user (``python -P -c``) and has nothing but the standard library and dojo-tool's
-client. The harness starts it twice: ``own FOLDER ROWS COLUMNS TERM`` holds the shell and lives as long as it;
-``view FOLDER OFFSET LIMIT NAME [BEFORE]`` prints the screen from a byte offset on, for one terminal, and ends with the shell;
-after LIMIT bytes it keeps still until the viewer that is started with its NAME as BEFORE has taken its place. Keys come as lines
-of JSON into ``FOLDER/keys``, a named pipe: ``{"keys": base64}`` or ``{"size": [rows, columns]}``. Each command that the person
-ran becomes a note of the run.
+client. ``FOLDER ROWS COLUMNS TERM`` are its arguments; it holds the shell and lives as long as it. Terminals see its screen
+through viewers (shell_viewer.py). Keys come as lines of JSON into ``FOLDER/keys``, a named pipe: ``{"keys": base64}`` or
+``{"size": [rows, columns]}``. Each command that the person ran becomes a note of the run.
 """
 
 from __future__ import annotations
@@ -35,12 +33,8 @@ _KEPT = 1024 * 1024
 _NOTED = 4_000
 # How long the last notes may take after the shell has ended, seconds.
 _FLUSH_S = 5.0
-# A viewer's exit code when the shell goes on without it.
-_LET_GO = 3
 # How long the shell waits for a viewer that takes nothing: the next one may have to be started first, on a busy machine.
 _PATIENCE_S = 30.0
-# How long a viewer waits for the shell to be there, seconds.
-_APPEAR_S = 10.0
 _SEQUENCES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 # Stands before every prompt on the screen, unseen: the mark of a prompt that terminals know.
@@ -329,76 +323,5 @@ def _ends() -> int:
         return 0
 
 
-def view(folder: str, offset: int, limit: int, name: str, before: str = "") -> int:
-    """Print the screen from ``offset`` on until the shell ends, or ``limit`` bytes; return 0 if it has ended."""
-    try:
-        viewer = _taken_over(f"{folder}/{before}") if before else _connected(folder, offset)
-    except OSError:
-        viewer = _connected(folder, offset)
-    if viewer is None:
-        return 1
-    while data := viewer.recv(min(limit, 65536)):
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        limit -= len(data)
-        if limit == 0:
-            with contextlib.suppress(OSError):
-                _hand_over(f"{folder}/{name}", viewer)
-            return _LET_GO
-    return _LET_GO if os.path.exists(f"{folder}/screen") else 0
-
-
-def _connected(folder: str, offset: int) -> socket.socket | None:
-    """Return a connection to the shell's screen, None where there is none."""
-    viewer = socket.socket(socket.AF_UNIX)
-    deadline = time.monotonic() + _APPEAR_S
-    while True:
-        try:
-            viewer.connect(f"{folder}/screen")
-            break
-        except OSError:
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.02)
-    viewer.sendall(b"%d\n" % offset)
-    return viewer
-
-
-def _hand_over(place: str, viewer: socket.socket) -> None:
-    """Give a connection to whoever comes, with all that has not been read of it: no byte is lost between two viewers."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(place)
-        listening.listen()
-        listening.settimeout(2 * _PATIENCE_S)
-        with listening.accept()[0] as follower:
-            socket.send_fds(follower, [b"."], [viewer.fileno()])
-    os.unlink(place)
-
-
-def _taken_over(place: str) -> socket.socket:
-    """Return the connection of the viewer before, once it gives it.
-
-    Raises:
-        OSError: it does not.
-    """
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.settimeout(_APPEAR_S)
-        deadline = time.monotonic() + _APPEAR_S
-        while True:
-            try:
-                asking.connect(place)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        descriptors = socket.recv_fds(asking, 1, 1)[1]
-    if not descriptors:
-        raise ConnectionError(place)
-    return socket.socket(fileno=descriptors[0])
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "own":
-        sys.exit(own(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]))
-    sys.exit(view(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:7]))
+    sys.exit(own(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

@@ -77,7 +77,7 @@ def test_what_is_no_key_in_the_pipe_is_left_alone(sandbox: Sandbox) -> None:
 def test_a_viewer_that_is_killed_is_replaced_and_nothing_is_lost(sandbox: Sandbox) -> None:
     shell = Shell.open(sandbox, Size(), "xterm")
     until(shell, b"$ ")
-    shell.write(b"pkill -f '[v]iew /tmp' ; sleep 0.3; echo af''ter\n")
+    shell.write(b"pkill -f '[v]iew-[0-9a-f]' ; sleep 0.3; echo af''ter\n")
     until(shell, b"after")
 
 

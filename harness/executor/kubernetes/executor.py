@@ -15,11 +15,12 @@ from harness.executor.base import Outcomes, Work
 from harness.executor.kubernetes.ends import end_of, finished
 from harness.executor.kubernetes.job import BATCH_LABEL, GRACE_S, RUN_LABEL, job, number_of
 from harness.executor.kubernetes.jobs import Jobs
-from harness.executor.kubernetes.listening import Listening
 from harness.executor.kubernetes.owners import hand_over, hand_over_cache
 from harness.executor.kubernetes.settings import RunnerSettings
 from harness.executor.kubernetes.waiting import Waiting
 from harness.executor.kubernetes.watch import Changed, JobWatch
+from harness.executor.listening import Listening
+from harness.executor.runners import end_undriven
 from harness.sandbox.kubernetes import NAME, cluster
 from harness.sandbox.kubernetes.settings import Settings
 from harness.spec.errors import DojoError, StoreError
@@ -104,11 +105,7 @@ class KubernetesExecutor:
             return
         for made in self._jobs.of_run(run):
             self._jobs.remove(made["metadata"]["name"])
-        try:
-            self._work.runner.drive(run, None, self._work.listener)
-        except DojoError as exc:
-            if exc.code != "busy":  # its runner began between the two: the request is its to see
-                raise
+        end_undriven(self._work, run)
 
     def why(self, run: str) -> str:
         """Say why a run's Job, or a sandbox of its, waits, in the words of Kueue, the scheduler, or the node."""

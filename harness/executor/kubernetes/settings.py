@@ -8,9 +8,10 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from harness.sandbox.kubernetes.settings import read, refuse_bad_names
+from harness.sandbox.kubernetes.settings import refuse_bad_names
 from harness.spec.base import Spec
 from harness.spec.errors import UsageError
+from harness.spec.variables import read
 
 PREFIX = "DOJO_K8S_RUNNER_"
 # who runs dojo in a pod that root submits: no pod of the level "restricted" is root's. The user `agent` of dojo's images.

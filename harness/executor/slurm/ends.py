@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
+from harness.executor.runners import ENDED, End, error_said
 from harness.executor.slurm.job import NO_FOLDER, NO_HOME
-from harness.spec.errors import DojoError, MissingError, SandboxError, StoreError, UsageError
+from harness.spec.errors import MissingError, StoreError
 from harness.spec.outcome import Cause, Death
 
-# what `dojo run` exits with when it was asked to stop; killed, and asked to stop before it listened, as a shell says them
-_ENDED = frozenset({130, 137, 143})
-_OF_EXIT: dict[int, type[DojoError]] = {2: UsageError, 3: MissingError}
-_SANDBOX = frozenset({"sandbox", "sandbox_unavailable", "refused", "exists"})
 _FINAL = frozenset(
     {
         "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
@@ -52,19 +48,6 @@ class Ended:
     def over(self) -> bool:
         """Whether the job is over for good."""
         return self.state in _FINAL
-
-
-@dataclass(frozen=True)
-class End:
-    """How a job ended while its run had not.
-
-    Attributes:
-        error: what its runner said, or what nobody but a person mends; None where another job may go on.
-        death: what became of the runner, in Slurm's words.
-    """
-
-    error: DojoError | None
-    death: Death
 
 
 def of_scontrol(id: str, said: str) -> Ended:
@@ -136,8 +119,8 @@ def end_of(job: Ended, said: str, log: str) -> End:
         return _nothing_shared(at, job.code)
     if job.signal:
         return End(None, Death(Cause.HARNESS, f"{at}: its runner was killed (signal {job.signal})"))
-    error = _error(said, job.code)
-    if job.code in _ENDED or (error is not None and error.code == "lost"):
+    error = error_said(said, job.code)
+    if job.code in ENDED or (error is not None and error.code == "lost"):
         late = job.limit_s is not None and job.ran_s >= job.limit_s - _EARLY_S
         why = f", as its time limit of {job.limit_s} s was near" if late else ""
         return End(None, Death(Cause.HARNESS, f"{at}: its runner was ended (exit code {job.code}){why}"))
@@ -158,15 +141,3 @@ def _nothing_shared(at: str, code: int) -> End:
         code="not_shared",
     )
     return End(error, Death(Cause.HARNESS, error.message))
-
-
-def _error(said: str, code: int) -> DojoError | None:
-    """Read the error that ``dojo run --json`` printed in its last line."""
-    for line in reversed(said.splitlines()):
-        try:
-            error = json.loads(line)["error"]
-            kind = SandboxError if error["code"] in _SANDBOX else _OF_EXIT.get(code, StoreError)
-            return kind(str(error["message"]), hint=str(error["hint"]), code=str(error["code"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return None

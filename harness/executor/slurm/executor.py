@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.executor.base import Outcomes, Work
-from harness.executor.kubernetes.listening import Listening
-from harness.executor.slurm.ends import End, end_of, forgotten
+from harness.executor.listening import Listening
+from harness.executor.runners import End, end_undriven
+from harness.executor.slurm.ends import end_of, forgotten
 from harness.executor.slurm.job import log_of
 from harness.executor.slurm.jobs import Jobs, Queued, by_run
 from harness.executor.slurm.settings import SlurmSettings
@@ -93,11 +94,7 @@ class SlurmExecutor:
         if self._store.holder(run) is not None:
             return
         self._jobs.cancel(run)
-        try:
-            self._work.runner.drive(run, None, self._work.listener)
-        except DojoError as exc:
-            if exc.code != "busy":  # its runner began between the two: the request is its to see
-                raise
+        end_undriven(self._work, run)
 
     def why(self, run: str) -> str:
         """Say why a run's job waits, in Slurm's words; "" where it does not, or has none."""

@@ -11,9 +11,9 @@ from typing import Self
 
 from pydantic import Field
 
-from harness.sandbox.kubernetes.settings import read
 from harness.spec.base import Spec
 from harness.spec.errors import UsageError
+from harness.spec.variables import read
 
 PREFIX = "DOJO_SLURM_"
 

@@ -8,34 +8,17 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.spec.base import Spec
 from harness.spec.errors import UsageError
+from harness.spec.variables import read
 
 PREFIX = "DOJO_K8S_"
 _FAR_END = re.compile(r"(\d+(\.\d+){3}|\[[0-9a-f:]+\]):\d{1,5}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
-S = TypeVar("S", bound=Spec)
-
-
-def read(model: type[S], prefix: str, environment: Mapping[str, str]) -> S:
-    """Read settings, each from the variable called ``prefix`` and its name in capitals; an empty one is as none.
-
-    Raises:
-        UsageError: one has a value that it cannot have; names it.
-    """
-    given = {name: value for name in model.model_fields if (value := environment.get(prefix + name.upper(), ""))}
-    try:
-        return model.model_validate(given, strict=False)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        name = str(first["loc"][0])
-        meant = model.model_fields[name].description or ""
-        raise UsageError(f"{prefix}{name.upper()}={given[name]!r}: {first['msg']}", hint=meant) from exc
 
 
 def refuse_bad_names(settings: Spec, prefix: str, names: Iterable[str]) -> None:

@@ -39,7 +39,7 @@ def disrupted() -> dict[str, Any]:
 )
 def test_a_runner_that_died_is_started_again(found: Any, pods: Any, cause: Cause, words: str) -> None:
     end = end_of(found, pods)
-    assert end.again and end.death.cause is cause and words in end.death.text
+    assert end.error is None and end.death.cause is cause and words in end.death.text
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_runner_that_died_is_started_again(found: Any, pods: Any, cause: Cause
 )
 def test_what_a_runner_said_before_it_ended_is_the_error_of_its_run(exit_code: int, code: str, kind: type) -> None:
     end = end_of(job(reason="BackoffLimitExceeded"), [runner_pod(exit_code, said(code))])
-    assert not end.again and type(end.error) is kind
+    assert type(end.error) is kind
     assert (end.error.code, end.error.message, end.error.hint) == (code, "what is wrong", "do this")
 
 
