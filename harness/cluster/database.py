@@ -24,25 +24,33 @@ def password(namespace: str) -> Object:
     return _secret(namespace, POSTGRES, {"password": value})
 
 
+def require_postgres(given: str | None) -> None:
+    """Refuse an address that is none of PostgreSQL.
+
+    Raises:
+        UsageError: it is not; it is not repeated, as it may hold a password.
+    """
+    if given is not None and not given.startswith(("postgresql://", "postgresql+psycopg://")):
+        raise UsageError("--database is no address of a PostgreSQL database", hint="postgresql://user:password@host/name")
+
+
 def address(namespace: str, given: str | None, own_password: str | None) -> Object | None:
     """Return the Secret with the database's address, as pods reach it.
 
     Args:
         namespace: where.
-        given: an address that the operator gave; None: it is the database of this installation, or one that is known already.
+        given: an address that the operator gave (see `require_postgres`); None: it is the database of this installation, or one
+            that is known already.
         own_password: of the database of this installation; None: there is none.
 
     Returns:
         None: the Secret is there already and nothing changes it, so that it stays whoever's it is.
 
     Raises:
-        UsageError: the address given is none of PostgreSQL.
         MissingError: nothing says where the database is.
     """
     name = RunnerSettings.from_environment().database
     if given is not None:
-        if not given.startswith(("postgresql://", "postgresql+psycopg://")):
-            raise UsageError("--database is no address of a PostgreSQL database", hint="postgresql://user:password@host/name")
         return _secret(namespace, name, {"url": given})
     if own_password is not None:
         # its number and not its name: there are clusters without a name service

@@ -102,9 +102,12 @@ def install(plan: Plan, say: Progress, *, dry: bool = False, patience_s: float =
         MissingError: nothing says where the database is, or the cluster lacks a kind (Kueue).
         SandboxError, SandboxUnavailable: the cluster refuses, or does not answer.
     """
+    # what is wrong with the plan is said before any cluster is asked
+    bodies = rendered(plan)
+    database.require_postgres(plan.database)
     if not plan.with_postgres and plan.database is None and objects.read("StatefulSet", NAMESPACE, database.POSTGRES):
         plan = Plan(plan.overlay, plan.chosen, None, True)  # it came with an earlier installation, and its data are in use
-    bodies = rendered(plan)
+        bodies = rendered(plan)
     if any(body["kind"] == "ClusterQueue" for body in bodies):
         _require_kueue()
     return _dry(plan, bodies) if dry else _Installing(plan, say, patience_s).all(bodies)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from harness.cluster.install import Plan, Step
 from harness.sandbox.base import Check
 from harness.spec.progress import Progress
+
+if TYPE_CHECKING:
+    from harness.cluster.install import Step
 
 
 class Cluster:
@@ -40,7 +43,7 @@ class Cluster:
             SandboxError, SandboxUnavailable: the cluster refuses, or does not answer.
         """
         from harness.cluster.choices import parse
-        from harness.cluster.install import install
+        from harness.cluster.install import Plan, install
 
         return install(Plan(overlay, parse(settings), database, with_postgres), progress or (lambda text: None), dry=dry)
 

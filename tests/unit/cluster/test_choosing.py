@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from harness.cluster import objects
 from harness.cluster.choices import parse
-from harness.cluster.install import Plan, rendered
+from harness.cluster.install import Plan, install, rendered
 from harness.cluster.kustomize import containers, render
 from harness.spec.errors import DojoError, NotFoundError, SpecError, UsageError
 
@@ -53,6 +54,23 @@ def test_places_replicas_classes_quotas_and_variables_are_set() -> None:
 def test_a_setting_that_cannot_be_is_refused_by_name(text: str, error: type[DojoError]) -> None:
     with pytest.raises(error, match=text.partition("=")[0]):
         parse([text])
+
+
+@pytest.mark.parametrize(
+    ("plan", "error", "word"),
+    [
+        (Plan("nowhere"), NotFoundError, "nowhere"),
+        (Plan(chosen={"gpus": "4"}), UsageError, "gpus"),
+        (Plan(database="mysql://root:sesame@db/dojo"), UsageError, "--database"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said_where_no_cluster_is(
+    plan: Plan, error: type[DojoError], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "read", lambda *_: pytest.fail("a cluster was asked"))
+    with pytest.raises(error, match=word) as refused:
+        install(plan, print)
+    assert "sesame" not in str(refused.value.as_dict())
 
 
 @pytest.mark.parametrize("text", ["gpus=4", "storage-class=nfs"])
