@@ -12,7 +12,7 @@ from harness.grading.evaluator import Evaluator, Exam
 from harness.grading.submission.adapter import Adapter, LoraModule
 from harness.grading.submission.base_files import read_base
 from harness.grading.submission.check import read_submission
-from harness.grading.submission.weights_file import Tensor, read_header
+from harness.grading.submission.weights_file import Mapped, Tensor, read_header
 from harness.grading.worker.adapters import MAX_RANK, why_merged, write_served
 from harness.grading.worker.merged_files import write_merged
 from harness.sandbox.base import SandboxSpec
@@ -126,7 +126,7 @@ def test_a_python_without_vllm_is_refused_before_a_sandbox_is_made():
 
 def lora(target=f"{Q_PROJ}.weight", rank=8, dora=False):
     def tensor(*shape):
-        return Tensor(Path("x"), "t", "F32", shape, 0, 0)
+        return Tensor(Path("x"), "t", "F32", shape, 0, 0, Mapped(Path("x")))
 
     return LoraModule(target, tensor(rank, 32), tensor(32, rank), tensor(32) if dora else None, 2.0)
 
