@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.executor.base import Work
 from harness.spec.errors import DojoError, MissingError, SandboxError, StoreError, UsageError
 from harness.spec.outcome import Death
+from harness.store.base import Store
+from harness.store.leases import TTL_S
 
 # what `dojo run` exits with when it was asked to stop; killed, and asked to stop before it listened, as a shell says them
 ENDED = frozenset({130, 137, 143})
+# how long after its time a lease may still be seen, and how often is looked
+_LATE_S, _LOOK_S = 5.0, 0.5
 _OF_EXIT: dict[int, type[DojoError]] = {2: UsageError, 3: MissingError}
 _SANDBOX = frozenset({"sandbox", "sandbox_unavailable", "refused", "exists"})
 
@@ -56,3 +62,13 @@ def end_undriven(work: Work, run: str) -> None:
     except DojoError as exc:
         if exc.code != "busy":
             raise
+
+
+def await_leases(store: Store, runs: Collection[str]) -> None:
+    """Wait until nobody has the leases of runs whose runners are gone, so that another may go on at once.
+
+    A runner that was killed, or that lost its network before it could give its lease back, leaves it to run out.
+    """
+    end = time.monotonic() + TTL_S + _LATE_S
+    while store.holders(list(runs)) and time.monotonic() < end:
+        time.sleep(_LOOK_S)

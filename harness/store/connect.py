@@ -26,6 +26,10 @@ from harness.store.tables import VERSION, alembic_version, metadata
 
 T = TypeVar("T")
 _BUSY_S = 30.0
+# A server that is cut off answers nothing, and without these a question to it is waited for a quarter of an hour: seconds to
+# connect, milliseconds until what was sent must have arrived, seconds until a silent connection is tried. An address may say
+# otherwise.
+_SILENCE = {"connect_timeout": 10, "tcp_user_timeout": 15_000, "keepalives_idle": 15, "keepalives_interval": 5}
 # How often a look is repeated because somebody began to write meanwhile, before it joins the writers.
 _LOOKS = 3
 # What SQLite says of a file whose content is wrong, unlike one that is locked or may not be opened.
@@ -167,7 +171,8 @@ class Database:
 
     def _open(self) -> Engine:
         if self.path is None:
-            return create_engine(self.url, pool_pre_ping=True)
+            given = {name: value for name, value in _SILENCE.items() if name not in self.url.query}
+            return create_engine(self.url, pool_pre_ping=True, connect_args=given)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             engine = create_engine(self.url, connect_args={"timeout": _BUSY_S})

@@ -20,7 +20,7 @@ from harness.executor.kubernetes.settings import RunnerSettings
 from harness.executor.kubernetes.waiting import Waiting
 from harness.executor.kubernetes.watch import Changed, JobWatch
 from harness.executor.listening import Listening
-from harness.executor.runners import end_undriven
+from harness.executor.runners import await_leases, end_undriven
 from harness.sandbox.kubernetes import NAME, cluster
 from harness.sandbox.kubernetes.settings import Settings
 from harness.spec.errors import DojoError, StoreError
@@ -212,7 +212,7 @@ class KubernetesExecutor:
     def _stop_all(self) -> None:
         """Ask every runner to stop, and wait until they have, or a little longer than they may take."""
         self._waiting.clear()
-        names = {name: run for run, name in self._going.items()}
+        names, stopped = {name: run for run, name in self._going.items()}, list[str]()
         for name in names:
             self._jobs.remove(name, patience_s=_STOPPING_S)
         end = time.monotonic() + GRACE_S + _STOPPING_S
@@ -223,8 +223,10 @@ class KubernetesExecutor:
                 continue
             if kind == "DELETED" and (run := names.pop(seen["metadata"]["name"], None)) is not None:
                 self._end(run, self._store.run(run).state)
+                stopped.append(run)
         for run in names.values():
             self._end(run, cluster_is_slow(run))
+        await_leases(self._store, stopped)
 
 
 def cluster_is_slow(run: str) -> StoreError:

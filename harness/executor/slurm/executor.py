@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.executor.base import Outcomes, Work
 from harness.executor.listening import Listening
-from harness.executor.runners import End, end_undriven
+from harness.executor.runners import End, await_leases, end_undriven
 from harness.executor.slurm.ends import end_of, forgotten
 from harness.executor.slurm.job import log_of
 from harness.executor.slurm.jobs import Jobs, Queued, by_run
@@ -208,6 +208,7 @@ class SlurmExecutor:
     def _stop_all(self) -> None:
         """Tell every runner to stop, and wait until they have, or a little longer than they may take."""
         self._waiting.clear()
+        stopped = list[str]()
         end, tell = time.monotonic() + _STOPPING_S, 0.0
         while self._going and time.monotonic() < end:
             try:
@@ -220,10 +221,12 @@ class SlurmExecutor:
             for run, id in list(self._going.items()):
                 if id not in live:
                     self._end(run, self._store.run(run).state)
+                    stopped.append(run)
             time.sleep(min(_LOOK_S, self._settings.poll))
         for run, id in list(self._going.items()):
             text = f"the job {id} of {run} has not stopped within {_STOPPING_S:g} s"
             self._end(run, StoreError(text, hint=f"it is told to; `scontrol show job {id}` shows it", code="busy"))
+        await_leases(self._store, stopped)
 
     def _end(self, run: str, outcome: RunState | DojoError) -> None:
         self._outcomes[run] = outcome

@@ -298,3 +298,12 @@ def test_a_batch_file_that_is_damaged_harms_its_names_alone(tmp_path):
 
 def test_a_batch_file_of_one_word_is_whole(tmp_path):
     assert BatchFile.model_validate_json('{"created": "2026-01-01T00:00:00Z"}').runs == ()
+
+
+@pytest.mark.parametrize(("more", "expected"), [("", "15000"), ("&tcp_user_timeout=600000", "600000")])
+def test_a_server_that_is_cut_off_is_not_waited_for_longer_than_the_address_says(postgres, more, expected):
+    database = Database(postgres() + more)
+    said = lambda connection: connection.connection.driver_connection.info.get_parameters()  # noqa: E731
+    found = database.look(said, judge=False)
+    assert found["tcp_user_timeout"] == expected and found["connect_timeout"] == "10"
+    database.close()
