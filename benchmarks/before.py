@@ -1,6 +1,6 @@
 """What an agent waits for, in this checkout and in an earlier one, in turns: `exec`, `submit`, `evaluate`.
 
-    python benchmarks/before.py CHECKOUT [--rounds 3] [--task math/aime25] [--json FILE]
+    python benchmarks/before.py CHECKOUT [--rounds 3] [--only CALL …] [--task math/aime25] [--json FILE]
 
 CHECKOUT is a folder with an earlier commit of this repository (`git worktree add FOLDER COMMIT`); its code runs with this
 environment's libraries. A round is one real run in each, the order turned every time. Its agent makes a LoRA adapter, then asks
@@ -17,17 +17,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
-CALLS = ("exec", "submit", "evaluate")
+CALLS = {"exec": (1000, 'api.exec("true")'), "submit": (5, "api.submit(folder)"), "evaluate": (3, "api.evaluate(folder)")}
 AGENT = """
 import json, os, time
 import dojo_tool, torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
-api = dojo_tool.Client()
+api, folder = dojo_tool.Client(), os.path.abspath("adapter")
 torch.manual_seed(0)
 model = AutoModelForCausalLM.from_pretrained(api.task()["base_model"]["path"], dtype=torch.float32)
 get_peft_model(model, LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained("adapter")
@@ -40,21 +41,18 @@ def timed(times, call):
         yield time.perf_counter() - begun
 
 api.exec("true")
-print("TIMES", json.dumps({
-    "exec": list(timed(200, lambda: api.exec("true"))),
-    "submit": list(timed(5, lambda: api.submit(os.path.abspath("adapter")))),
-    "evaluate": list(timed(3, lambda: api.evaluate(os.path.abspath("adapter")))),
-}), flush=True)
+print("TIMES", json.dumps({CALLS}), flush=True)
 """
 
 
-def run(checkout: Path, task: str) -> dict[str, list[float]]:
+def run(checkout: Path, task: str, calls: Sequence[str]) -> dict[str, list[float]]:
     """Do one run with a checkout's code; return the seconds of each call by its name."""
     with tempfile.TemporaryDirectory() as work:
         agent = Path(work) / "waits"
         agent.mkdir()
         (agent / "agent.toml").write_text('name = "waits"\ncommand = ["python", "/agent/main.py"]\n', encoding="utf-8")
-        (agent / "main.py").write_text(AGENT, encoding="utf-8")
+        timed = ", ".join(f'"{call}": list(timed({CALLS[call][0]}, lambda: {CALLS[call][1]}))' for call in calls)
+        (agent / "main.py").write_text(AGENT.replace("{CALLS}", "{" + timed + "}"), encoding="utf-8")
         command = [sys.executable, "-m", "harness.cli.main", "submit", "--agent", str(agent), "--task", task]
         command += ["--profile", "mini", "--json"]
         environment = os.environ | {"PYTHONPATH": str(checkout), "DOJO_HOME": f"{work}/home"}
@@ -67,22 +65,22 @@ def run(checkout: Path, task: str) -> dict[str, list[float]]:
     return found
 
 
-def measure(before: Path, rounds: int, task: str) -> dict[str, Any]:
+def measure(before: Path, rounds: int, task: str, calls: Sequence[str]) -> dict[str, Any]:
     """Do the rounds in turns; return the medians, their ratios, and each round's own."""
     sides = {"before": before, "now": REPO}
     seen: list[dict[str, dict[str, float]]] = []
-    every: dict[str, dict[str, list[float]]] = {side: {call: [] for call in CALLS} for side in sides}
+    every: dict[str, dict[str, list[float]]] = {side: {call: [] for call in calls} for side in sides}
     for number in range(rounds):
         medians: dict[str, dict[str, float]] = {}
         for side in sorted(sides, reverse=number % 2 == 1):
             print(f"round {number + 1} of {rounds}: {side}", file=sys.stderr, flush=True)
-            times = run(sides[side], task)
-            medians[side] = {call: statistics.median(times[call]) for call in CALLS}
-            for call in CALLS:
+            times = run(sides[side], task, calls)
+            medians[side] = {call: statistics.median(times[call]) for call in calls}
+            for call in calls:
                 every[side][call] += times[call]
         seen.append(medians)
     found = {}
-    for call in CALLS:
+    for call in calls:
         now, then = (statistics.median(every[side][call]) for side in ("now", "before"))
         ratios = [medians["now"][call] / medians["before"][call] for medians in seen]
         found[call] = {"before_s": then, "now_s": now, "ratio": now / then, "rounds": ratios, "calls": len(every["now"][call])}
@@ -93,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, metavar="CHECKOUT", help="folder of the earlier checkout")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=tuple(CALLS), metavar="CALL", help=f"of {', '.join(CALLS)}")
     parser.add_argument("--task", default="math/aime25")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
@@ -100,7 +99,7 @@ def main() -> None:
         parser.error(f"{args.before} is no checkout of dojo: git worktree add {args.before} COMMIT makes one")
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: at least 1")
-    found = measure(args.before.resolve(), args.rounds, args.task)
+    found = measure(args.before.resolve(), args.rounds, args.task, args.only or tuple(CALLS))
     print("| call | before | now | ratio | ratios of the rounds |\n|---|---|---|---|---|")
     for call, line in found["calls"].items():
         ratios = ", ".join(f"{ratio:.2f}" for ratio in line["rounds"])

@@ -132,6 +132,7 @@ def plain(python: str, task: Any, model: Path, items: list[dict[str, Any]], fold
         "HF_HUB_OFFLINE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "HOME": str(folder),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
     }
     begun = time.perf_counter()
     with (folder / "log").open("wb") as log:

@@ -184,21 +184,47 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return head + "".join(rows) + f"\nFalse alarms: {share}.\n"
 
 
+def summary(lines: Sequence[dict[str, Any]]) -> str:
+    """Return a row a shape and method in Markdown: ranges of the recipes, and the largest of each figure."""
+    head = (
+        "| shape | fine-tune | how many | ranks | rates | steps | median | nine tenths | largest | norms | refused |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|\n"
+    )
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault((line["shape"], line["method"]), []).append(line)
+    rows = []
+    for (shape, method), group in groups.items():
+        of = [_span([line[name] for line in group]) for name in ("rank", "rate", "steps")]
+        measured = [line["provenance"] for line in group if line["provenance"]]
+        most = [f"{max(found[name] for found in measured):.2g}" for name in ("median", "high", "largest", "vector_largest")]
+        refused = sum(not line["ok"] for line in group)
+        rows.append(f"| {' | '.join([shape, method, str(len(group)), *of, *most, str(refused)])} |\n")
+    return head + "".join(rows)
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return (f"{low:g}" if low == high else f"{low:g}–{high:g}") if high else "–"
+
+
 def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the corpus, or print its table."""
+    """Make the corpus, or print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, help="directory of the base model")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="where the cut model and the lines lie")
     parser.add_argument("--only", default="", metavar="TEXT", help="recipes with TEXT in their name")
     parser.add_argument("--most-steps", type=int, default=2000, metavar="N", help="leave longer recipes out")
-    parser.add_argument("--table", type=Path, metavar="FOLDER", help="print the table of a corpus and end")
+    parser.add_argument("--table", type=Path, metavar="FOLDER", help="print the tables of a corpus and end")
     options = parser.parse_args(argv)
     if options.table is not None:
-        print(table(_read(options.table / "honest.jsonl")))
+        corpus = _read(options.table / "honest.jsonl")
+        print(table(corpus))
+        print(summary(corpus))
         return 0
     if options.base is None or options.work is None:
         parser.error("--base and --work, or --table")

@@ -300,6 +300,7 @@ def subjects_here(found: dict[str, Any]) -> Iterator[Subject]:
         "bare subprocess": Bare,
         "our namespace": lambda: Ours("our namespace", "namespace"),
         "our docker": lambda: Ours("our docker", "docker"),
+        "our kubernetes": lambda: Ours("our kubernetes", "kubernetes"),
         "docker exec (CLI)": lambda: DockerExec("docker exec (CLI)", sdk=False),
         "docker exec (SDK)": lambda: DockerExec("docker exec (SDK)", sdk=True),
         "inspect docker": Inspect,
@@ -345,6 +346,8 @@ def measure(rounds: int, quick: bool) -> dict[str, Any]:
     bare = trips["bare subprocess"]["p50_ms"]
     found["ratio"] = trips["our namespace"]["p50_ms"] / bare
     found["ratios_to_bare"] = {name: t["p50_ms"] / bare for name, t in trips.items()}
+    if "our kubernetes" in trips and "our docker" in trips:
+        found["kubernetes_to_docker"] = trips["our kubernetes"]["p50_ms"] / trips["our docker"]["p50_ms"]
     if "inspect docker" in trips:
         found["times_faster_than_inspect"] = {s.name: trips["inspect docker"]["p50_ms"] / trips[s.name]["p50_ms"] for s in ours}
     return found
@@ -370,6 +373,8 @@ def show(found: dict[str, Any]) -> None:
         print(f"{name}: a deadline is overrun by {over}; {d['survivors']} survive")
     for name, times in found.get("times_faster_than_inspect", {}).items():
         print(f"{name}: {times:.0f} times faster than Inspect's docker sandbox")
+    if "kubernetes_to_docker" in found:
+        print(f"a call in a pod takes {found['kubernetes_to_docker']:.2f} of one in our docker sandbox (goal 3)")
     for name, reason in found["not_here"].items():
         print(f"not here: {name}: {reason}")
 

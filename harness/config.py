@@ -40,6 +40,7 @@ class Settings(Spec):
     tasks: tuple[Path, ...] | None = Field(None, description="directories to look for tasks in, before dojo's own")
     agents: tuple[Path, ...] | None = Field(None, description="directories to look for agents in, before dojo's own")
     database: str | None = Field(None, description="SQLAlchemy URL; default SQLite in home")
+    artefacts: str | None = Field(None, description="s3://bucket/prefix or file:///path, where runs that have ended are kept too")
     server: str | None = Field(None, description="address of a service that commands ask instead of this machine")
     profile: ProfileName = Field("mini", description="profile that `submit` uses")
     sandbox: str = Field("namespace", description="sandbox backend that runs use")

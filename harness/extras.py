@@ -19,6 +19,8 @@ _EXTRA_OF = {
     "fastapi": "service",
     "prometheus_client": "service",
     "atif": "atif",
+    "fsspec": "s3",
+    "obstore": "s3",
     **dict.fromkeys(("torch", "transformers", "peft", "trl", "datasets", "accelerate", "optuna", "safetensors"), "ml"),
     **dict.fromkeys(("tokenizers", "huggingface_hub", "pandas", "gguf"), "ml"),
     **dict.fromkeys(("lm_eval", "math_verify", "rdkit", "rouge_score"), "ml"),

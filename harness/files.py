@@ -7,9 +7,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NOISE = {"__pycache__", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
@@ -24,6 +25,25 @@ def tree_files(root: Path, skip: Iterable[str] = ()) -> list[Path]:
         if path.is_file() and not _NOISE & set(parts) and parts[0] not in left_out and path.suffix != ".pyc":
             found.append(path)
     return sorted(found, key=lambda p: p.relative_to(root).as_posix())
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield every file and folder below ``folder`` (links too, unfollowed), whatever others take away meanwhile.
+
+    What is yielded may be gone when it is looked at.
+    """
+    for root, folders, files in os.walk(folder):
+        yield from (Path(root, name) for name in (*folders, *files))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all plain files below ``folder``; what vanishes meanwhile counts nothing."""
+    total = 0
+    for path in below(folder):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = path.lstat()
+            total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def tree_digest(root: Path, skip: Iterable[str] = ()) -> str:

@@ -7,6 +7,6 @@ mkdir -p build/benchmarks
 code=0
 for benchmark in benchmarks/*.py; do
   printf '\n$ python %s\n' "$benchmark"
-  .venv/bin/python "$benchmark" --json "build/benchmarks/$(basename "$benchmark" .py).json" || code=1
+  .venv/bin/python "$benchmark" --json "build/benchmarks/$(basename "$benchmark" .py).json" || [ $? = 3 ] || code=1  # 3: not to be had here
 done
 exit "$code"

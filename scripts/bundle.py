@@ -7,7 +7,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLED = ("tasks", "agents", "images", "k8s", "docs", "constraints.txt", "pyproject.toml")
+BUNDLED = ("tasks", "agents", "images", "k8s", "docs", "constraints.txt", "pyproject.toml", "scripts/wants_cuda.py")
 
 
 class Bundle(BuildHookInterface):  # type: ignore[misc, type-arg, unused-ignore]  # hatchling is there while a wheel is built

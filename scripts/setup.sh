@@ -113,9 +113,9 @@ install_packages() {
   install_torch
   say "installing dojo and what it needs (1 to 3 minutes)"
   if uv_here; then
-    uv pip install --python .venv/bin/python -c constraints.txt -e '.[ml,analysis,docker,k8s,postgres,dev]' >&2
+    uv pip install --python .venv/bin/python -c constraints.txt -e '.[ml,analysis,docker,k8s,postgres,s3,dev]' >&2
   else
-    pip install --progress-bar off -c constraints.txt -e '.[ml,analysis,docker,k8s,postgres,dev]' >&2
+    pip install --progress-bar off -c constraints.txt -e '.[ml,analysis,docker,k8s,postgres,s3,dev]' >&2
   fi
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The test suite: quick tests on both cores, then those that train and score real models: agents and gateway a file a core, and
-# one at a time what stops engines, fills disks or kills harnesses.
+# The test suite: quick tests, three at once as they wait as much as they compute; then those that train and score real models: agents
+# and gateway a file a core, and one at a time here, beside one on Docker, what fills disks or kills harnesses; last many runs at
+# once, beside an engine of its own that stops, and large files.
 # --fast leaves the second half out; other arguments go to pytest in both halves. Ends with pytest's own summary.
 # Where a Docker engine answers or can be started (scripts/engine.sh), its images are built and the whole runs are tried on it too;
 # DOJO_TEST_DOCKER=0 leaves that out, DOJO_TEST_DOCKER=1 makes a missing engine an error.
@@ -40,26 +41,13 @@ if [ "$slow" = 1 ]; then
 fi
 
 # pytest's 5 says that the selection was empty; with a half left out by arguments that is no failure.
-run() { .venv/bin/python -m pytest --durations=10 "$@" && return 0 || { local code=$?; [ "$code" = 5 ] && [ "$extra" != 0 ] && return 0; return "$code"; }; }
+run() { .venv/bin/python -m pytest --durations=25 "$@" && return 0 || { local code=$?; [ "$code" = 5 ] && [ "$extra" != 0 ] && return 0; return "$code"; }; }
 extra=$#
 
-# Of the whole runs only those that fill a disk or kill a harness run alone.
-rough=(--ignore=tests/e2e/test_full_disk.py --ignore=tests/e2e/test_crash.py)
-together=("${rough[@]}") alone=(--ignore=tests/e2e/agents)
-for file in tests/e2e/test_*.py; do
-  case $(basename "$file") in
-    test_full_disk.py | test_crash.py) ;;
-    *) alone+=("--ignore=$file") ;;
-  esac
-done
-for folder in tests/*/; do
-  case $(basename "$folder") in
-    e2e) ;;
-    kubernetes | slurm) together+=("--ignore=$folder") alone+=("--ignore=$folder") ;;
-    faults) together+=("--ignore=$folder") ;;
-    *) alone+=("--ignore=$folder") ;;
-  esac
-done
+# Of the whole runs only those that fill a disk or kill a harness have a process of their own.
+rough_files=(tests/e2e/test_full_disk.py tests/e2e/test_crash.py)
+rough=("${rough_files[@]/#/--ignore=}")
+together=("${rough[@]}" --ignore=tests/faults --ignore=tests/kubernetes --ignore=tests/slurm)
 
 on_a_cluster() {
   local config code=0
@@ -75,14 +63,21 @@ on_a_cluster() {
   return "$code"
 }
 
+killed_on_docker() {
+  PYTEST_DEBUG_TEMPROOT=$(mktemp -d); export PYTEST_DEBUG_TEMPROOT; chmod 755 "$PYTEST_DEBUG_TEMPROOT"
+  echo "== killed harnesses and a full disk on the Docker backend"
+  DOJO_TEST_SANDBOX=docker run -m 'e2e and not slow' "${rough_files[@]}" "$@"
+}
+
 on_slurm() {
   PYTEST_DEBUG_TEMPROOT=$(mktemp -d); export PYTEST_DEBUG_TEMPROOT; chmod 755 "$PYTEST_DEBUG_TEMPROOT"
   echo "== the contract of the executor on a Slurm of one node"
   run -n 2 tests/slurm "$@"  # each has a Slurm of its own
 }
 
-fast_code=0 slow_code=0 alone_code=0 docker_code=0 cluster_code=0 jobs_code=0
-run -n 2 -m 'not slow and not e2e' "$@" || fast_code=$?
+fast_code=0 slow_code=0 alone_code=0 docker_code=0 killed_code=0 rough_code=0 cluster_code=0 jobs_code=0
+# the slow ones among them lie together: who is done takes from who is not
+run -n 3 --dist worksteal -m 'not slow and not e2e' "$@" || fast_code=$?
 if [ "$slow" = 1 ]; then
   wait "$fetching" || true  # what is missing is said, and skipped
   cat "$fetched"
@@ -96,7 +91,6 @@ if [ "$docker" = 1 ]; then
   on_slurm "$@" >"$jobs_log" 2>&1 & jobs=$!
   echo "== whole runs on the Docker backend"
   DOJO_TEST_SANDBOX=docker run -n 2 --dist loadfile -m 'e2e and not slow' tests/e2e "${rough[@]}" "$@" || docker_code=$?
-  DOJO_TEST_SANDBOX=docker run -m 'e2e and not slow' tests/e2e/test_full_disk.py tests/e2e/test_crash.py "$@" || docker_code=$?
   wait "$cluster" || cluster_code=$?
   cat "$log"
   wait "$jobs" || jobs_code=$?
@@ -105,7 +99,15 @@ elif [ "$slow" = 1 ]; then
   (on_slurm "$@") || jobs_code=$?
 fi
 if [ "$slow" = 1 ]; then
-  run -n 2 --dist loadfile -m 'slow or e2e' "${together[@]}" "$@" || slow_code=$?
-  run -m 'slow or e2e' "${alone[@]}" "$@" || alone_code=$?
+  # in the order of the folders: by their number of tests, as xdist would, the files of few and long ones come last, to one core
+  run -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or e2e' "${together[@]}" "$@" || slow_code=$?
+  # a run at a time here and one on Docker: a core each
+  if [ "$docker" = 1 ]; then
+    killed_log=$(mktemp)
+    killed_on_docker "$@" >"$killed_log" 2>&1 & killed=$!
+  fi
+  run -m 'slow or e2e' "${rough_files[@]}" "$@" || rough_code=$?
+  if [ "$docker" = 1 ]; then wait "$killed" || killed_code=$?; cat "$killed_log"; fi
+  run -n 2 --dist loadfile -m 'slow or e2e' tests/faults "$@" || alone_code=$?
 fi
-for code in "$fast_code" "$docker_code" "$cluster_code" "$jobs_code" "$slow_code" "$alone_code"; do [ "$code" = 0 ] || exit "$code"; done
+for code in "$fast_code" "$docker_code" "$cluster_code" "$jobs_code" "$slow_code" "$alone_code" "$killed_code" "$rough_code"; do [ "$code" = 0 ] || exit "$code"; done

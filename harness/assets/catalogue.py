@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.files import sha256_file
+from harness.files import folder_bytes, sha256_file
 
 
 def list_cache(cache: Path) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def list_cache(cache: Path) -> list[dict[str, Any]]:
             digest = str(_read(manifest)["digest"])[:12]
         except (OSError, ValueError, KeyError, TypeError):
             digest = "damaged"
-        size = sum(file.stat().st_size for file in manifest.parent.rglob("*") if file.is_file())
+        size = folder_bytes(manifest.parent)
         found.append(
             {
                 "kind": kind,

@@ -13,6 +13,7 @@ from typing import Any
 from harness.assets.base_models import source_of
 from harness.assets.task_dir import Task
 from harness.assets.task_program import declared_fetches
+from harness.files import folder_bytes
 from harness.spec.base import Spec
 from harness.spec.errors import MissingError
 from harness.taskkit.building.hub import MODEL_FILES, HubData, HubModel, is_mirrored, mirror_folder
@@ -43,7 +44,7 @@ def planned_fetches(task: Task, profile: str, base_model: str, cache: Path) -> l
         NotFoundError: there is no such base model.
     """
     found = [_of(source, cache) for source in declared_fetches(task, profile)]
-    model = source_of(base_model)
+    model = source_of(base_model, cache)
     if model is not None:
         found.append(_of(model, cache, cache / "models" / base_model).model_copy(update={"what": f"base model {base_model}"}))
     return found
@@ -119,8 +120,7 @@ def _on_hub(kind: str, repo: str, revision: str | None, patterns: Sequence[str])
 
 def _state(folder: Path, ask: Callable[[], int]) -> dict[str, str]:
     if folder.is_dir():
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return {"state": "in the cache", "size": _amount(size)}
+        return {"state": "in the cache", "size": _amount(folder_bytes(folder))}
     try:
         return {"state": "to be fetched", "size": _amount(ask())}
     except MissingError as exc:

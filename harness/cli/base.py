@@ -74,6 +74,7 @@ class Invocation:
                 tasks=settings.tasks,
                 agents=settings.agents,
                 database=settings.database,
+                artefacts=settings.artefacts,
                 sandbox=settings.sandbox,
                 backbones={**settings.backbones, **config.broken},
             )

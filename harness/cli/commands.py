@@ -16,6 +16,7 @@ ROOT = {
     "export": ("harness.cli.export:export", "Write a run out: its trajectory, or an agent that does it again."),
     "resume": ("harness.cli.resume:resume", "Go on with a batch after a stop or a crash."),
     "cancel": ("harness.cli.cancel:cancel", "End a run or a batch for good."),
+    "artefacts": ("harness.cli.artefacts:artefacts", "Keep runs that have ended in an object store, and bring them back."),
     "gc": ("harness.cli.gc:gc", "Remove what dead harness processes left behind."),
     "grade": ("harness.cli.grade:grade", "Score a run's sealed submission."),
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank agents, with intervals and yardsticks."),
@@ -30,6 +31,8 @@ ROOT = {
     "agents": ("harness.cli.agents:agents", "List, check and start agents."),
     "backbones": ("harness.cli.backbones:backbones", "List and check the language models agents think with."),
     "backbone": ("harness.cli.backbone:backbone", "Answer a run's calls by hand."),
+    "gateway": ("harness.cli.gateway:gateway", "One gateway between many runs and their providers."),
+    "models": ("harness.cli.models:models", "List, add and verify base models."),
     "data": ("harness.cli.data:data", "List, prepare and verify the tasks' data."),
     "images": ("harness.cli.images:images", "List, build and verify images for the Docker backend."),
     "cluster": ("harness.cli.cluster:cluster", "Put dojo into a Kubernetes cluster, check it, take it away."),
@@ -62,6 +65,12 @@ BACKBONES = {
     "check": ("harness.cli.backbones:check_backbones", "Make one small call to each."),
 }
 BACKBONE = {"answer": ("harness.cli.backbone:answer", "List and answer what a run's agent asks.")}
+GATEWAY = {"serve": ("harness.cli.gateway:serve", "Serve the shared backbones of dojo.toml to many runs.")}
+MODELS = {
+    "list": ("harness.cli.models:list_models", "List base models with origin, licence and digest."),
+    "add": ("harness.cli.models:add_model", "Put a model into the cache, by hub id or from a folder."),
+    "verify": ("harness.cli.models:verify_models", "Check base models against their checksums."),
+}
 DATA = {
     "list": ("harness.cli.data:list_data", "List prepared data and models in the cache."),
     "prepare": ("harness.cli.data:prepare_data", "Prepare a task's data and base model."),
@@ -78,6 +87,13 @@ CLUSTER = {
     "check": ("harness.cli.cluster:check", "Check the installation, from outside and from a pod."),
     "uninstall": ("harness.cli.cluster:uninstall", "Remove what was installed; data stay."),
 }
+ARTEFACTS = {
+    "list": ("harness.cli.artefacts:list_artefacts", "List runs, and what of each is here and there."),
+    "push": ("harness.cli.artefacts:push", "Put runs that have ended there, or go on with it."),
+    "pull": ("harness.cli.artefacts:pull", "Bring the folders of runs back."),
+    "verify": ("harness.cli.artefacts:verify", "Read runs there, and compare every byte with their manifests."),
+    "drop": ("harness.cli.artefacts:drop", "Free the disk here of what is safe there."),
+}
 CONFIG = {"show": ("harness.cli.config:show_config", "Print each setting with its origin.")}
 TOKENS = {
     "list": ("harness.cli.tokens:list_tokens", "List tokens and users."),
@@ -90,7 +106,7 @@ OVER_SERVER = ("submit", "status", "runs", "batches", "logs", "show", "cancel", 
 """Commands that ask a service where one is set."""
 
 HERE = (
-    "serve", "tokens", "run", "tasks", "agents", "backbones", "data", "images", "cluster", "config", "schema", "doctor", "attack",
-    "completion", "version",
+    "serve", "tokens", "run", "tasks", "agents", "backbones", "gateway", "models", "data", "images", "cluster", "config",
+    "schema", "doctor", "attack", "completion", "version",
 )  # fmt: skip
 """Commands that are about this machine, whatever service is set. The others are about results, which lie at the service then."""

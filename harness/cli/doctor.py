@@ -15,11 +15,22 @@ from harness.cli.sanitise import one_line
 @click.argument("area", required=False)
 @click.argument("task", required=False)
 @click.option("--profile", type=click.Choice(["full", "mini", "strict"]), help="With `task T`: the profile to check.")
+@click.option("--base-model", metavar="NAME", help="With `task T`: told of instead of the profile's.")
+@click.option("--tokens-per-second", type=click.FloatRange(min=0, min_open=True), metavar="N", help="With `task T`: of a grader.")
 @pass_invocation
-def doctor(invocation: Invocation, area: str | None, task: str | None, profile: str | None) -> int:
+def doctor(
+    invocation: Invocation,
+    area: str | None,
+    task: str | None,
+    profile: str | None,
+    base_model: str | None,
+    tokens_per_second: float | None,
+) -> int:
     """Check this machine; exit code 3 where something needed is missing.
 
-    AREA: host, sandbox, data (these three by default), gpu, docker, k8s, gateway, or `task T` for one task.
+    AREA: host, sandbox, data (these three by default, and artefacts where DOJO_ARTEFACTS names a place), gpu, docker, k8s,
+    gateway, artefacts, or `task T` for one task. Where its profile wants a GPU it is told, on paper, whether grades fit on the
+    cards here and how long one takes.
     """
     if (area == "task") != (task is not None):
         raise click.UsageError("write `dojo doctor task T` with a task's id" if area == "task" else f"unexpected {task!r}")
@@ -27,7 +38,8 @@ def doctor(invocation: Invocation, area: str | None, task: str | None, profile: 
     if task is None:
         return report_checks(output, dojo.doctor(area), exit_code=3, code="missing")
     chosen = invocation.config(profile=profile).settings.profile
-    return report_checks(output, dojo.check_task(task, chosen).checks, exit_code=3, code="missing")
+    checks = dojo.diagnose_task(task, chosen, base_model=base_model, tokens_per_s=tokens_per_second)
+    return report_checks(output, checks, exit_code=3, code="missing")
 
 
 def report_checks(output: Output, checks: Any, *, exit_code: int, code: str) -> int:

@@ -13,6 +13,8 @@ from harness.cli.headings import facts_of, heading
 from harness.cli.humanise import count, interval, score
 from harness.cli.output import Output, plain
 from harness.cli.sanitise import one_line
+from harness.cli.side import figures
+from harness.cli.side import render as render_side
 from harness.spec.engine import EngineRecord
 
 # Broken answers that are listed; a grader that breaks often breaks in one way.
@@ -22,14 +24,22 @@ _SHOWN = 5
 @click.command("grade", cls=Command)
 @click.argument("run", shell_complete=runs)
 @click.option("--again", is_flag=True, help="Score it once more; the history is kept, the last grade counts.")
+@click.option(
+    "--side",
+    multiple=True,
+    metavar="NAME",
+    help="Measure it beside its base model: general, safety, style, all, or a folder of lm-eval tasks; never ranked.",
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="A quick look at N items; nothing of it is kept.")
 @pass_invocation
-def grade(invocation: Invocation, run: str, again: bool, limit: int | None) -> None:
+def grade(invocation: Invocation, run: str, again: bool, limit: int | None, side: tuple[str, ...]) -> None:
     """Score a run's sealed submission on the hidden split, or show the grade it has."""
-    if again and limit is not None:
-        raise click.UsageError("--again and --limit exclude each other")
+    if limit is not None and (again or side):
+        raise click.UsageError(f"--{'again' if again else 'side'} and --limit exclude each other")
     dojo = invocation.dojo()
-    record = plain(dojo.grade(run, again=again, limit=limit))
+    found = dojo.grade(run, again=again, limit=limit)
+    record = plain(dojo.side(run, side) if side else found)
+    record["side_figures"] = figures(record)
     record["graders"] = [{key: record[key] for key in ("number", "time", "verdict_sha256", "seconds", "settings", "engine")}]
     row = plain(dojo.status(run).runs[0])
     looked = limit if limit is not None else row["limit"]
@@ -41,6 +51,7 @@ def _render(data: Any, output: Output) -> None:
     if not data["kept"]:
         output.line(f"quick look at {data['limit']} items: not kept, and never compared or ranked")
     render(data, output)
+    render_side(data["side_figures"], output)
 
 
 def render(data: Any, output: Output) -> None:

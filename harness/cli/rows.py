@@ -57,7 +57,8 @@ def batch_rows(data: Any, output: Output) -> None:
         if row.get("excluded"):
             output.line(f"  {row['id']}: excluded from comparisons: {one_line(row['excluded'], 200)}")
         note = row["why"] or (row["last_event"] if row in moving else "")
-        if note and cause(row) != "completed":
+        # once its agent has completed nothing needs to be said of a run, unless it waits to be graded
+        if note and (cause(row) != "completed" or (row in moving and row["why"])):
             for line in textwrap.wrap(f"{row['id']}: {one_line(note, 200)}", 98, initial_indent="  ", subsequent_indent="    "):
                 output.line(line)
 

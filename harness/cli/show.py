@@ -12,8 +12,10 @@ from harness.cli.complete import runs
 from harness.cli.grade import render as render_grade
 from harness.cli.headings import wrapped
 from harness.cli.humanise import amount, count, duration, interval, score, size, when
-from harness.cli.output import Output
+from harness.cli.output import Output, plain
 from harness.cli.sanitise import one_line
+from harness.cli.side import figures
+from harness.cli.side import render as render_side
 from harness.spec.budget import Budget
 from harness.spec.measured import budget_words, measured, quick_look
 from harness.spec.run import GIVEN_HIDDEN, PUBLIC_HIDDEN, RunSpec
@@ -26,7 +28,7 @@ def show(invocation: Invocation, run: str) -> None:
     """Show a run that has ended: outcome, scores beside the yardsticks, usage, artefacts, integrity report, timeline."""
     dojo = invocation.dojo()
     result = dojo.show(run)
-    invocation.output.result(result, partial(_render, dojo.store.run(result.spec.id).excluded))
+    invocation.output.result(plain(result), partial(_render, dojo.store.run(result.spec.id).excluded))
 
 
 def _render(excluded: str, data: Any, output: Output) -> None:
@@ -56,6 +58,7 @@ def _render(excluded: str, data: Any, output: Output) -> None:
         output.line()
         output.line(wrapped(one_line(measured(RunSpec.model_validate(spec), _metric(data)).heading(spec["task"]["id"]))))
         render_grade(data["grade"], output)
+        render_side(figures(data["grade"]), output)
         rows = [
             (r["name"], score(r["scores"]["primary"]["value"]), interval(r["ci_low"], r["ci_high"])) for r in data["references"]
         ]
@@ -69,6 +72,7 @@ def _render(excluded: str, data: Any, output: Output) -> None:
     handed_in = f"{count(data['submissions'], 'submission')}, {count(data['grades'], 'grade')}"
     output.line(f"{count(data['evaluations'], 'evaluation')}{best}, {handed_in}")
     _backbone(data, output)
+    _gpus(data["gpus"], output)
     _submission(data, output)
     if data["integrity"]:
         output.line("integrity:")
@@ -114,6 +118,21 @@ def _backbone(data: Any, output: Output) -> None:
         output.line(f"backbone {one_line(name)}: {', '.join(facts)}; dojo logs --llm shows the talk")
     if data["trajectory_steps"] is not None:
         output.line(f"trajectory: {count(data['trajectory_steps'], 'step')} (ATIF)")
+
+
+def _gpus(gpus: list[dict[str, Any]], output: Output) -> None:
+    """Say how busy, full and warm each GPU was while the agent worked."""
+    for gpu in gpus:
+        figures = (
+            ("in use {:.0f} % of the time", gpu["utilisation_mean"]),
+            ("{:.0f} W", gpu["power_mean_w"]),
+            ("at most {:.0f} °C", gpu["temperature_max_c"]),
+            ("at most {:.0f} MB", gpu["memory_peak_mb"]),
+        )
+        said = [words.format(figure) for words, figure in figures if figure is not None]
+        output.line(
+            f"GPU {gpu['index']} {one_line(gpu['name'])}: {', '.join(said) or 'says nothing of itself'}; {gpu['samples']} looks"
+        )
 
 
 def _submission(data: Any, output: Output) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+
 from harness.cluster import objects
+from harness.cluster.choices import SETTINGS
 from harness.cluster.kustomize import Object, identity
 from harness.cluster.pod_probe import try_a_pod
 from harness.cluster.ready import pods_say, unready
-from harness.executor.kubernetes.settings import RunnerSettings
+from harness.executor.kubernetes.settings import PREFIX, RunnerSettings
 from harness.sandbox.base import Check
 from harness.sandbox.kubernetes import checks as sandboxes
 from harness.spec.errors import DojoError
+from harness.store.artefacts.place import SETTING
 
 _AGAIN = "dojo cluster install, as somebody who may"
+_SECRET = f"{PREFIX}ARTEFACTS"
 _NEEDED = ("PersistentVolumeClaim", "StatefulSet", "Deployment")
 
 
@@ -41,8 +47,16 @@ def _installed(settings: RunnerSettings) -> list[Check]:
         found += [_ready({"kind": kind, **each}) for each in objects.installed(kind)]
     found += [_queue(each) for each in objects.installed("ClusterQueue")]
     if all(each.ok for each in found):
-        found += try_a_pod(settings)
+        found += try_a_pod(*_with_artefacts(settings))
     return found
+
+
+def _with_artefacts(settings: RunnerSettings) -> tuple[RunnerSettings, str]:
+    """Return where runs are put that have ended, and settings with the Secret for it: as here, else as the service has them."""
+    config = objects.read("ConfigMap", settings.namespace, SETTINGS)
+    said: Mapping[str, str] = {**((config or {}).get("data") or {}), **os.environ}
+    name = RunnerSettings.from_environment({_SECRET: said.get(_SECRET, "")}).artefacts
+    return settings.model_copy(update={"artefacts": name}), said.get(SETTING, "")
 
 
 def _ready(body: Object) -> Check:

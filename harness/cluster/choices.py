@@ -13,6 +13,7 @@ SETTINGS = "dojo-service"
 
 _PULL = ("Always", "IfNotPresent", "Never")
 _PULL_VARIABLES = ("DOJO_K8S_PULL", "DOJO_K8S_RUNNER_PULL")
+_VLLM = "DOJO_IMAGE_GRADER_VLLM"
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kKMGTP]i?)?")
 _QUOTAS = {"cpus": "cpu", "memory": "memory", "disk": "ephemeral-storage", "gpus": "nvidia.com/gpu"}
 _PLACES = ("home", "cache", "postgres")
@@ -104,6 +105,8 @@ def _registry(objects: list[Object], prefix: str) -> int:
         for name, variant in (("runner", "cpu"), ("task", kind), ("grader", kind)):
             there = body["data"].get(f"DOJO_IMAGE_{name.upper()}") or f"dojo/{name}:{variant}"
             body["data"][f"DOJO_IMAGE_{name.upper()}"] = f"{prefix}/{there.rpartition('/')[2]}"
+        if there := body["data"].get(_VLLM):  # graders use it where it is named, so it is no default
+            body["data"][_VLLM] = f"{prefix}/{there.rpartition('/')[2]}"
     return len(found)
 
 

@@ -20,7 +20,7 @@ NAMESPACE = "dojo"
 # what of an installation has changed when a pod has to be made anew, though its own text has not
 _RESTART = "org.dojo/depends-on"
 # no overlays: parts of them, and things of other tools
-_PARTS = frozenset({"base", "service", "postgres", "kueue"})
+_PARTS = frozenset({"base", "service", "postgres", "kueue", "gateway"})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from harness.session.run import Runner
 from harness.spec.errors import DojoError
 from harness.spec.outcome import RunState
 from harness.spec.task import Limits
+from harness.store.base import RunInfo
 from harness.store.run_dir import EventListener
 
 Outcomes = Mapping[str, RunState | DojoError]
@@ -58,7 +59,7 @@ class Executor(Protocol):
         """End a run for good, whoever drives it; returns when it was asked for, or at once where nobody drives it."""
         ...
 
-    def why(self, run: str) -> str:
+    def why(self, run: RunInfo) -> str:
         """Say why a run has not started yet, in the words of what it waits for; "" where nothing is known."""
         ...
 

@@ -19,7 +19,8 @@ from harness.sandbox.base import Backend, Check
 from harness.spec.errors import DojoError, SpecError, UsageError
 from harness.spec.progress import Progress
 from harness.spec.run import GIVEN_HIDDEN, PUBLIC_HIDDEN
-from harness.spec.task import Sizes
+from harness.spec.task import Sizes, UpstreamRecord
+from harness.spec.toml import read_toml
 from harness.taskkit.scoring.contract import load_grader
 
 _FILES = ("task.toml", "instruction.md", "README.md", "prepare.py", "tests/grader.py", "tests/task.yaml")
@@ -34,7 +35,12 @@ class TaskCheck:
 
 
 def check_task(
-    task: Task, profile: str, cache: Path, base_model: Callable[[], BaseModel], progress: Progress | None = None
+    task: Task,
+    profile: str,
+    cache: Path,
+    base_model: Callable[[], BaseModel],
+    progress: Progress | None = None,
+    backend: Backend | None = None,
 ) -> TaskCheck:
     """Check a task: its files, its data, its grader on known, trivial and right answers, and its admission record.
 
@@ -47,6 +53,7 @@ def check_task(
         cache: where data lies.
         base_model: asked for the profile's base model, to tell whether the record is of this very model.
         progress: told what is being done.
+        backend: where its references would be measured, for which engine they would be; None: this host's system.
     """
     missing = [name for name in _FILES if not (task.path / name).is_file()]
     checks = [
@@ -55,6 +62,8 @@ def check_task(
             "files", not missing, "missing: " + ", ".join(missing) if missing else "all there", "docs/write-a-task.md lists them"
         ),
     ]
+    if profile != "mini":
+        checks.append(_upstream(task))
     try:
         prepared = prepare_task(task, profile, cache, progress, hidden=PUBLIC_HIDDEN)
     except DojoError as exc:
@@ -81,12 +90,23 @@ def check_task(
         found = score_without_model(prepared)
         checks += rules(found, task.dojo.known_issues)
         spec = task.dojo.profiles[profile]  # type: ignore[index]
-        engine = choose_engine(spec.generation.engine, spec.limits.gpus).name
+        engine = choose_engine(spec.generation.engine, spec.limits.gpus, backend).name
         admission = stored_admission(prepared, base_model(), spec.generation, cache, engine)
     except DojoError as exc:
         return TaskCheck((*checks, Check("scoring", False, exc.message, exc.hint)), None)
     checks.append(_admission_check(prepared, admission))
     return TaskCheck(tuple(checks), row_of(prepared, found, checks, admission))
+
+
+def _upstream(task: Task) -> Check:
+    """Say what the task's author tried with the real data set, and what not; told also where it cannot be had here."""
+    path = task.path / "admission" / "upstream.toml"
+    if not path.is_file():
+        return Check("upstream data", True, f"admission/{path.name} does not tell what was tried with it: take it as nothing")
+    try:
+        return Check("upstream data", True, read_toml(path, UpstreamRecord).words)
+    except SpecError as exc:
+        return Check("upstream data", False, exc.message, exc.hint)
 
 
 def _sizes(prepared: PreparedTask) -> str:
@@ -163,7 +183,7 @@ def record_admission(
         GraderFailure: the grader broke while measuring.
     """
     profile = next(spec for name, spec in prepared.task.dojo.profiles.items() if name == prepared.profile)
-    engine = choose_engine(profile.generation.engine, profile.limits.gpus).name
+    engine = choose_engine(profile.generation.engine, profile.limits.gpus, backend).name
     found = stored_admission(prepared, base_model, profile.generation, cache, engine) or measure_references(
         prepared, base_model, profile.generation, profile.limits, backend, progress
     )

@@ -288,7 +288,7 @@ def limits_that_can_never_be_met_are_refused_beforehand(stage: Stage) -> None:
 def why_a_run_waits_is_said_or_nothing(stage: Stage) -> None:
     """`why` never fails."""
     _, runs = stage.batch(1)
-    said = stage.executor.why(runs[0])
+    said = stage.executor.why(stage.store.run(runs[0]))
     _require(isinstance(said, str), f"why said {said!r}")
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from harness.assets.base_models import find_base_model
 from harness.executor.doctor_gateway import diagnose_gateway
+from harness.executor.doctor_gpu import diagnose_gpu
 from harness.executor.doctor_sandbox import diagnose_kubernetes, diagnose_sandbox
 from harness.sandbox.base import Check
 from harness.sandbox.registry import get_backend
@@ -19,6 +20,7 @@ from harness.session.hidden_places import check_modes, check_places, prepared_fo
 from harness.spec.backbone import Backbone
 from harness.spec.broken import Broken
 from harness.spec.errors import DojoError, NotFoundError
+from harness.store.artefacts.place import open_place
 
 # A mini run writes some 100 MB and the cache holds 1 GB of model and data; below this, runs end in "disk full".
 _MIN_FREE_GB = 5
@@ -32,6 +34,7 @@ def diagnose(
     area: str | None = None,
     backbones: Mapping[str, Backbone | Broken] = MappingProxyType({}),
     places: Mapping[str, Path] = MappingProxyType({}),
+    artefacts: str = "",
 ) -> list[Check]:
     """Run the checks of one area, or of all that matter on this machine.
 
@@ -39,9 +42,11 @@ def diagnose(
         home: results directory.
         cache: models and data.
         sandbox: the backend runs use by default.
-        area: host, sandbox, data, gpu, docker, k8s or gateway; None: host, sandbox and data.
+        area: host, sandbox, data, gpu, docker, k8s, gateway or artefacts; None: host, sandbox, data, and artefacts where a place
+            is named.
         backbones: of dojo.toml.
         places: what must not be shown in sandboxes, in words, and the folders it lies in; default results and cache.
+        artefacts: address of the place where runs that have ended are put.
 
     Raises:
         NotFoundError: there is no such area.
@@ -54,14 +59,15 @@ def diagnose(
             check_places(places or {"cache": cache, "results": home}, get_backend(sandbox)),
             check_modes(cache, prepared_folders(cache)),
         ],
-        "gpu": _gpu,
+        "gpu": diagnose_gpu,
         "docker": lambda: get_backend("docker").check(),
         "k8s": lambda: diagnose_kubernetes(get_backend("kubernetes")),
         "gateway": lambda: diagnose_gateway(backbones, os.environ),
+        "artefacts": lambda: [_artefacts(artefacts)],
     }
     if area is not None and area not in areas:
         raise NotFoundError.named("doctor area", area, list(areas))
-    chosen = [area] if area else ["host", "sandbox", "data"]
+    chosen = [area] if area else ["host", "sandbox", "data", *(["artefacts"] if artefacts else [])]
     return [check for name in chosen for check in areas[name]()]
 
 
@@ -93,16 +99,17 @@ def _host(home: Path, cache: Path) -> list[Check]:
     return checks
 
 
+def _artefacts(url: str) -> Check:
+    try:
+        open_place(url).try_it()
+    except DojoError as exc:
+        return Check("artefacts", False, exc.message, exc.hint)
+    return Check("artefacts", True, f"{url}: written, read and deleted")
+
+
 def _data(cache: Path) -> list[Check]:
     try:
         model = find_base_model("smol", cache)
     except DojoError as exc:
         return [Check("base model smol", False, exc.message, exc.hint or "run `dojo data prepare math/aime25 --profile mini`")]
     return [Check("base model smol", True, f"digest {model.digest[:12]}")]
-
-
-def _gpu() -> list[Check]:
-    devices = sorted(p.name for p in Path("/dev").glob("nvidia[0-9]*"))
-    if not devices:
-        return [Check("gpu", False, "no NVIDIA device in /dev", "the mini profiles run on a CPU; full ones need a GPU machine")]
-    return [Check("gpu", True, ", ".join(devices))]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from harness.spec.errors import DojoError
 from harness.store.base import Store
-from harness.store.run_dir import EventListener
+from harness.store.run_dir import EventListener, RunDir
 
 # The folders may lie on a network file system; a look at one that has not changed is one call.
 _EVERY_S = 1.0
@@ -24,12 +24,13 @@ class Listening:
     def __init__(self, store: Store, listener: EventListener | None) -> None:
         self._store, self._listener = store, listener
         self._read: dict[str, tuple[int, int]] = {}
+        self._files: dict[str, RunDir] = {}  # asking the index for each of thousands of runs every second is all that it would do
         self._next = 0.0
 
     def begin(self, run: str) -> None:
         """Leave out what has been written so far."""
         if self._listener is not None:
-            files = self._store.files(run)
+            files = self._files[run] = self._store.files(run)
             size = files.events_path.stat().st_size if files.events_path.exists() else 0
             self._read[run] = sum(1 for _ in files.readable_events()), size
 
@@ -45,7 +46,7 @@ class Listening:
                 continue
 
     def _tell_of(self, run: str, listener: EventListener) -> None:
-        files = self._store.files(run)
+        files = self._files.get(run) or self._store.files(run)
         size = files.events_path.stat().st_size if files.events_path.exists() else 0
         seen, read = self._read.get(run, (0, 0))
         if size == read:

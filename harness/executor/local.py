@@ -15,7 +15,7 @@ from harness.spec.event import ClockStarted, Event
 from harness.spec.outcome import RunState
 from harness.spec.run import RunSpec
 from harness.spec.task import Limits
-from harness.store.base import RunFilter
+from harness.store.base import RunFilter, RunInfo
 
 _WAKE_S = 0.3
 
@@ -64,10 +64,10 @@ class LocalExecutor:
             return  # somebody took it up between the two: the request is theirs to see, and what they claimed is theirs
         self._slots.forget(run)
 
-    def why(self, run: str) -> str:
+    def why(self, run: RunInfo) -> str:
         """Say what of this machine a run waits for; nothing where its sandboxes are elsewhere."""
-        spec = self._store.files(run).spec()
-        return "" if self._elsewhere(spec) else self._slots.missing(run, spec.limits)
+        spec = self._store.run_dir(run.batch, run.id).spec()
+        return "" if self._elsewhere(spec) else self._slots.missing(run.id, spec.limits)
 
     def wait(self, stop: threading.Event) -> Outcomes:
         """Wait for the end of everything, or for ``stop``."""

@@ -148,6 +148,7 @@ def plan_batch(
                         limit=limit,
                         limits=profile.limits,
                         generation=profile.generation,
+                        side=profile.side,
                         sandbox=sandbox,
                         backbone=backbone if thinks else None,
                         variant=f"{one.words} {words_of(setting | told[number])}".strip(),

@@ -19,12 +19,15 @@ from harness.spec.event import (
     Executed,
     Failed,
     FileMoved,
+    GpuFault,
+    GpuHeld,
     Graded,
     Killed,
     LlmOutage,
     LlmRefused,
     Noted,
     Sealed,
+    SideEvaluated,
     Submitted,
     Validated,
 )
@@ -88,12 +91,18 @@ def _words(said: Any) -> str | None:
             return f"{share:.0%} of the {dimension} budget is spent"
         case BudgetSpent(dimension=dimension):
             return f"the {dimension} budget is spent"
+        case GpuFault(message=message):
+            return f"a GPU's error: {message}"
+        case GpuHeld(held=held, others=others):
+            return f"GPU memory: {len(held)} processes of ended sandboxes and {len(others)} of others have some"
         case Killed(survivors=survivors):
             return f"everything of the agent was ended; {survivors} processes survived"
         case Sealed(submission=submission, digest=digest):
             return f"submission {submission} was sealed ({digest[:12]})"
         case Graded(number=number, scores=scores):
             return f"grade {number}: {scores.primary.name} {scores.primary.value:.4f} on the hidden split"
+        case SideEvaluated(grade=number, results=results):
+            return f"side evaluations after grade {number}: {', '.join(one.name for one in results)}"
         case Failed(where=where, message=message):
             return f"something broke in {where or 'the run'}: {message}"
         case Ended(cause=cause, phase=phase, message=message):

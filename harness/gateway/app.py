@@ -19,7 +19,7 @@ from harness.gateway.policy import headers_kept
 from harness.gateway.routes import NotServed, Route, authorised, query_of, route, shape_of
 from harness.serving.body import BadBody, build, length_of, measure, read_body
 from harness.serving.room import Room
-from harness.serving.server import Receive, Scope, Send
+from harness.serving.server import Receive, Scope, Send, hung_up
 from harness.spec.event import LlmRefused
 
 # A request with its images.
@@ -138,7 +138,7 @@ class GatewayApp:
         work = asyncio.ensure_future(call.run())
         self._calls.add(work)
         work.add_done_callback(self._calls.discard)
-        left = asyncio.ensure_future(_left(request.receive))
+        left = asyncio.ensure_future(hung_up(request.receive))
         try:
             await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -180,9 +180,3 @@ class GatewayApp:
         )
         with contextlib.suppress(Gone):
             await refused(send, shape, failure, self._desk.redactor)
-
-
-async def _left(receive: Receive) -> None:
-    """Return when the client has hung up."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

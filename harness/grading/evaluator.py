@@ -15,7 +15,7 @@ from harness.assets.grader_side import grader_code, task_code
 from harness.assets.prepare import PreparedTask
 from harness.grading.engines import GraderEngine, choose_engine
 from harness.grading.push import push_directory
-from harness.grading.replies import decode_progress, decode_reply, decode_report
+from harness.grading.replies import LmTasks, decode_lm_tasks, decode_progress, decode_reply, decode_report
 from harness.grading.submission.inventory import inventory
 from harness.grading.submission.leftovers import tell_left_out
 from harness.grading.verdict import read_verdict
@@ -48,6 +48,8 @@ class Exam:
         generation: how answers are generated.
         split: name of the split, for the verdict.
         data: what the data is called elsewhere, with its digest: ``("data:math/aime25:mini", "9f…")``.
+        lm_tasks: a folder of lm-eval tasks that `Evaluator.run_lm_tasks` runs.
+        metric: the primary metric's name where ``task_dir`` has no ``task.toml`` that tells it.
     """
 
     task_dir: Path
@@ -57,6 +59,8 @@ class Exam:
     generation: Generation
     split: str
     data: tuple[str, str] = ("", "")
+    metric: str = ""
+    lm_tasks: Path | None = None
 
     @classmethod
     def of(cls, prepared: PreparedTask, base_model: BaseModel, generation: Generation, split: Literal["dev", "hidden"]) -> Exam:
@@ -74,7 +78,7 @@ class Exam:
     @property
     def primary(self) -> str:
         """The name of the task's primary metric."""
-        return load_task_config(self.task_dir / "task.toml").metadata.dojo.metric.name
+        return self.metric or load_task_config(self.task_dir / "task.toml").metadata.dojo.metric.name
 
     def mounts(self) -> list[Mount]:
         """Return what its grader sandbox is shown."""
@@ -85,6 +89,7 @@ class Exam:
             Mount(self.few_shot_path, protocol.FEW_SHOT, asset=f"{name}/few_shot.jsonl" if name else "", digest=digest),
             *(Mount(source, f"{protocol.DOMAIN}/{place}") for source, place in task_code(self.task_dir)),
             *(Mount(source, f"{protocol.CODE}/{place}") for source, place in grader_code()),
+            *([Mount(self.lm_tasks, protocol.LM_TASKS)] if self.lm_tasks else []),
         ]
 
 
@@ -108,13 +113,22 @@ class Evaluator:
         self._rows: dict[str, Mapping[str, Any]] = {item["id"]: item["row"] for item in items}
         self._subsets: dict[str, str] = {item["id"]: item["subset"] for item in items}
         # A known name returns the running process, so attaching finds the worker and starting makes it.
-        self._process = sandbox.start(
-            [*_argv(exam, self._primary), *options], name=_PROCESS, env=_environment(sandbox.spec.limits), cwd=protocol.WORK
-        )
+        # on the dev split a run's agent works meanwhile, on the same GPUs
+        lends = ["--lends"] if exam.split == "dev" and sandbox.spec.limits.gpus else []
+        argv, env = [*_argv(exam, self._primary), *options, *lends], _environment(sandbox.spec.limits)
+        self._process = sandbox.start(argv, name=_PROCESS, env=env, cwd=protocol.WORK)
 
     @classmethod
     def start(
-        cls, backend: Backend, id: str, exam: Exam, limits: Limits, *, submission_dir: Path | None = None, gpu_owner: str = ""
+        cls,
+        backend: Backend,
+        id: str,
+        exam: Exam,
+        limits: Limits,
+        *,
+        submission_dir: Path | None = None,
+        gpu_owner: str = "",
+        gives_way: bool = False,
     ) -> Evaluator:
         """Create a grader sandbox without network and start the worker in it; returns while the model is still loading.
 
@@ -125,17 +139,21 @@ class Evaluator:
             limits: hard limits of the sandbox.
             submission_dir: a sealed submission to mount read-only; `score` of this directory copies nothing.
             gpu_owner: whose GPUs it shares, see `SandboxSpec`.
+            gives_way: see `SandboxSpec`.
 
         Raises:
             IsolationUnavailable, SandboxUnavailable: from the backend.
             EngineMissing: vLLM is to generate and is not to be had.
         """
-        engine = choose_engine(exam.generation.engine, limits.gpus)
+        engine = choose_engine(exam.generation.engine, limits.gpus, backend)
         mounts, options = [*exam.mounts(), *engine.mounts(backend)], engine.options(backend)
         if submission_dir is not None:
             mounts.append(Mount(submission_dir, protocol.SUBMISSION))
         labels = {"dojo.role": "grader", "dojo.split": exam.split}
-        sandbox = backend.create(SandboxSpec(id, limits, tuple(mounts), labels=labels, image="grader", gpu_owner=gpu_owner))
+        asked = SandboxSpec(
+            id, limits, tuple(mounts), labels=labels, image=engine.image, gpu_owner=gpu_owner, gives_way=gives_way
+        )
+        sandbox = backend.create(asked)
         try:
             return cls(sandbox, exam, submission_dir, engine, options)
         except BaseException:
@@ -153,7 +171,7 @@ class Evaluator:
         sandbox = backend.attach(id)
         if sandbox.spec.labels.get("dojo.split") != exam.split:
             raise GraderFailure(f"{id} is no grader sandbox of the split {exam.split}", hint="start one anew")
-        engine = choose_engine(exam.generation.engine, sandbox.spec.limits.gpus)
+        engine = choose_engine(exam.generation.engine, sandbox.spec.limits.gpus, backend)
         evaluator = cls(sandbox, exam, None, engine, engine.options(backend))
         evaluator._require_alive()
         return evaluator
@@ -228,6 +246,21 @@ class Evaluator:
         if not isinstance(responses, dict) or responses.keys() != self._rows.keys():
             raise GraderFailure("the grader's responses are not the split's", hint="grade again")
         return verdict, {str(k): str(v) for k, v in responses.items()}
+
+    def run_lm_tasks(self, directory: Path) -> LmTasks:
+        """Run the exam's folder of lm-eval tasks on a submission; the figures are the tasks' own and are not computed again here.
+
+        Raises:
+            SubmissionRefused: the check failed; carries the first problem.
+            GraderFailure: the grader broke, a task cannot be run, or the reply is none.
+        """
+        report = self._outside_report(directory)
+        if report is None:
+            reply = self._ask({"op": "lm_eval"}, directory, None, None)
+            report = decode_report(reply)
+        if not report.ok:
+            raise refusal(report)
+        return decode_lm_tasks(reply)
 
     def close(self) -> None:
         """Destroy the sandbox and everything in it. May be called twice."""

@@ -90,7 +90,7 @@ def references_for(
     Raises:
         GraderFailure: the grader broke while measuring.
     """
-    engine = choose_engine(generation.engine, limits.gpus).name
+    engine = choose_engine(generation.engine, limits.gpus, backend).name
     found = stored_admission(prepared, base_model, generation, cache, engine)
     if found is not None:
         return found.references
@@ -143,7 +143,7 @@ def measure_references(
     dev, hidden, few_shot = (_read_items(p) for p in (prepared.dev_path, prepared.hidden_path, prepared.few_shot_path))
     rows = {item["id"]: item["row"] for item in hidden}
     references: list[Reference] = []
-    engine = choose_engine(generation.engine, limits.gpus).name
+    engine = choose_engine(generation.engine, limits.gpus, backend).name
     seconds: dict[str, float] = {}
     settings: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dojo-base-") as folder:

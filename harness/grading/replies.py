@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from harness.grading.worker import protocol
+from harness.spec.base import Spec
+from harness.spec.engine import EngineRecord
 from harness.spec.errors import GraderFailure
 from harness.spec.submission import SubmissionReport
 from harness.spec.toml import describe
+from harness.spec.verdict import MAX_ITEMS, Finite
 from harness.taskkit.scoring.plain import plain_text
 from harness.taskkit.scoring.strict_json import StrictJsonError, strict_json
 
@@ -48,6 +51,33 @@ def decode_report(reply: Mapping[str, Any]) -> SubmissionReport:
     if report.ok == bool(report.problems):
         raise GraderFailure("the grader's report contradicts itself", hint="grade again")
     return report
+
+
+class LmMetric(Spec):
+    """One metric of an lm-eval task: a value for each document."""
+
+    higher_is_better: bool | None = None
+    values: tuple[Finite, ...] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+class LmTasks(Spec):
+    """What a folder of lm-eval tasks gave: task → metric → values."""
+
+    tasks: dict[str, dict[str, LmMetric]] = Field(min_length=1)
+    engine: EngineRecord
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+
+
+def decode_lm_tasks(reply: Mapping[str, Any]) -> LmTasks:
+    """Read what a worker's reply says of a folder of lm-eval tasks.
+
+    Raises:
+        GraderFailure: it breaks its schema.
+    """
+    try:
+        return LmTasks.model_validate({name: reply.get(name) for name in LmTasks.model_fields})
+    except ValidationError as exc:
+        raise GraderFailure(f"the grader's figures break their schema: {describe(exc)}", hint="grade again") from exc
 
 
 def decode_progress(data: bytes) -> dict[str, Any]:

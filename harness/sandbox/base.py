@@ -53,7 +53,8 @@ class SandboxSpec:
 
     ``image`` is the name of an image of `images/`, for backends that make sandboxes of images; others show the host's system.
     How many GPUs it is shown is ``limits.gpus``; which ones is the backend's business. Sandboxes of one ``gpu_owner`` (a run)
-    share theirs; an empty one is an owner of its own.
+    share theirs; an empty one is an owner of its own. ``gives_way``: nothing of its run has begun, so that where sandboxes
+    wait for places making it may fail with the code ``gives_way``, to let an older run have what this one holds.
     """
 
     id: str
@@ -64,6 +65,7 @@ class SandboxSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     image: str = "task"
     gpu_owner: str = ""
+    gives_way: bool = False
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,11 @@ def not_promised(backend: Backend) -> Mapping[str, str]:
     return getattr(backend, "not_promised", {})
 
 
+def is_of_images(backend: object) -> bool:
+    """Whether a backend makes sandboxes of images, and so has a method ``has_image``; others show a host's own system."""
+    return hasattr(backend, "has_image")
+
+
 def why_they_wait(backend: Backend) -> Mapping[str, str]:
     """Return why sandboxes wait that were asked for, by id; nothing where a backend has no scheduler."""
     ask = getattr(backend, "waiting", None)
@@ -272,7 +279,8 @@ class Backend(Protocol):
     A class may say more of itself: ``isolates = False`` where nothing is kept out of anything, and ``elsewhere = True`` where its
     sandboxes are on other machines, whose own scheduler says when there is room. ``not_promised`` names groups of the contract
     that it does not give, each with its reason. A method ``waiting`` says why sandboxes that were asked for wait, id by id,
-    in the words of what they wait for.
+    in the words of what they wait for. ``has_image(name, gpus)`` of one that makes sandboxes of images says whether an image of
+    `images/` is there, in the variant that a sandbox with so many GPUs gets; None where that cannot be told from here.
     """
 
     name: str

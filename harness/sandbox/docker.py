@@ -64,6 +64,22 @@ class DockerBackend:
         """Say what the engine gives on this host."""
         return checks()
 
+    def has_image(self, name: str, gpus: int) -> bool:
+        """Whether the engine has an image, in the variant for so many GPUs.
+
+        Raises:
+            MissingError, SandboxUnavailable: no engine answers.
+        """
+        from docker.errors import ImageNotFound
+
+        docker, called = engine.client(), images.reference(name, _variant(gpus))
+        with engine.speaking(f"looking for the image {called}"):
+            try:
+                docker.images.get(called)
+            except ImageNotFound:
+                return False
+        return True
+
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox and wait until it answers; see `Backend.create`."""
         return create_execd(spec, _Host(spec.id))
@@ -111,7 +127,7 @@ class _Host:
         """
         docker = engine.client()
         gpus = claim_gpus(self.folder.path, spec.gpu_owner or spec.id, spec.limits.gpus)
-        image = images.reference(spec.image, "cuda" if spec.limits.gpus else "cpu")
+        image = images.reference(spec.image, _variant(spec.limits.gpus))
         with engine.speaking(f"looking for the image {image}"):
             image_env = dict(entry.split("=", 1) for entry in docker.images.get(image).attrs["Config"].get("Env") or ())
         agent = uids.claim(self.folder.path, uids.small_span() if _rootless() else uids.own_span())
@@ -314,6 +330,11 @@ class _Host:
                 return docker.containers.get(self.container_name)
             except NotFound:
                 return None
+
+
+def _variant(gpus: int) -> str:
+    """Return the variant of images that sandboxes with so many GPUs are made of."""
+    return "cuda" if gpus else "cpu"
 
 
 def _account_file(name: str) -> str:

@@ -2,12 +2,14 @@
 
 from harness.service.accounts import People
 from harness.service.answers import Items
+from harness.service.artefacts import Artefacts
 from harness.service.backbones import Backbones
 from harness.service.cluster import Cluster
 from harness.service.data import Data
 from harness.service.images import Images
 from harness.service.kept import Kept
 from harness.service.lists import Lists
+from harness.service.models import Models
 from harness.service.results import Results
 from harness.service.runs import BatchStatus
 from harness.service.shells import Shells
@@ -16,7 +18,9 @@ from harness.service.tidy import Tidy
 from harness.service.trajectories import Trajectories
 
 
-class Dojo(Results, Lists, Tidy, Items, Kept, Trajectories, Shells, Tasks, Data, Images, Cluster, Backbones, People):
+class Dojo(
+    Results, Lists, Tidy, Items, Kept, Artefacts, Trajectories, Shells, Tasks, Models, Data, Images, Cluster, Backbones, People
+):
     """Everything dojo does, over one results directory and one cache.
 
     Args:
@@ -26,6 +30,7 @@ class Dojo(Results, Lists, Tidy, Items, Kept, Trajectories, Shells, Tasks, Data,
         agents: directories to look for agents in beside the built-in ones; default ``$DOJO_AGENTS``.
         database: an SQLAlchemy URL; default SQLite inside ``home``.
         sandbox: the backend used where a call names none.
+        artefacts: address of where runs that have ended are kept too; default ``$DOJO_ARTEFACTS``, or nowhere.
     """
 
 

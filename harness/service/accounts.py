@@ -7,15 +7,12 @@ from typing import Any
 from harness.executor.planner import BatchPlan, worst_cost
 from harness.service.plans import Plans
 from harness.service.runs import Runs
-from harness.spec.accounts import Account, AuditEntry, Charge, NewToken, Quota, Role, Token, user_name
+from harness.spec.accounts import OWNER, Account, AuditEntry, Charge, NewToken, Quota, Role, Token, user_name
 from harness.spec.errors import DojoError, NotFoundError, StoreError
 from harness.spec.run import RunSpec
 from harness.store.accounts import Accounts
 from harness.store.base import RunFilter
 from harness.store.database import SqlStore
-
-OWNER = "owner"
-"""The setting of a batch that says whose it is; a batch submitted at the machine has none."""
 
 _HERE = "local"
 

@@ -16,6 +16,7 @@ from harness.spec.backbone import Backbone
 from harness.spec.broken import Broken
 from harness.spec.environment import CODE
 from harness.spec.errors import MissingError, UsageError
+from harness.store.artefacts.place import SETTING, Place, folder_of, open_place
 from harness.store.base import Store
 from harness.store.opening import open_store
 from harness.store.run_dir import RunDir
@@ -33,11 +34,13 @@ class Bench:
         database: str | None = None,
         sandbox: str = "namespace",
         backbones: Mapping[str, Backbone | Broken] | None = None,
+        artefacts: str | None = None,
     ) -> None:
         self.home = _place("DOJO_HOME", home or os.environ.get("DOJO_HOME") or "results")
         self.cache = _place("DOJO_CACHE", cache or os.environ.get("DOJO_CACHE") or Path.home() / ".cache" / "dojo")
         self._task_roots, self._agent_roots = tasks, agents
         self._database, self._sandbox = database, sandbox
+        self._artefacts = artefacts or os.environ.get(SETTING) or ""
         self._opened: Store | None = None
         self._backbones = dict(backbones or {})
         self._library = Library(self.cache, self.home, tasks, self._backbones)
@@ -57,12 +60,13 @@ class Bench:
             places, found = self.hidden_places(), []
         except UsageError as exc:  # a folder that is set is not there: that is one thing to tell, among the others
             places, found = {"cache": self.cache, "results": self.home}, [Check("tasks", False, exc.message, exc.hint)]
-        return found + diagnose(self.home, self.cache, self._sandbox, area, self._backbones, places)
+        return found + diagnose(self.home, self.cache, self._sandbox, area, self._backbones, places, self._artefacts)
 
     def hidden_places(self) -> dict[str, Path]:
         """Return what must not be shown in sandboxes, in words, and the folders it lies in."""
         own = {f"tasks {number}": root for number, root in enumerate(own_roots("tasks", self._task_roots), 1)}
-        return {"cache": self.cache, "results": self.home, **own}
+        kept = {"artefacts": folder} if (folder := folder_of(self._artefacts)) else {}
+        return {"cache": self.cache, "results": self.home, **kept, **own}
 
     def task(self, task: str) -> task_dir.Task:
         """Return one task by id or path."""
@@ -109,12 +113,20 @@ class Bench:
     def _run_folder(self, run: str) -> RunDir:
         return self.store.files(self.store.resolve(run, "run"))
 
+    def _place(self) -> Place:
+        """Open where artefacts are kept.
+
+        Raises:
+            MissingError, UsageError: see `open_place`.
+        """
+        return open_place(self._artefacts)
+
     def runner(self) -> Runner:
         """Return what drives single runs of this store."""
         return self._runner()
 
     def _runner(self) -> Runner:
-        return Runner(self.store, self._library)
+        return Runner(self.store, self._library, artefacts=self._artefacts)
 
 
 def _place(setting: str, path: Path | str) -> Path:

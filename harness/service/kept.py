@@ -7,7 +7,10 @@ from pathlib import Path
 
 from harness.service.bench import Bench
 from harness.spec.base import Spec
+from harness.store.artefacts.dropped import dropped_parts
+from harness.store.artefacts.pull import bring_parts
 from harness.store.kept import KeptFiles
+from harness.store.run_dir import RunDir
 
 
 class KeptFile(Spec):
@@ -32,10 +35,10 @@ class Kept(Bench):
         """List what a run's agent left in its workspace, and what of it was not kept.
 
         Raises:
-            MissingError: nothing was kept, or not yet.
+            MissingError: nothing was kept, or not yet; or it was dropped here, and the place where it is does not answer.
             StoreError: the archive cannot be read (code ``damaged``).
         """
-        folder = self._run_folder(run)
+        folder = self._with_workspace(run)
         note = folder.path / "workspace-left-out.txt"
         lines = note.read_text(encoding="utf-8", errors="replace").splitlines() if note.is_file() else []
         files = (KeptFile(name=name, bytes=size) for name, size in KeptFiles(folder.kept).sizes().items())
@@ -48,7 +51,7 @@ class Kept(Bench):
             NotFoundError: there is none of this name.
             MissingError, StoreError: as `files`.
         """
-        return KeptFiles(self._run_folder(run).kept).read(name)
+        return KeptFiles(self._with_workspace(run).kept).read(name)
 
     def unpack_files(self, run: str, target: Path, patterns: Sequence[str] = ()) -> dict[str, str]:
         """Write a run's workspace, or what fits ``patterns``, into a new folder; return name there → name below ``target``.
@@ -60,4 +63,15 @@ class Kept(Bench):
             NotFoundError: a pattern fits nothing.
             MissingError, StoreError: as `files`.
         """
-        return KeptFiles(self._run_folder(run).kept).unpack(target, patterns)
+        return KeptFiles(self._with_workspace(run).kept).unpack(target, patterns)
+
+    def _with_workspace(self, run: str) -> RunDir:
+        """Return a run's folder with its workspace in it, fetched where it was dropped here.
+
+        Raises:
+            MissingError, StoreError: it was dropped, and cannot be fetched.
+        """
+        folder = self._run_folder(run)
+        if folder.kept.name in dropped_parts(folder):
+            bring_parts(self._place(), folder, folder.spec().batch, [folder.kept.name])
+        return folder

@@ -28,6 +28,7 @@ from harness.executor.registry import get_executor
 from harness.executor.variants import Contender, contender
 from harness.extras import require
 from harness.grading.engines import choose_engine
+from harness.grading.side.sets import choose
 from harness.sandbox.base import is_elsewhere
 from harness.sandbox.registry import get_backend
 from harness.service.bench import Bench
@@ -131,10 +132,12 @@ class Plans(Bench):
         drawn_with = PUBLIC_HIDDEN if matrix.public_hidden else None
         for task in found.tasks:  # from here on things are fetched
             wanted = profile_of(task.dojo.profiles, task.id, found.profile)
+            choose(wanted.side, beside=task.path)
             gpus = gpus or wanted.limits.gpus > 0
             if is_elsewhere(runs_on) or not is_elsewhere(get_backend(backend)):
                 runs_on.check(wanted.limits)
-                choose_engine(wanted.generation.engine, wanted.limits.gpus).mounts(get_backend(backend))
+                where_graded = get_backend(backend)
+                choose_engine(wanted.generation.engine, wanted.limits.gpus, where_graded).mounts(where_graded)
             models = matrix.base_models or (wanted.base_model,)
             ready = [(model, prepare_base_model(model, self.cache, progress)) for model in models]
             data = prepare_task(task, found.profile, self.cache, progress, hidden=drawn_with)
@@ -206,7 +209,7 @@ class Plans(Bench):
                 minds.append(self._library.plan_backbone(backbone, self.store))
         for number, model in enumerate(matrix.base_models):
             with faults.at("base_models", number):
-                require_known(model)
+                require_known(model, self.cache)
         faults.tell()
         profile = matrix.profile or "mini"
         budgets: list[Mapping[str, object]] = [*matrix.budgets] or [{}]

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from pydantic import Field
 
 from harness.executor.base import Executor
 from harness.executor.planner import BatchPlan, record_plan
+from harness.grading.side.sets import choose, is_folder
 from harness.sandbox.base import is_elsewhere, why_they_wait
 from harness.sandbox.registry import backend_names, get_backend
 from harness.service.plans import Plans
@@ -24,6 +26,7 @@ from harness.spec.errors import DojoError, MissingError, NotFoundError, UsageErr
 from harness.spec.event import Event
 from harness.spec.outcome import RunState
 from harness.spec.result import GradeRecord
+from harness.store.artefacts.place import open_place
 from harness.store.base import Damage, RunFilter, RunInfo
 from harness.store.run_dir import EventListener
 
@@ -62,7 +65,18 @@ class Runs(Plans):
         return self.resume(plan.batch, parallel=parallel, on_event=on_event, stop=stop)
 
     def record(self, plan: BatchPlan) -> None:
-        """Write the plan down and start nothing: whoever drives the batch finds it in the store."""
+        """Write the plan down and start nothing: whoever drives the batch finds it in the store.
+
+        Raises:
+            UsageError, MissingError: ``DOJO_ARTEFACTS`` is no address, or what it needs is not installed.
+            MissingError: nobody has made the queue of a cluster that is to admit its sandboxes (code ``no_queue``).
+        """
+        if self._artefacts:
+            open_place(self._artefacts)
+        if any(spec.sandbox == "kubernetes" for spec in plan.runs):
+            from harness.service.queues import require_queue  # asks a cluster
+
+            require_queue(plan)
         record_plan(plan, {name: self.agent(called) for name, called in plan.agents.items()}, self.store)
 
     def resume(
@@ -130,6 +144,21 @@ class Runs(Plans):
                 return result.grade
         return self._runner().regrade(run)
 
+    def side(self, reference: str, names: Sequence[str]) -> GradeRecord:
+        """Measure what a graded run handed in on side evaluations, base beside submission; return its grade with them.
+
+        Args:
+            reference: the run.
+            names: general, safety, style, all, or the path of a folder of lm-eval tasks.
+
+        Raises:
+            NotFoundError: there is no such run or side evaluation.
+            UsageError: the run has no grade, or handed nothing in.
+        """
+        asked = tuple(str(Path(name).expanduser().absolute()) if is_folder(name) else name for name in names)
+        choose(asked)
+        return self._runner().side(self.store.resolve(reference, "run"), asked)
+
     def gc(self, dry_run: bool = False) -> list[dict[str, str]]:
         """Remove what dead harnesses left on this host; return what was (or would be) removed."""
         from harness.executor.leftovers import remove_leftovers
@@ -183,7 +212,7 @@ class Runs(Plans):
         undriven = status.state is RunState.QUEUED and status.driven_by is None
         # elsewhere a run that was begun waits too: for another runner, and for the places of its sandboxes
         waiting = undriven or (is_elsewhere(executor) and not status.state.final)
-        waits = executor.why(row.id) if executor and waiting else ""
+        waits = executor.why(row) if executor and waiting else ""
         return status.model_copy(update={"why": waits or status.why})
 
     def _waiting(self, status: RunStatus, known: dict[str, Mapping[str, str]]) -> RunStatus:

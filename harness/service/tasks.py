@@ -12,6 +12,7 @@ from harness.executor.planner import profile_of
 from harness.sandbox.base import Check
 from harness.sandbox.registry import get_backend
 from harness.service.bench import Bench
+from harness.spec.errors import DojoError
 from harness.spec.progress import Progress
 from harness.spec.run import PUBLIC_HIDDEN
 
@@ -80,7 +81,45 @@ class Tasks(Bench):
         if record:
             prepared = prepare_task(found, profile, self.cache, progress, hidden=PUBLIC_HIDDEN)
             record_admission(prepared, base_model(), get_backend(self._sandbox), self.cache, progress)
-        return check_task(found, profile, self.cache, base_model, progress)
+        return check_task(found, profile, self.cache, base_model, progress, get_backend(self._sandbox))
+
+    def diagnose_task(
+        self,
+        task: str,
+        profile: str,
+        progress: Progress | None = None,
+        *,
+        base_model: str | None = None,
+        tokens_per_s: float | None = None,
+    ) -> list[Check]:
+        """Check a task as `check_task` does, and say of a profile with GPUs whether its grades fit on one and how long they take.
+
+        Args:
+            task: id or path.
+            profile: which.
+            progress: told what is being done.
+            base_model: told of instead of the profile's; it need not be in the cache where dojo knows its shape.
+            tokens_per_s: of all answers together; default: what earlier grades of that base model on a GPU took.
+
+        Raises:
+            NotFoundError: no such task or base model, or the task has no such profile.
+        """
+        from harness.assets.base_models import require_known
+        from harness.executor.doctor_grading import Speed, cards_here, diagnose_grading
+        from harness.service.speeds import measured_speed
+
+        wanted = profile_of(self.task(task).dojo.profiles, task, profile)
+        model = base_model or wanted.base_model
+        require_known(model, self.cache)
+        checks = list(self.check_task(task, profile, progress).checks)
+        if not wanted.limits.gpus:
+            return checks
+        speed = Speed(tokens_per_s, "as you say") if tokens_per_s else measured_speed(self.store, model)
+        try:
+            cards = cards_here()
+        except DojoError as exc:
+            return [*checks, Check("grading memory", False, exc.message, exc.hint)]
+        return [*checks, *diagnose_grading(wanted, model, self.cache, cards, speed)]
 
     def score_rows(self, task: str, rows: Path, responses: Path) -> dict[str, Any]:
         """Score given answers to given items with the task's own grader; no model, no run."""

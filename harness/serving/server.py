@@ -114,6 +114,12 @@ class UnixServer:
                 transport.abort()
 
 
+async def hung_up(receive: Receive) -> None:
+    """Return when the client has hung up; its body has to be read before."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _listen(path: Path) -> sockets.socket:
     path.unlink(missing_ok=True)
     listening = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.grading.evaluator import Evaluator
 from harness.sandbox.base import ProcessStatus, Sandbox
 from harness.session.api import ApiContext
 from harness.session.clock import BudgetClock, exhausted, new_warnings
 from harness.session.end import AgentEnd
+from harness.session.gpu_use import out_of_gpu_memory
 from harness.session.journal import Journal
 from harness.session.site import AGENT_PROCESS, RunSite
 from harness.session.told import Told
@@ -28,6 +29,9 @@ from harness.spec.outcome import Cause, Outcome
 from harness.spec.submission import SubmissionReport
 from harness.spec.verdict import Verdict
 from harness.taskkit.scoring.contract import load_grader
+
+if TYPE_CHECKING:
+    from harness.session.gpu_watch import GpuWatch
 
 # How often the clock and the measurements are looked at, seconds; the deadline is met within one tick.
 TICK_S = 0.5
@@ -93,6 +97,7 @@ class AgentPhase:
         self._clock = BudgetClock(site.spec.budget, started, gpus=site.spec.limits.gpus)
         journal.elapsed = self._clock.elapsed
         self._told = Told(journal)
+        self._gpus = self._gpu_watch()
         self._measured_at = -_MEASURE_EVERY_S
         self._usage = Usage()
         self._lost: SandboxUnavailable | None = None
@@ -108,6 +113,8 @@ class AgentPhase:
         evaluator = WarmEvaluator(self._site, lambda exc: self._note_error("the dev evaluator broke and is started anew", exc))
         context = self._context(evaluator)
         services = self._site.services
+        if self._gpus:
+            self._gpus.start()
         try:
             for service in services:
                 service.open(context, partial(self._note_error, _CALLS.get(service.name, service.name)))
@@ -115,20 +122,35 @@ class AgentPhase:
             if outcome is not None:
                 self._end_agent()
         finally:
-            for service in services:
-                service.hang_up()
-            self._end.tell(dead=False)  # unless it was said; where the agent lives on it must not hear that its time is over
-            evaluator.abandon()
-            for service in services:
-                service.close()
+            try:
+                for service in services:
+                    service.hang_up()
+                self._end.tell(dead=False)  # unless it was said; where the agent lives on it must not hear that its time is over
+                evaluator.abandon()
+                for service in services:
+                    service.close()
+            finally:
+                if self._gpus:
+                    self._gpus.stop()
         if outcome is not None:
             if outcome.cause is Cause.COMPLETED and not self._journal.record.submissions:  # what was under way has come by now
                 message = "the agent ended without handing anything in"
                 outcome = Outcome(cause=Cause.AGENT_ERROR, phase="agent", message=message, exit_code=0)
             down = sum(service.usage().stalled_s for service in services)
             outcome = blamed(outcome, down, self._clock.elapsed())
+            outcome = self._gpus.blamed(outcome) if self._gpus else outcome
             self._journal.emit(ClockStopped(usage=self._measure(force=True).model_dump(), overshoot_s=round(self._overshoot, 3)))
         return outcome
+
+    def _gpu_watch(self) -> GpuWatch | None:
+        spec = self._site.spec
+        if not spec.limits.gpus:
+            return None
+        from harness.session import gpu_watch
+
+        sandboxes = [self._site.sandbox_id(role) for role in ("task", "agent", "dev")]
+        gpus, since_s = gpu_watch.gpus_of(spec.id, self._journal), self._clock.elapsed()
+        return gpu_watch.GpuWatch(self._journal, gpus, sandboxes, wall_s=spec.budget.wall, since_s=since_s)
 
     def _context(self, evaluator: WarmEvaluator) -> ApiContext:
         prepared = self._site.assets.prepared
@@ -244,6 +266,8 @@ class AgentPhase:
             return Outcome(cause=Cause.AGENT_ERROR, phase="agent", message=message, exit_code=status.exit_code)
         if status.exit_code != 0:
             message = how_it_ended(status.exit_code or 0, status.started)
+            if self._site.spec.limits.gpus and out_of_gpu_memory(self._site.run.path / "agent.stderr"):
+                message += "; it ran out of GPU memory"
             return Outcome(cause=Cause.AGENT_ERROR, phase="agent", message=message, exit_code=status.exit_code)
         return Outcome(cause=Cause.COMPLETED, phase="agent", message="the agent ended by itself", exit_code=0)
 

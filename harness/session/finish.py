@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from harness.session.gpu_use import gpu_use
 from harness.session.journal import Journal
 from harness.session.record import RunRecord
 from harness.session.story import tell
@@ -95,6 +96,7 @@ def build_result(
         submissions=len(record.submissions),
         evaluations=len(record.evaluations),
         backbone=_backbone_use(spec, record),
+        gpus=gpu_use(run) if spec.limits.gpus else (),
         best_dev=best.primary if best else None,
         integrity={**_integrity(spec, run, record), **_provenance(report), "flagged": outcome.cause is Cause.AGENT_INTEGRITY},
         timeline=_closed(record.timeline),

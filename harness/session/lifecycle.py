@@ -7,10 +7,15 @@ from the record; what was acknowledged (submissions, evaluations, grades) is nev
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import random
 import threading
+import time
 import traceback
 from functools import partial
+from shutil import disk_usage
+from typing import TYPE_CHECKING
 
 from harness.files import write_atomic
 from harness.sandbox.base import Backend
@@ -22,6 +27,7 @@ from harness.session.finish import finish
 from harness.session.grade_phase import ended, grade_as_broken, grade_sealed
 from harness.session.journal import Journal
 from harness.session.keep import keep_workspace
+from harness.session.side_phase import side_as_planned
 from harness.session.site import RunSite
 from harness.session.talk_scan import scan_talk
 from harness.spec.errors import DojoError, GraderFailure, MissingError, SandboxError, SandboxUnavailable, SealBroken, StoreError
@@ -32,9 +38,17 @@ from harness.spec.run import RunSpec
 from harness.store.base import Store
 from harness.taskkit.scoring.plain import plain_text
 
+if TYPE_CHECKING:
+    from harness.session.gpu_watch import GpuMemory
+
 AFTER = "DOJO_AFTER"
 """Variable by which an executor says what became of the process that drove the run before."""
 
+# Longer than a scheduler lets a pod rest that it could not place (10 s): who was given way to is looked at before us.
+_STAND_BACK_S = (15.0, 30.0)
+_LOOK_S = 0.5
+# With less, bytes, a file system is full; a sandbox that is says the same of its own.
+_ROOM = 1 << 20
 # Infrastructure failures are tried again by themselves; a third failure is no accident.
 MAX_ATTEMPTS = 3
 _PHASE = {
@@ -105,16 +119,35 @@ class RunSession:
         except StoreError:
             raise  # nothing can be written: leave all as it is, to be resumed
         except Exception as exc:  # a bug of ours must not take the batch down, nor be taken for the agent's doing
+            if isinstance(exc, OSError) and exc.errno == errno.ENOSPC and disk_usage(self._run.path).free < _ROOM:
+                # the agent works on: another attempt would cost its work, and find no room either
+                text = f"the disk of the results is full: {exc}"
+                raise StoreError(text, hint="free disk space, then `dojo resume`", code="disk_full") from exc
             self._failed(_as_outcome(exc, _PHASE[state]), exc)
 
     def _prepare(self) -> None:
         site = self._site()
         site.clear()
         site.build()
-        site.create_sandboxes()
-        site.try_python()
-        site.evaluator("dev").ready()
+        try:
+            site.create_sandboxes()
+            site.try_python()
+            evaluator = site.evaluator("dev", gives_way=True)
+        except SandboxUnavailable as exc:
+            if exc.code != "gives_way":
+                raise
+            self._give_way(site, exc)
+            return
+        evaluator.ready()
         self._journal.enter(RunState.RUNNING)
+
+    def _give_way(self, site: RunSite, exc: SandboxUnavailable) -> None:
+        """Let go of what this run holds and ask again after a while: nothing of its agent has been started."""
+        site.clear()
+        self._journal.emit(Failed(where="waiting for a place", message=exc.message, code=exc.code))
+        end = time.monotonic() + random.uniform(*_STAND_BACK_S)
+        while time.monotonic() < end and not self._cancelled() and not self._stop.wait(_LOOK_S):
+            pass
 
     def _agent(self) -> None:
         site = self._site()
@@ -139,6 +172,7 @@ class RunSession:
     def _collect(self) -> None:
         """Kill everything of the agent, keep its work for people, seal what counts, destroy its sandboxes."""
         site, record = self._site(), self._journal.record
+        memory = self._gpu_memory(site)
         with contextlib.suppress(SandboxError):  # gone with a crash: what was acknowledged lies in submissions/ already
             task, agent = site.attach_sandboxes()
             survivors = sum(s.kill_all() for s in {task.spec.id: task, agent.spec.id: agent}.values())
@@ -159,8 +193,18 @@ class RunSession:
                 )
             write_atomic(self._run.manifest_path, manifest.model_dump_json(indent=2).encode())
             self._journal.emit(Sealed(submission=chosen, digest=manifest.digest, files=len(manifest.files), bytes=manifest.bytes))
-        site.destroy("task", "agent", "dev")
+        site.destroy("dev", "task", "agent")
+        if memory is not None:
+            memory.tell_what_remains()
         self._journal.enter(RunState.SEALED)
+
+    def _gpu_memory(self, site: RunSite) -> GpuMemory | None:
+        if not self._spec.limits.gpus:
+            return None
+        from harness.session import gpu_watch
+
+        sandboxes = [site.sandbox_id(role) for role in ("task", "agent", "dev")]
+        return gpu_watch.GpuMemory(self._journal, gpu_watch.gpus_of(self._spec.id, self._journal), sandboxes)
 
     def _chosen_submission(self) -> int | None:
         """Return the number of the submission that counts: the last one, or the best on dev, as the task says."""
@@ -184,7 +228,12 @@ class RunSession:
             if "searched_for_cheating" not in self._journal.record.integrity:
                 searched = search_for_cheating(self._run, assets.prepared, assets.base_model, self._library.cache)
                 self._journal.emit(searched)
+            if self._journal.record.gpu_held is not None:
+                from harness.session.gpu_watch import require_free
+
+                require_free(self._journal.record.gpu_held)
             self._journal.grade(grade_sealed(site, self._journal.record, number=1))
+        side_as_planned(site, self._journal, self._library.cache)
         outcome = judged(self._journal.record, ended(self._journal.record))
         if outcome is None:
             raise GraderFailure("the run is sealed without an outcome", hint="its events.jsonl was changed")
@@ -264,7 +313,7 @@ class RunSession:
 
     def _clear(self) -> None:
         """Remove what this attempt has on the host, even where its assets cannot be resolved any more."""
-        for role in ("task", "agent", "dev", "grade"):
+        for role in ("dev", "grade", "task", "agent"):  # see `RunSite.destroy`
             self._backend.destroy(f"{self._spec.id}-{self._journal.record.attempt}-{role}")
         with contextlib.suppress(DojoError):
             self._site().clear()

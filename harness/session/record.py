@@ -18,6 +18,7 @@ from harness.spec.event import (
     Evaluated,
     Event,
     Failed,
+    GpuHeld,
     Graded,
     Integrity,
     Killed,
@@ -27,6 +28,7 @@ from harness.spec.event import (
     LlmReserved,
     Noted,
     Sealed,
+    SideEvaluated,
     Submitted,
 )
 from harness.spec.outcome import Outcome, RunState
@@ -71,6 +73,7 @@ class RunRecord:
         elapsed_s: the clock when it stopped, or at the last event.
         overshoot_s: seconds from the end of the agent's time until nothing of it ran any more; None where nobody measured.
         failures: where something broke in this attempt, oldest first.
+        gpu_held: what was still on the GPUs when the agent's sandboxes had ended; None: nobody looked, or nothing.
         integrity: what integrity checks found, by name.
         ledger: what went through the LLM gateway in this attempt.
     """
@@ -90,6 +93,7 @@ class RunRecord:
     agent_exit: int | None = None
     agent_exited: bool = False
     survivors: int | None = None
+    gpu_held: GpuHeld | None = None
     agent_outcome: Outcome | None = None
     sealed: Sealed | None = None
     grades: tuple[GradeRecord, ...] = ()
@@ -138,6 +142,8 @@ def _apply(record: RunRecord, event: Event) -> RunRecord:
             return replace(record, warned=record.warned | {(dimension, share)})
         case Killed(survivors=survivors):
             return replace(record, survivors=survivors)
+        case GpuHeld() as found if record.clock_stopped:
+            return replace(record, gpu_held=found)
         case Ended() as outcome:
             ended = Outcome.model_validate(outcome.model_dump(include=set(Outcome.model_fields)))
             return replace(record, outcome=ended, agent_outcome=record.agent_outcome or ended)
@@ -146,6 +152,9 @@ def _apply(record: RunRecord, event: Event) -> RunRecord:
         case Graded() as graded:
             grade = GradeRecord.model_validate(graded.model_dump(include=set(GradeRecord.model_fields)))
             return replace(record, grades=(*record.grades, grade))
+        case SideEvaluated(grade=number, results=results):
+            grades = tuple(grade.with_side(results) if grade.number == number else grade for grade in record.grades)
+            return replace(record, grades=grades)
         case LlmReserved() | LlmCalled() | LlmRefused() | LlmOutage() as said:
             return replace(record, ledger=record.ledger.after(said))
         case Integrity() as found:

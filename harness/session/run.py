@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from functools import partial
 
 from harness.sandbox.base import Backend
 from harness.sandbox.registry import get_backend
+from harness.session.artefacts import bring_back, put_away
 from harness.session.assets import Library
 from harness.session.cheating import judged
 from harness.session.finish import finish
@@ -19,6 +21,7 @@ from harness.session.grade_phase import ended, grade_as_broken, grade_sealed, lo
 from harness.session.journal import Journal
 from harness.session.lifecycle import RunSession
 from harness.session.record import RunRecord
+from harness.session.side_phase import side_as_planned, side_sealed
 from harness.session.site import RunSite
 from harness.spec.errors import DojoError, MissingError, SealBroken, StoreError, UsageError
 from harness.spec.event import Failed
@@ -30,6 +33,7 @@ from harness.store.run_dir import EventListener, RunDir
 
 # Twice what a lease lasts that nobody renews (`store.leases.TTL_S`).
 _TAKE_OVER_S, _AGAIN_S = 60.0, 1.0
+_STOPPED_WITHIN_S = 0.2
 # Phases that need the backbone: the agent is not done yet.
 _BEFORE_THE_SEAL = (RunState.QUEUED, RunState.PREPARING, RunState.RUNNING)
 
@@ -41,10 +45,13 @@ class Runner:
         store: where they are recorded.
         library: where their tasks, data and base models are found.
         backends: gives a sandbox backend by name.
+        artefacts: address of the place where runs that have ended are put; "": nowhere.
     """
 
-    def __init__(self, store: Store, library: Library, backends: Callable[[str], Backend] = get_backend) -> None:
-        self.store, self.library, self.backends = store, library, backends
+    def __init__(
+        self, store: Store, library: Library, backends: Callable[[str], Backend] = get_backend, artefacts: str = ""
+    ) -> None:
+        self.store, self.library, self.backends, self.artefacts = store, library, backends, artefacts
 
     def drive(self, run: str, stop: threading.Event | None = None, listener: EventListener | None = None) -> RunState:
         """Go on from wherever the run stands, to its end or until ``stop`` is set; return the state it was left in.
@@ -66,7 +73,11 @@ class Runner:
             session = RunSession(
                 spec, journal, self.store, self.backends(spec.sandbox), self.library, _Stop(stop or threading.Event(), lease.lost)
             )
-            return session.drive()
+            ended = journal.record.state.final
+            state = session.drive()
+            if state.final and not ended:
+                put_away(self.artefacts, journal)
+            return state
 
     def take_over(self, run: str, stop: threading.Event | None = None, listener: EventListener | None = None) -> RunState:
         """Drive a run as `drive` does; one that another process drives is waited for as long as a dead one's lease may last.
@@ -98,6 +109,7 @@ class Runner:
             journal = self._journal(spec, folder, lease, None)
             record = journal.record
             outcome = judged(record, _gradable(record, run))
+            bring_back(self.artefacts, folder, record)
             assert outcome is not None
             assets, backend = self.library.assets(spec), self.backends(spec.sandbox)
             site = RunSite(spec, folder, backend, assets, record.attempt, partial(self.library.open_backbone, self.store))
@@ -115,9 +127,37 @@ class Runner:
             finally:
                 site.destroy("grade")
             journal.grade(grade)
+            side_as_planned(site, journal, self.library.cache)
             outcome = judged(journal.record, ended(journal.record)) or outcome
             finish(spec, journal, self.store, outcome, self.library.references(spec, assets, backend))
-            return grade
+            put_away(self.artefacts, journal)
+            return journal.record.grades[-1]
+
+    def side(self, run: str, names: tuple[str, ...]) -> GradeRecord:
+        """Measure a graded run's submission on side evaluations and write its end anew; return its newest grade with them.
+
+        Raises:
+            NotFoundError: there is no such side evaluation.
+            UsageError: the run has no grade, or handed nothing in.
+            SealBroken, GraderFailure: as `regrade`; the grade stands as it was.
+        """
+        folder = self.store.files(run)
+        with self.store.claim(run) as lease:
+            spec = folder.spec()
+            journal = self._journal(spec, folder, lease, None)
+            record = journal.record
+            as_agent = _gradable(record, run)
+            bring_back(self.artefacts, folder, record)
+            assets, backend = self.library.assets(spec), self.backends(spec.sandbox)
+            site = RunSite(spec, folder, backend, assets, record.attempt, partial(self.library.open_backbone, self.store))
+            try:
+                side_sealed(site, journal, names, self.library.cache)
+            finally:
+                site.destroy("grade")
+            references = self.library.references(spec, assets, backend)
+            finish(spec, journal, self.store, record.outcome or as_agent, references)
+            put_away(self.artefacts, journal)
+            return journal.record.grades[-1]
 
     def look(self, run: str, limit: int) -> GradeRecord:
         """Score a run that has ended on the first ``limit`` hidden items; nothing of it is kept, and its grades stand.
@@ -130,6 +170,7 @@ class Runner:
             spec = folder.spec().model_copy(update={"limit": limit})
             record = self._journal(spec, folder, lease, None).record
             _gradable(record, run)
+            bring_back(self.artefacts, folder, record)
             backend, assets = self.backends(spec.sandbox), self.library.assets(spec)
             site = RunSite(spec, folder, backend, assets, record.attempt, partial(self.library.open_backbone, self.store))
             try:
@@ -185,3 +226,10 @@ class _Stop(threading.Event):
 
     def is_set(self) -> bool:
         return self._asked.is_set() or self._lost.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return whether one of them is set within so many seconds."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and time.monotonic() < end:
+            time.sleep(min(_STOPPED_WITHIN_S, max(0.0, end - time.monotonic())))
+        return self.is_set()

@@ -104,6 +104,7 @@ class RunSite:
                 self.environment(),
                 labels,
                 gpu_owner=self.spec.id,
+                gives_way=True,
             )
         )
         if self.own:
@@ -116,6 +117,7 @@ class RunSite:
                     self.environment(),
                     labels,
                     image=self.spec.agent.config.image or "task",
+                    gives_way=True,
                 )
             )
 
@@ -142,17 +144,26 @@ class RunSite:
                     hint="`dojo doctor` checks the backend",
                 )
 
-    def evaluator(self, split: Literal["dev", "hidden"], submission: Path | None = None) -> Evaluator:
-        """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first."""
-        role = "dev" if split == "dev" else "grade"
+    def evaluator(self, split: Literal["dev", "hidden"], submission: Path | None = None, gives_way: bool = False) -> Evaluator:
+        """Start a fresh grader sandbox for ``split`` ("dev" or "hidden"); remains of an earlier one are removed first.
+
+        It waits for a place for as long as the backend lets it; with ``gives_way`` see `SandboxSpec`.
+        """
+        return self.examine(self._exam(split), submission, "dev" if split == "dev" else "grade", gives_way)
+
+    def examine(
+        self, exam: Exam, submission: Path | None, role: Literal["dev", "grade"] = "grade", gives_way: bool = False
+    ) -> Evaluator:
+        """Start a fresh grader sandbox for an exam; remains of an earlier one of this role are removed first."""
         self.backend.destroy(self.sandbox_id(role))
         return Evaluator.start(
             self.backend,
             self.sandbox_id(role),
-            self._exam(split),
+            exam,
             self.spec.limits,
             submission_dir=submission,
             gpu_owner=self.spec.id,
+            gives_way=gives_way,
         )
 
     def _exam(self, split: Literal["dev", "hidden"]) -> Exam:
@@ -167,13 +178,16 @@ class RunSite:
         return evaluator
 
     def destroy(self, *roles: str) -> None:
-        """Remove this attempt's sandboxes of these roles and all their remains."""
+        """Remove this attempt's sandboxes of these roles and all their remains, in this order.
+
+        One that may share its run's GPUs goes before the task sandbox, which has them.
+        """
         for role in roles:
             self.backend.destroy(self.sandbox_id(role))
 
     def clear(self) -> None:
         """Remove everything of this attempt from the host but the run's folder."""
-        self.destroy("task", "agent", "dev", "grade")
+        self.destroy("dev", "grade", "task", "agent")
         shutil.rmtree(self.runtime, ignore_errors=True)
 
     def environment(self) -> dict[str, str]:

@@ -25,6 +25,7 @@ from harness.spec.event import (
     LlmRefused,
     LlmReserved,
     Noted,
+    SideEvaluated,
     Submitted,
     Validated,
 )
@@ -194,6 +195,9 @@ def _why(spec: RunSpec, record: RunRecord, driven: bool) -> str:
     if record.state.final:
         return record.outcome.message if record.outcome else ""
     if driven:
+        last = record.last_event.data if record.last_event else None
+        if isinstance(last, Failed) and last.code == "gives_way":
+            return last.message
         return "waits for a free slot" if record.state is RunState.QUEUED else ""
     if record.state is RunState.QUEUED:
         return "waits for its turn, or for `dojo resume`"
@@ -237,6 +241,8 @@ def describe(event: Event | None) -> str:
             return f"the {dimension} budget is spent"
         case Graded(scores=scores):
             return f"graded: {scores.primary.value:.3f}"
+        case SideEvaluated(results=results):
+            return f"side evaluations: {', '.join(one.name for one in results)}"
         case Failed(message=message) | Ended(message=message):
             return message[:160]
         case _:

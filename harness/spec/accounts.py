@@ -15,6 +15,9 @@ from harness.spec.errors import UsageError
 USER = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,38}[a-z0-9])?")
 """A user's name. It names a folder of uploads, so it can be nothing that a path means something by."""
 
+OWNER = "owner"
+"""The setting of a batch that says whose it is; a batch submitted at the machine has none."""
+
 QuotaName = Literal["runs_at_once", "runs_in_total", "gpu_hours", "dollars"]
 
 

@@ -37,6 +37,14 @@ class Prices(Spec):
     cache_write: float | None = Field(None, ge=0, allow_inf_nan=False, description="input written to the provider's cache")
 
 
+class SharedLimits(Spec):
+    """What all runs together may do with one backbone, at each replica of the gateway that they share."""
+
+    requests_per_minute: int | None = Field(None, gt=0, le=1_000_000, description="begun in any minute; default no limit")
+    concurrency: int = Field(64, gt=0, description="calls at the provider at once; more wait, each run's in its turn")
+    wait_s: float = Field(25, gt=0, le=600, description="a call that has waited so long is answered 429, seconds")
+
+
 class Backbone(Spec):
     """One ``[backbones.NAME]`` of dojo.toml: an upstream, a model and the terms on which agents use it."""
 
@@ -54,6 +62,8 @@ class Backbone(Spec):
     attempts: int = Field(5, gt=0, description="tries of one call, where the upstream fails")
     script: Path | None = Field(None, description="of `scripted`: the file of replies (docs/backbones.md)")
     run: str = Field("", description="of `replay`: the run whose talk is played again")
+
+    shared: SharedLimits | None = Field(None, description="served to many runs by `dojo gateway serve`, within these limits")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -24,8 +24,10 @@ from pydantic import (
 
 from harness.spec.base import Spec
 from harness.spec.feedback import Feedback
+from harness.spec.gpu import GpuFigures, GpuProcess
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.result import GradeRecord
+from harness.spec.side import SideResult
 from harness.spec.submission import SubmissionReport
 
 
@@ -50,9 +52,13 @@ class EventKind(StrEnum):
     LLM_OUTAGE = "llm_outage"
     BUDGET_WARNING = "budget_warning"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    GPU_SAMPLE = "gpu_sample"
+    GPU_FAULT = "gpu_fault"
+    GPU_HELD = "gpu_held"
     KILLED = "killed"
     SEALED = "sealed"
     GRADED = "graded"
+    SIDE = "side"
     INTEGRITY = "integrity"
     ERROR = "error"
     OUTCOME = "outcome"
@@ -257,6 +263,31 @@ class BudgetSpent(Payload):
     dimension: str
 
 
+class GpuSampled(Payload):
+    """A look at the run's GPUs while its agent works."""
+
+    kind = EventKind.GPU_SAMPLE
+    gpus: tuple[GpuFigures, ...] = ()
+
+
+class GpuFault(Payload):
+    """An error of a GPU, as the kernel's log or nvidia-smi tell it."""
+
+    kind = EventKind.GPU_FAULT
+    message: str = ""
+    xid: int | None = Field(None, description="NVIDIA's number of it; None: nvidia-smi told it")
+    infrastructure: bool = Field(False, description="whether no program can be to blame")
+
+
+class GpuHeld(Payload):
+    """Processes with memory on the run's GPUs that should have none, or are not the run's."""
+
+    kind = EventKind.GPU_HELD
+    held: tuple[GpuProcess, ...] = Field((), description="of the agent's sandboxes, which have ended")
+    others: tuple[GpuProcess, ...] = Field((), description="of nobody in this run")
+    gpus: tuple[str, ...] = Field((), description="where it was looked, as nvidia-smi calls them")
+
+
 class Killed(Payload):
     """Everything of the agent was killed; how many processes survived (0 is the promise)."""
 
@@ -279,6 +310,14 @@ class Graded(Payload, GradeRecord):
 
     model_config = ConfigDict(extra="allow")
     kind = EventKind.GRADED
+
+
+class SideEvaluated(Payload):
+    """The submission of a grade was measured beside its base model on side evaluations."""
+
+    kind = EventKind.SIDE
+    grade: int
+    results: tuple[SideResult, ...]
 
 
 class Integrity(Payload):
@@ -311,7 +350,7 @@ PAYLOADS: Mapping[EventKind, type[Payload]] = {
     for payload in (
         Entered, ClockStarted, ClockStopped, AgentStarted, AgentExited, Attached, Executed, FileMoved, Validated, Evaluated,
         Submitted, Noted, LlmReserved, LlmCalled, LlmRefused, LlmOutage, BudgetWarning, BudgetSpent,
-        Killed, Sealed, Graded, Integrity, Failed, Ended,
+        GpuSampled, GpuFault, GpuHeld, Killed, Sealed, Graded, SideEvaluated, Integrity, Failed, Ended,
     )
 }  # fmt: skip
 

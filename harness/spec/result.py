@@ -10,8 +10,10 @@ from pydantic import Field
 from harness.spec.base import Spec
 from harness.spec.budget import Budget, Usage
 from harness.spec.engine import EngineName, EngineRecord
+from harness.spec.gpu import GpuUse
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.run import RunSpec
+from harness.spec.side import SideResult
 from harness.spec.submission import Manifest, SubmissionReport
 from harness.spec.task import Limits
 from harness.spec.verdict import Scores
@@ -53,6 +55,12 @@ class GradeRecord(Spec):
     seconds: float
     settings: dict[str, Any] = Field(default_factory=dict)
     engine: EngineRecord | None = Field(EngineRecord(), description="what computed the answers; None: nothing was handed in")
+    side: tuple[SideResult, ...] = Field((), description="side evaluations: what fine-tuning cost elsewhere; never ranked")
+
+    def with_side(self, results: tuple[SideResult, ...]) -> GradeRecord:
+        """Return the grade with side evaluations; one that it has already is replaced by the newer of its name."""
+        named = {result.name: result for result in (*self.side, *results)}
+        return self.model_copy(update={"side": tuple(named.values())})
 
 
 class PhaseTime(Spec):
@@ -91,6 +99,7 @@ class RunResult(Spec):
     submissions: int = 0
     evaluations: int = 0
     backbone: BackboneUse | None = Field(None, description="None: the run had no backbone")
+    gpus: tuple[GpuUse, ...] = Field((), description="of the agent phase; empty where none were watched")
     trajectory_steps: int | None = Field(None, description="of trajectory.json; None: it could not be written")
     best_dev: float | None = None
     integrity: dict[str, Any] = Field(default_factory=dict)

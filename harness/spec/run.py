@@ -76,6 +76,7 @@ class RunSpec(Spec):
     limit: int | None = Field(
         None, gt=0, description="a quick look: only the first N hidden and dev items; such a run is never compared or ranked"
     )
+    side: tuple[str, ...] = Field((), description="side evaluations that its grade is followed by; they are never ranked")
     variant: str = Field("", description="what tells its agent apart from that agent as it comes, as `feedback=false`")
     varied: tuple[Varied, ...] = Field((), description="parts of its setting that the variant names, as its batch has several")
     versions: dict[str, str] = Field(default_factory=dict, description="dojo, python, torch, transformers, lm_eval …")

@@ -76,7 +76,22 @@ class ProfileSpec(Spec):
     limits: Limits = Limits()
     generation: Generation = Generation()
     description: str = ""
+    side: tuple[str, ...] = Field(
+        (), description="side evaluations that every grade is followed by, reported and never ranked; `dojo grade RUN --side`"
+    )
     sizes: Sizes | None = Field(None, description="rows of the data, told before it is prepared; `dojo tasks check` compares")
+
+
+class UpstreamRecord(Spec):
+    """``admission/upstream.toml``: what was done with the real data set of the profiles that read one, and what was not."""
+
+    tried: tuple[str, ...] = ()
+    not_tried: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The record in one line."""
+        return f"tried: {'; '.join(self.tried) or 'nothing'}. Not tried: {'; '.join(self.not_tried) or 'nothing is left'}"
 
 
 class DojoTask(Spec):

@@ -10,11 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import harness
+from harness.serving.log import log
 from harness.spec.accounts import Token
 from harness.spec.environment import environment_error
 from harness.spec.errors import DojoError, NotFoundError, UsageError
 from harness.web.answers import refusal, status_of
-from harness.web.gate import App, Gate, log
+from harness.web.gate import App, Gate
 from harness.web.routes import boards, runs, submitting
 from harness.web.site import Site, site_of
 

@@ -10,11 +10,11 @@ import threading
 
 from harness.executor.base import Work
 from harness.executor.registry import get_executor
-from harness.service.accounts import OWNER
+from harness.serving.log import log
+from harness.spec.accounts import OWNER
 from harness.spec.errors import DojoError
 from harness.spec.outcome import RunState
 from harness.store.base import RunFilter
-from harness.web.gate import log
 from harness.web.site import Site
 
 # How often the store is looked at for what another replica took in or left; one's own submits wake it at once.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
-import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import harness
+from harness.serving.log import log
 from harness.spec.accounts import Token
 from harness.spec.errors import AccessDenied, DojoError, UsageError
 from harness.spec.wire import API, API_HEADER, JSON_BYTES, REQUEST_HEADER, VERSION_HEADER
@@ -37,12 +36,6 @@ _NOBODY = AccessDenied(
     hint="set DOJO_TOKEN to one that an operator made with `dojo tokens create`",
     code="unknown_token",
 )
-
-
-def log(line: dict[str, Any]) -> None:
-    """Write one JSON line to standard error. Never a token, a query, or a body."""
-    sys.stderr.write(json.dumps(line, ensure_ascii=True) + "\n")
-    sys.stderr.flush()
 
 
 class Gate:

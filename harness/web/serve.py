@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
-from types import FrameType
 
-import uvicorn
-
-from harness.spec.errors import UsageError
+from harness.serving.log import log
+from harness.serving.tcp import DrainingServer, address, config_of, listen
 from harness.web.app import create_app
 from harness.web.driving import Driver
-from harness.web.gate import log
 from harness.web.site import Site
 
 # What is being answered may go on for so long after SIGTERM; streams of events end at once.
@@ -32,61 +28,16 @@ def serve(site: Site, host: str, port: int, parallel: int | None, told: Callable
     Raises:
         UsageError: nothing can listen there.
     """
-    listening = _listen(host, port)
+    listening = listen(host, port)
     site.dojo.accounts.record("local", "", "serve", f"{socket.gethostname()}")  # makes the database, or brings it up
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).addHandler(logging.NullHandler())
-    config = uvicorn.Config(
-        create_app(site),
-        loop="asyncio",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=site.limits.connections,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=_DRAIN_S,
-        h11_max_incomplete_event_size=32 * 1024,
-    )
+    config = config_of(create_app(site), site.limits.connections, _DRAIN_S)
     driver = Driver(site, parallel)
     driver.start()
-    where = listening.getsockname()
-    told(f"http://{'[' + where[0] + ']' if ':' in where[0] else where[0]}:{where[1]}")
+    told(address(listening))
     try:
-        _Server(config, site).run(sockets=[listening])
+        DrainingServer(config, site.draining, site.wake.set).run(sockets=[listening])
     finally:
         site.draining.set()
         driver.wait()
         site.dojo.store.close()
         log({"event": "drained"})
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, site: Site) -> None:
-        super().__init__(config)
-        self._site = site
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # uvicorn's own would raise the signal again once it has stopped, before the runs here were left resumable
-        self.force_exit = self._site.draining.is_set()
-        self._site.draining.set()
-        self._site.wake.set()
-
-    async def on_tick(self, counter: int) -> bool:
-        return self._site.draining.is_set() or await super().on_tick(counter)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        made = socket.socket(family, kind)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(where)
-        made.listen(256)
-    except OSError as exc:
-        raise UsageError(
-            f"nothing can listen at {host}:{port}: {exc.strerror or exc}", hint="name another --host or --port"
-        ) from exc
-    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from harness.spec.accounts import Role, Token
 from harness.spec.errors import AccessDenied, MissingError
 from harness.web.answers import Cleaner
 from harness.web.measures import Measures
+from harness.web.together import Together
 
 _WORKS = {
     Role.VIEWER: "reads what is there",
@@ -54,6 +56,7 @@ class Site:
         self.cleaner = Cleaner.of(self.dojo)
         self.measures = Measures(self.dojo)
         self.streams = 0
+        self._together = Together[bytes]()
 
     def folder(self, kind: str, user: str) -> Path:
         """Return a user's own folder for uploads or plans; the name of a user can be nothing but one folder's."""
@@ -62,6 +65,11 @@ class Site:
     def answer(self, value: Any, status: int = 200) -> Response:
         """Return a value as JSON."""
         return Response(self.cleaner.json(value), status, media_type="application/json")
+
+    async def shared(self, question: Hashable, make: Callable[[], Any]) -> Response:
+        """Return what ``make`` returns as JSON; who asks the same ``question`` meanwhile shares it (see `Together`)."""
+        body = await self._together.answer(question, lambda: self.cleaner.json(make()))
+        return Response(body, media_type="application/json")
 
     def require_open(self) -> None:
         """Take no new work while this replica ends.

@@ -13,6 +13,7 @@ from typing import IO
 from harness.assets import agent_files
 from harness.assets.agent_dir import load_agent, strangers_of
 from harness.assets.agent_files import MAX_BYTES, MAX_DEPTH, MAX_FILES, Stranger, is_part, refuse
+from harness.files import folder_bytes
 from harness.spec.accounts import Role, Token
 from harness.spec.errors import SpecError
 from harness.spec.wire import UPLOAD, Uploaded
@@ -66,15 +67,19 @@ def take_in(archive: IO[bytes], name: str, caller: Token, site: Site) -> Uploade
 def _make_room(home: Path, newest: Path, most: int) -> None:
     """Delete a user's uploads that were unused for longest, until all together are within ``most`` bytes."""
     uploads = [folder for folder in home.iterdir() if not folder.name.startswith(".") and folder != newest]
-    room = most - _bytes(newest)
-    for folder in sorted(uploads, key=lambda folder: folder.stat().st_mtime, reverse=True):
-        room -= _bytes(folder)
+    room = most - folder_bytes(newest)
+    for folder in sorted(uploads, key=_used, reverse=True):
+        room -= folder_bytes(folder)
         if room < 0:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _used(folder: Path) -> float:
+    """Return when an upload was used last; 0 where another upload has just made room by it."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _unpack(archive: IO[bytes], target: Path) -> str:

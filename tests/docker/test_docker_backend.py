@@ -106,6 +106,14 @@ def test_a_missing_image_is_named_with_the_remedy(backend: DockerBackend, id: st
     assert id not in backend.list()
 
 
+def test_it_says_which_images_the_engine_has(backend: DockerBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backend.has_image("task", 0)
+    monkeypatch.setenv("DOJO_IMAGE_GRADER_VLLM", "dojo/nowhere:none")
+    assert not backend.has_image("grader-vllm", 0)
+    [row] = [check for check in backend.check() if check.name == "image grader-vllm"]
+    assert row.ok and "dojo images build grader-vllm" in row.detail  # only who generates with vLLM needs it
+
+
 def test_an_unknown_runtime_is_refused_and_leaves_nothing(
     backend: DockerBackend, id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

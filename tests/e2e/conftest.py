@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.attack.runs import make_random_model
+from harness.sandbox.base import Backend
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import DojoError
 
@@ -132,7 +133,11 @@ def dojo(tmp_path, cache, tiny_model) -> Iterator[Commands]:
     bad = [check for check in backend.check() if not check.ok]
     if bad:
         pytest.skip(f"sandbox {SANDBOX} is not to be had here: {bad[0].detail}")
-    commands = Commands(tmp_path / "home", cache, tiny_model, tmp_path / "agents")
+    yield from closed(Commands(tmp_path / "home", cache, tiny_model, tmp_path / "agents"), backend)
+
+
+def closed(commands: Commands, backend: Backend) -> Iterator[Commands]:
+    """Give commands, and end and remove what they left."""
     yield commands
     for process in commands.started:
         if process.poll() is None:

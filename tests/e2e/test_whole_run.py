@@ -4,11 +4,13 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.store.kept import KeptFiles
 from tests.e2e.conftest import HAND_IN_BASE, SANDBOX, Commands
+from tests.unit.grading.test_side_measure import GENERATED
 
 pytestmark = pytest.mark.e2e
 
@@ -51,10 +53,37 @@ def test_a_run_goes_from_submit_to_leaderboard_and_leaves_its_whole_story(dojo: 
     names = json.dumps(board["references"])
     assert "base" in names and "majority" in names
     assert "hidden.jsonl" not in json.dumps([e["data"] for e in dojo.events()])
-    again = dojo("grade", run["id"], "--again").data
-    assert json.dumps(result["grade"]["scores"]) == json.dumps(dojo("show", run["id"]).data["grade"]["scores"]), again
-    assert dojo("show", run["id"]).data["grades"] == 2
+    evaluations = lm_eval_folder(dojo.home.parent / "evaluations")
+    again = dojo("grade", run["id"], "--again", "--side", "style", "--side", str(evaluations)).data
+    shown = dojo("show", run["id"]).data
+    assert shown["grades"] == 2 and json.dumps(result["grade"]["scores"]) == json.dumps(shown["grade"]["scores"]), again
+    side_evaluations_stand_beside_the_grade(dojo, again, shown)
     assert dojo("gc", "--dry-run").code == 0
+
+
+def lm_eval_folder(folder: Path) -> Path:
+    """Write a folder of one lm-eval task that only its owner may read."""
+    folder.mkdir(mode=0o700)
+    (folder / "seasons.yaml").write_text(GENERATED)
+    (folder / "seasons.jsonl").write_text('{"question": "What is colder than autumn?", "answer": "winter"}\n')
+    return folder
+
+
+def side_evaluations_stand_beside_the_grade(dojo: Commands, graded: dict[str, Any], shown: dict[str, Any]) -> None:
+    rows = {(row["evaluation"], row["subset"], row["metric"]): row for row in graded["side_figures"]}
+    assert {key: row["items"] for key, row in rows.items()} == {
+        ("style", "open", "words"): 12,
+        ("style", "open", "unasked_form"): 12,
+        ("style", "open", "cut_off"): 12,
+        ("style", "form", "format_rate"): 16,
+        ("evaluations", "seasons", "exact_match"): 1,
+    }
+    for row in rows.values():  # what was handed in is the base model itself
+        assert row["base"] == row["submission"] and row["verdict"] == "not_distinguishable"
+    assert [one["name"] for one in shown["grade"]["side"]] == ["style", "evaluations"]
+    answers = dojo.run_folder() / "private" / "side-2.jsonl"
+    assert len(answers.read_text().splitlines()) == 28 and answers.stat().st_mode & 0o777 == 0o600
+    assert not list((dojo.cache / "side").glob(".exam-*"))
 
 
 def test_an_agent_in_its_own_sandbox_works_through_the_api_alone(dojo: Commands):

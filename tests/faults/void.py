@@ -5,13 +5,14 @@
 A submission goes into a real grader's sandbox with a tiny model: check, load, generate, score, verdict. An answer goes to the
 grader of one of the 17 tasks and from there the way of a grade: worker, file, harness, verdict and interval as they are kept.
 What breaks is printed with the seed that makes it again (`--seed S --only N`). The memory of this process, which is the harness's
-side, is bounded.
+side, is bounded; what makes the submissions is a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,10 +86,15 @@ class Void:
         )
         self._evaluator: Evaluator | None = None
         self._starts = 0
+        self._maker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         self.found = Found()
 
     def close(self) -> None:
-        """Destroy the grader's sandbox."""
+        """Destroy the grader's sandbox and end what makes submissions."""
+        self._maker.shutdown()
+        self._stop_grader()
+
+    def _stop_grader(self) -> None:
         if self._evaluator is not None:
             self._evaluator.close()
             self._evaluator = None
@@ -99,15 +106,18 @@ class Void:
         before = _peak_mb()
         for number in numbers:
             rng = random.Random(f"{self._seed}-{number}")
+            answer = rng.random() < answers
+            if not answer:
+                self._grader()  # its start is no case's time
             started = time.monotonic()
             what, how = "?", "?"
             try:
-                what, how = self._answer(rng) if rng.random() < answers else self._submission(rng)
+                what, how = self._answer(rng) if answer else self._submission(rng)
             except Exception as exc:
                 how = "broken"
-                self.found.broken.append(f"case {number} of seed {self._seed}: {what}: {type(exc).__name__}: {str(exc)[:600]}")
+                self.found.broken.append(f"case {number} of seed {self._seed}: {what}: {type(exc).__name__}: {str(exc)[-1500:]}")
                 if isinstance(exc, DojoError):
-                    self.close()
+                    self._stop_grader()
             taken = time.monotonic() - started
             if taken > PATIENCE_S:
                 self.found.broken.append(f"case {number} of seed {self._seed}: {taken:.0f} s")
@@ -120,18 +130,21 @@ class Void:
     def _submission(self, rng: random.Random) -> tuple[str, str]:
         target = self._folder / "submission"
         shutil.rmtree(target, ignore_errors=True)
-        what = write_submission(target, rng)
-        if self._evaluator is None:
-            self._starts += 1
-            limits = Limits(memory_mb=3000)
-            self._evaluator = Evaluator.start(self._backend, f"void-{os.getpid()}-{self._starts}", self._exam, limits)
+        what = self._maker.submit(write_submission, target, rng).result()
         try:
-            self._evaluator.score(target)
+            self._grader().score(target)
         except SubmissionRefused as exc:
             return what, f"refused: {exc.code}"
         except DojoError as exc:
             raise type(exc)(f"{what}: {exc.message}", hint=exc.hint) from exc
         return what, "scored"
+
+    def _grader(self) -> Evaluator:
+        if self._evaluator is None:
+            self._starts += 1
+            limits = Limits(memory_mb=3000)
+            self._evaluator = Evaluator.start(self._backend, f"void-{os.getpid()}-{self._starts}", self._exam, limits)
+        return self._evaluator
 
     def _answer(self, rng: random.Random) -> tuple[str, str]:
         name = rng.choice(sorted(self._cases))

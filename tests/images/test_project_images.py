@@ -12,7 +12,7 @@ from harness.sandbox.images.verify import verify
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["base", "task", "grader"])
+@pytest.fixture(params=["base", "task", "grader", "grader-vllm"])
 def image(request: pytest.FixtureRequest, base_image: str) -> Image:
     image = find_image(request.param, "cpu")
     if not up_to_date(image, built(image)):

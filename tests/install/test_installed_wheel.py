@@ -13,7 +13,7 @@ from tests.install.conftest import REPO, Installed, build, members
 
 pytestmark = pytest.mark.slow
 
-BUNDLED = ("tasks", "agents", "images", "k8s", "docs")
+BUNDLED = ("tasks", "agents", "images", "k8s", "docs", "constraints.txt", "scripts/wants_cuda.py")
 
 
 def tracked(*folders: str) -> set[str]:
@@ -30,7 +30,7 @@ def tracked(*folders: str) -> set[str]:
 
 def test_the_wheel_holds_every_file_of_the_project_s_folders_and_no_cache_or_test(wheel: Path) -> None:
     found = members(wheel)
-    wanted = {f"harness/bundled/{name}" for name in tracked(*BUNDLED, "constraints.txt")} | tracked("harness")
+    wanted = {f"harness/bundled/{name}" for name in tracked(*BUNDLED)} | tracked("harness")
     assert sorted(wanted - found) == []
     more = {name for name in found - wanted if ".dist-info/" not in name}
     assert more == {"harness/bundled/pyproject.toml"}

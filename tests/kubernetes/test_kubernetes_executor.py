@@ -154,7 +154,7 @@ def test_a_job_that_may_have_no_pod_says_why_in_the_clusters_words(stage: Stage,
         executor = played(Work(stage.runner))
         executor.start(batch)
         end = time.monotonic() + 30
-        while "PodSecurity" not in (said := executor.why(run)):
+        while "PodSecurity" not in (said := executor.why(stage.store.run(run))):
             assert time.monotonic() < end, f"it says {said!r}"
             time.sleep(0.5)
     stage.executor.cancel(run)

@@ -183,7 +183,7 @@ def test_a_job_that_waits_says_why_in_slurms_words_and_is_gone_when_its_run_is_c
         executor.start(batch)
         (job,) = jobs_of(run)
         reason = of_job(job, "Reason")
-        assert reason not in ("", "None") and reason in executor.why(run), executor.why(run)
+        assert reason not in ("", "None") and reason in (said := executor.why(stage.store.run(run))), said
         executor.cancel(run)
     assert stage.store.run(run).state is RunState.CANCELLED
     assert of_job(job, "JobState") == "CANCELLED"

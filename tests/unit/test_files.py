@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-from harness.files import build_folder, sha256_file, tree_digest
+from harness.files import below, build_folder, folder_bytes, sha256_file, tree_digest
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
@@ -81,3 +82,18 @@ def test_a_digest_tells_content_names_and_nothing_else(tmp_path: Path) -> None:
 def test_a_file_s_digest_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "abc").write_text("abc")
     assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_folder_is_weighed_while_others_take_files_and_folders_away(tmp_path: Path) -> None:
+    (tmp_path / "kept" / "deep").mkdir(parents=True)
+    (tmp_path / "kept" / "deep" / "file").write_bytes(b"x" * 7)
+    (tmp_path / "kept" / "link").symlink_to("deep/file")
+    (tmp_path / "going" / "deep").mkdir(parents=True)
+    (tmp_path / "going" / "deep" / "file").write_bytes(b"x" * 5)
+    assert folder_bytes(tmp_path) == 12, "a link is no bytes"
+    seen = below(tmp_path)
+    first = next(seen)
+    shutil.rmtree(tmp_path / "going")
+    assert {first, *seen} >= {tmp_path / "kept", tmp_path / "kept" / "deep" / "file", tmp_path / "kept" / "link"}
+    assert folder_bytes(tmp_path) == 7
+    assert folder_bytes(tmp_path / "going") == 0

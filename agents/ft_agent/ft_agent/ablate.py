@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ft_agent.changes import Change, differences
+from ft_agent.changes import Change, differences, full_instead
 from ft_agent.offline import SLACK_S, fit_batch, probe_seconds
 from ft_agent.plan import Iteration, Operation, Plan
 from ft_agent.view import View
@@ -117,7 +117,8 @@ def _put_back(settings: Plan, start: Plan, change: Change) -> Plan:
     if change.knob == "method":
         return replace(settings, method=start.method, trainer={k: v for k, v in settings.trainer.items() if k in start.trainer})
     if change.knob == "lora":
-        return replace(settings, lora=start.lora)
+        rate = _with(settings.trainer, start.trainer, ("learning_rate",)) if full_instead(settings, start) else settings.trainer
+        return replace(settings, lora=start.lora, trainer=rate)
     if group == "trainer":
         return replace(settings, trainer=_with(settings.trainer, start.trainer, (name,)))
     if change.knob == "lora.r" and settings.lora.get("lora_alpha") != start.lora.get("lora_alpha"):

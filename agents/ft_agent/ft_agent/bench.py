@@ -7,13 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reading.cards import Card
+from reading.memory import Shape
 from reading.pace import Stint
 
-from ft_agent.config import ModelFacts, describe, schema_from_json
+from ft_agent.config import describe, schema_from_json
 from ft_agent.counter import Counter
 from ft_agent.data import NEED_MAKERS, OPERATIONS, Context, Maker, names_of
 from ft_agent.history import History
 from ft_agent.material import Material
+from ft_agent.memory import ModelFacts
+from ft_agent.on_card import all_weights_fit
 from ft_agent.switches import Switches
 from ft_agent.train import Trainer
 from ft_agent.validate import Machine
@@ -78,6 +82,15 @@ def meet(info: dict[str, Any], task: dict[str, Any]) -> tuple[Machine, dict[str,
     limits, model = task["limits"], ModelFacts(**info["model"])
     memory = float(limits["memory_mb"])
     fits = memory if info["gpu_memory_mb"] is None else float(info["gpu_memory_mb"])
-    machine = Machine(fits, bool(info["cuda"]), model, {k: schema_from_json(v) for k, v in info["schemas"].items()})
+    card = Card.of(info["card"]) if info["card"] else None
+    shape = Shape(**info["shape"]) if info["shape"] else None
+    schemas = {k: schema_from_json(v) for k, v in info["schemas"].items()}
+    machine = Machine(fits, bool(info["cuda"]), model, schemas, card, shape)
     facts = {"cpus": limits["cpus"], "memory_mb": memory, "gpu": bool(info["cuda"]), **info["model"]}
+    if card is not None:
+        longest, answer = (int(task["generation"][n]) for n in ("max_context", "max_new_tokens"))
+        full = all_weights_fit(
+            card, shape, gpus=int(info["gpus"]), longest=longest, answer=answer, disk_mb=float(limits["disk_mb"])
+        )
+        facts |= {"card": card.name, "gpu_memory_mb": round(card.total / 1e6), "full_weights": full}
     return machine, facts, describe(machine.schemas)

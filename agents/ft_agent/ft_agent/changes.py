@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from ft_agent.plan import Operation, Plan
 
 # Trainings whose lengths differ by less than this factor had the same time: measured set-up and speed vary by about as much.
 SAME_SECONDS = 1.25
+# All weights want this share of an adapter's learning rate (about a tenth, Schulman and Thinking Machines Lab 2025, "LoRA Without
+# Regret"): the change of both is one knob.
+FULL_RATE = 0.1
 # Values longer than this are told by their beginning.
 VALUE_LENGTH = 60
 
@@ -29,7 +33,8 @@ def differences(before: Plan, after: Plan) -> tuple[Change, ...]:
 
     A knob is one argument of trainer or adapter, one data operation (put in, taken out, or with other arguments), the order of
     the operations, the method, the iterations averaged, the phase (it decides the schedule), what it goes on from, the seconds.
-    Rank and alpha that keep their ratio are one knob: it is the ratio that sets how hard the adapter pulls.
+    Rank and alpha that keep their ratio are one knob: it is the ratio that sets how hard the adapter pulls. So are all weights in
+    an adapter's place at `FULL_RATE` of its rate.
     """
     plain = [
         _change("phase", before.phase, after.phase),
@@ -44,10 +49,21 @@ def differences(before: Plan, after: Plan) -> tuple[Change, ...]:
     if before.trainer != after.trainer:
         found += _settings("trainer", before.trainer, after.trainer, shared)
     if before.lora != after.lora:
+        if full_instead(before, after):
+            found = [c for c in found if c.knob != "trainer.learning_rate"]
         found += _adapter(before.lora, after.lora)
     if before.data != after.data:
         found += _recipe(before.data, after.data)
     return tuple(found)
+
+
+def full_instead(before: Plan, after: Plan) -> bool:
+    """Whether one plan trains all weights where the other has an adapter, each at the rate that follows from the other's."""
+    if bool(before.lora) == bool(after.lora):
+        return False
+    adapter, full = (before, after) if before.lora else (after, before)
+    named, its = (p.trainer.get("learning_rate") for p in (adapter, full))
+    return named is not None and its is not None and math.isclose(float(its), FULL_RATE * float(named), rel_tol=0.01)
 
 
 def differing_parts(before: Plan, after: Plan) -> int:

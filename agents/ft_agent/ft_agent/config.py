@@ -1,4 +1,4 @@
-"""Configurations: checked against the trainer's real dataclasses, and what they will cost in memory and time.
+"""Configurations, checked against the trainer's real dataclasses.
 
 `schema_of` reads names, types, defaults and choices from a dataclass (in the process that has the trainer imported); `check`
 compares a plan with such a schema and needs no library, so that a wrong argument costs milliseconds.
@@ -214,48 +214,3 @@ def _types(hint: Any) -> tuple[set[str], list[str]]:
     }
     name = plain.get(origin or hint)
     return ({name} if name else {"any"}), []
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What estimates need to know of the base model. ``bytes`` is the size of one weight."""
-
-    parameters: int
-    layers: int
-    hidden: int
-    vocabulary: int
-    bytes: int
-
-
-# What a process that has imported torch, transformers, trl and peft takes without a model.
-PROCESS_MB = 440.0
-
-
-def estimate_memory_mb(
-    model: ModelFacts, trained_parameters: int, tokens_per_step: int, answer_tokens: int, checkpointing: bool
-) -> float:
-    """Estimate peak training memory in MB.
-
-    The process with its libraries, weights, four values for each trained parameter (weight, gradient, two moments, fp32), about
-    46 bytes for 16 bits of hidden size a token and layer for activations (34 by Korthikanti et al. 2022, section 4.1, a third
-    more for gated feed-forward layers and adapters' own inputs; one layer's worth and the layers' inputs under checkpointing),
-    and three copies of the answer tokens' logits in fp32. Where all weights are trained they are counted once.
-    """
-    weights = model.parameters * model.bytes if trained_parameters < model.parameters else 0
-    trained = trained_parameters * 16
-    per_layer = 46 * model.hidden * max(2, model.bytes) / 2
-    activations = tokens_per_step * (
-        per_layer + 2 * model.layers * model.hidden * model.bytes if checkpointing else per_layer * model.layers
-    )
-    logits = 3 * 4 * answer_tokens * model.vocabulary
-    return PROCESS_MB + (weights + trained + activations + logits) / 1e6
-
-
-def lora_parameters(lora: Mapping[str, Any], model: ModelFacts) -> int:
-    """Count roughly what an adapter trains: rank × (in + out) over the seven linear layers of a block, fewer where named."""
-    targets = lora.get("target_modules", "all-linear")
-    modules = 7 if isinstance(targets, str) else min(7, len(targets))
-    layers = len(lora["layers_to_transform"]) if isinstance(lora.get("layers_to_transform"), list) else model.layers
-    # a feed-forward layer is about three times as wide as the hidden size; the mean over the seven is about 3 × hidden in and
-    # out together
-    return int(lora.get("r", 8)) * 3 * model.hidden * modules * layers

@@ -274,6 +274,24 @@ def _even(rows: list[Row], power: float, boost: float, slice_scores: Mapping[str
     return [r for _, r in sorted(placed, key=lambda pair: pair[0])]
 
 
+def favour(rows: list[Row], args: dict[str, Any], context: Context) -> list[Row]:
+    """Let any beginning hold ``share`` (default two thirds) of rows whose answer, as the task's form reads it, is ``answer``.
+
+    Both groups keep their order; where one runs out the other goes on.
+    """
+    form, share = context.forms.answers, float(args.get("share", 2 / 3))
+    if not 0 < share < 1:
+        raise ValueError(f"share {share:g} is not between 0 and 1")
+    groups: tuple[list[Row], list[Row]] = ([], [])
+    for r in rows:
+        groups[form.read(form.write(r.value)) != args.get("answer")].append(r)
+    if not groups[0]:
+        raise ValueError(f"no row has the answer {args.get('answer')!r}")
+    dealt = zip(groups, (share, 1 - share), strict=True)
+    places = [((n + 0.5) / weight, r) for group, weight in dealt for n, r in enumerate(group)]
+    return [r for _, r in sorted(places, key=lambda pair: pair[0])]
+
+
 def template(rows: list[Row], args: dict[str, Any], _: Context) -> list[Row]:
     """Choose how answers are written: ``style`` direct (the bare answer) or rationale (the source's solution before it)."""
     if str(args.get("style", "direct")) not in ("direct", "rationale"):
@@ -327,6 +345,7 @@ OPERATIONS: dict[str, tuple[Op, frozenset[str]]] = {
     "distrust": (distrust, frozenset({"rows"})),
     "rebalance": (rebalance, frozenset({"by", "power", "boost", "rows"})),
     "curriculum": (curriculum, frozenset({"order", "power", "boost"})),
+    "favour": (favour, frozenset({"answer", "share"})),
     "cap": (cap, frozenset({"rows"})),
     "template": (template, frozenset({"style"})),
     "program": (program, frozenset({"name"})),

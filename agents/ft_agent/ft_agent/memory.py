@@ -1,17 +1,72 @@
-"""Memory: how much a plan will need at its peak, by its method, and what happens where that is more than there is."""
+"""Memory: how much a plan will need at its peak, by its method, and what happens where that is more than there is.
+
+On a card plans are held against what is counted from the model's shape (`ft_agent.on_card`). Here is the rule for a CPU, where a
+process takes more than its tensors, and for models whose shape is not counted.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from ft_agent.config import ModelFacts, estimate_memory_mb, lora_parameters
+from reading.cards import Card
+from reading.fitting import Fit
+from reading.memory import Shape
+
 from ft_agent.data import Example
 from ft_agent.methods.grpo import ROOM_FACTOR, ROOM_TOKENS
+from ft_agent.on_card import fit_on, guessed_rows, has_reference
 from ft_agent.plan import Plan
 
 # Characters a token stands for, at least: real text has 3 to 4, numbers and SMILES down to 1.5.
 CHARS_PER_TOKEN = 2.0
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What estimates need to know of the base model. ``bytes`` is the size of one weight."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    bytes: int
+
+
+# What a process that has imported torch, transformers, trl and peft takes without a model.
+PROCESS_MB = 440.0
+
+
+def estimate_memory_mb(
+    model: ModelFacts, trained_parameters: int, tokens_per_step: int, answer_tokens: int, checkpointing: bool
+) -> float:
+    """Estimate peak training memory in MB.
+
+    The process with its libraries, weights, four values for each trained parameter (weight, gradient, two moments, fp32), about
+    46 bytes for 16 bits of hidden size a token and layer for activations (34 by Korthikanti et al. 2022, section 4.1, a third
+    more for gated feed-forward layers and adapters' own inputs; one layer's worth and the layers' inputs under checkpointing),
+    and three copies of the answer tokens' logits in fp32. Where all weights are trained they are counted once.
+    """
+    weights = model.parameters * model.bytes if trained_parameters < model.parameters else 0
+    trained = trained_parameters * 16
+    per_layer = 46 * model.hidden * max(2, model.bytes) / 2
+    activations = tokens_per_step * (
+        per_layer + 2 * model.layers * model.hidden * model.bytes if checkpointing else per_layer * model.layers
+    )
+    logits = 3 * 4 * answer_tokens * model.vocabulary
+    return PROCESS_MB + (weights + trained + activations + logits) / 1e6
+
+
+def lora_parameters(lora: Mapping[str, Any], model: ModelFacts) -> int:
+    """Count roughly what an adapter trains: rank × (in + out) over the seven linear layers of a block, fewer where named."""
+    targets = lora.get("target_modules", "all-linear")
+    modules = 7 if isinstance(targets, str) else min(7, len(targets))
+    layers = len(lora["layers_to_transform"]) if isinstance(lora.get("layers_to_transform"), list) else model.layers
+    # a feed-forward layer is about three times as wide as the hidden size; the mean over the seven is about 3 × hidden in and
+    # out together
+    return int(lora.get("r", 8)) * 3 * model.hidden * modules * layers
 
 
 def needed_mb(plan: Plan, examples: Sequence[Example], model: ModelFacts) -> float:
@@ -25,11 +80,11 @@ def needed_mb(plan: Plan, examples: Sequence[Example], model: ModelFacts) -> flo
     limit = plan.trainer.get("max_length") or math.inf
     checkpointing = bool(plan.trainer.get("gradient_checkpointing", False))
     trained = lora_parameters(plan.lora, model) if plan.lora else model.parameters
-    reference = model.parameters * 4 / 1e6 if not plan.lora and _has_reference(plan) else 0.0
+    reference = model.parameters * 4 / 1e6 if not plan.lora and has_reference(plan.method, plan.trainer) else 0.0
     prompts = [len(e.prompt) / CHARS_PER_TOKEN for e in examples]
     answers = [len(e.answer) / CHARS_PER_TOKEN for e in examples]
     if plan.method == "grpo":
-        written = int(plan.trainer.get("max_completion_length") or ROOM_FACTOR * max(answers, default=0.0) + ROOM_TOKENS)
+        written = _written(plan, answers)
         tokens = batch * (max(prompts, default=0.0) + written)
         cache = tokens * 2 * model.layers * model.hidden * model.bytes / 1e6
         return estimate_memory_mb(model, trained, int(tokens), batch * written, checkpointing) + reference + cache
@@ -41,8 +96,24 @@ def needed_mb(plan: Plan, examples: Sequence[Example], model: ModelFacts) -> flo
     return estimate_memory_mb(model, trained, int(tokens), int(_most(answers, batch)), checkpointing)
 
 
-def _has_reference(plan: Plan) -> bool:
-    return plan.method == "dpo" or (plan.method == "grpo" and float(plan.trainer.get("beta") or 0.0) > 0)
+def fit_of(plan: Plan, examples: Sequence[Example], card: Card, shape: Shape) -> Fit:
+    """Return how a plan on these examples is computed on a card, by tokens counted from characters, rather too many.
+
+    Raises:
+        ValueError: it does not fit; says what is needed.
+    """
+    prompts, answers, rejected = (
+        [len(text) / CHARS_PER_TOKEN for text in texts]
+        for texts in zip(*((e.prompt, e.answer, e.rejected) for e in examples), strict=True)
+    )
+    limit = float(plan.trainer.get("max_length") or math.inf)
+    rows = guessed_rows(plan.method, prompts, answers, rejected, _written(plan, answers), limit)
+    return fit_on(card, shape, plan.method, plan.trainer, plan.lora, rows)
+
+
+def _written(plan: Plan, answers: Sequence[float]) -> int:
+    """Return the tokens that GRPO may write for an answer."""
+    return int(plan.trainer.get("max_completion_length") or ROOM_FACTOR * max(answers, default=0.0) + ROOM_TOKENS)
 
 
 def _most(lengths: Sequence[float], batch: int) -> float:

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ft_agent.changes import FULL_RATE
+from ft_agent.one_sided import with_other_answers
 from ft_agent.plan import Diagnosis, Iteration, Operation, Plan, Score
+from ft_agent.validate import ADAPTER_INSTEAD, TRIAL_STEPS
 from ft_agent.view import View
 
 # Shares of the usable time. A quarter for finding out is what successive halving would give its cheap rungs.
@@ -32,6 +35,9 @@ REFERENCE_RATE, REFERENCE_HIDDEN = 1e-3, 576
 # Steps below which a smaller batch, with its noise, still learns more in the same time (135M model, LoRA, minutes on one core).
 ENOUGH_STEPS = {"probe": 8, "exploit": 40, "polish": 12}
 LEAST_BATCH = 2
+# Where no probe fits, one training may come to nothing by chance. Going on from it so long is worth this share of the time, with
+# all that the two cost beside it.
+SECOND_S, SECOND_SHARE = 1.5 * WORTH_S, 0.25
 # Between phases the rate stays up, so that the next phase can go on; at the end of the last it falls to nothing.
 BATCH = 8
 
@@ -127,6 +133,7 @@ class Offline:
             else "no time for probes; sensible defaults",
             expected_gain=0.2,
         )
+        view = view if best else replace(view, usable=view.usable - second_look(plan, view))
         return sized(plan, view, min(view.usable, full_seconds(view)))
 
     def _after(self, view: View) -> Plan | None:
@@ -137,6 +144,9 @@ class Offline:
             # a mean has no settings of its own to go on with: its best member has
             champion = best_of([i for i in view.trained() if i.number in champion.plan.average]) or champion
         need = full_seconds(view)
+        other = with_other_answers(view, champion)
+        if other is not None:
+            return sized(other, view, min(view.usable, need))
         if view.usable >= 2.0 * (need + view.costs["overhead_dev"]):
             tried = {i.plan.knob for i in full}
             knob = next((k for k in knobs(view, champion.plan, full) if k.name not in tried), None)
@@ -169,6 +179,16 @@ class Offline:
         return sized(plan, view, min(view.usable, need))
 
 
+def second_look(plan: Plan, view: View) -> float:
+    """Return the seconds that a first training without probes leaves for going on from it; 0 where they cost it too much."""
+    batch = int(fit_batch(replace(plan, seconds=view.usable), view).trainer["per_device_train_batch_size"])
+    # the steps that are tried before the first training; what goes on from it is proven
+    tried = (TRIAL_STEPS + 1) * batch / view.speed + 2 * view.costs.get("train_setup", 0.0) if view.speed else 0.0
+    room = tried + SECOND_S + view.costs["overhead_dev"] + SLACK_S
+    asked = view.evaluations_left is None or view.evaluations_left > 0
+    return room if asked and room <= SECOND_SHARE * view.usable else 0.0
+
+
 def first_plan(view: View) -> Plan:
     """The starting point: believable data in even measure; LoRA on all linear layers at a rate that suits the model's size."""
     rate = REFERENCE_RATE * min(1.0, (REFERENCE_HIDDEN / float(view.machine["hidden"])) ** 0.75)
@@ -180,8 +200,6 @@ def first_plan(view: View) -> Plan:
         "max_grad_norm": 1.0,
         "max_length": int(view.task["generation"]["max_context"]),
     }
-    if gpu:
-        trainer["gradient_checkpointing"] = True
     return Plan(
         phase="probe",
         hypothesis="believable rows in the task's own form teach format and skill at once",
@@ -216,7 +234,7 @@ def default_recipe(view: View, style: str | None = None) -> tuple[Operation, ...
 def knobs(view: View, start: Plan, done: list[Iteration]) -> Iterator[Knob]:
     """Yield single changes, the most promising first. A step in the rate that helped is followed by another the same way."""
     rate = float(start.trainer["learning_rate"])
-    rates = sorted({float(i.plan.trainer["learning_rate"]) for i in done})
+    rates = sorted({float(i.plan.trainer["learning_rate"]) for i in done if bool(i.plan.lora) == bool(start.lora)})
     if not rates or rate >= rates[-1]:
         yield _rate(
             start,
@@ -225,6 +243,13 @@ def knobs(view: View, start: Plan, done: list[Iteration]) -> Iterator[Knob]:
         )
     if rates and rate <= rates[0]:
         yield _rate(start, rate / 2.5, "the lowest rate so far is the best so far")
+    if start.lora and view.machine.get("full_weights"):
+        lower = {**start.trainer, "learning_rate": float(f"{FULL_RATE * rate:.2g}")}
+        yield Knob(
+            "full weights",
+            "all weights fit this card, and may learn what an adapter cannot",
+            replace(start, trainer=lower, lora={}),
+        )
     batch = int(start.trainer["per_device_train_batch_size"])
     if batch > 2:
         smaller = {**start.trainer, "per_device_train_batch_size": batch // 2}
@@ -266,8 +291,14 @@ def mend(caught: Iteration, view: View) -> Plan | None:
         if longer is not None and longer.seconds > plan.seconds:
             return replace(longer, reason=f"{plan.reason}; slower than thought: {problem}")
     if "nan" in problem or "diverged" in problem or "not finite" in problem or "learning_rate" in problem:
-        trainer["learning_rate"] = float(first_plan(view).trainer["learning_rate"]) / 4
+        usual = float(first_plan(view).trainer["learning_rate"])
+        all_weights = bool(view.machine["gpu"]) and not plan.lora
+        trainer["learning_rate"] = (FULL_RATE * usual if all_weights else usual) / 4
         return _mended(plan, view, trainer, "a quarter of the usual rate", problem)
+    if view.machine["gpu"] and not plan.lora and ("memory" in problem.lower() or ADAPTER_INSTEAD in problem):
+        first = first_plan(view)
+        trainer["learning_rate"] = first.trainer["learning_rate"]
+        return replace(_mended(plan, view, trainer, "an adapter", problem), lora=first.lora)
     if "memory" in problem.lower() or " MB " in problem or "lower the batch size" in problem:
         if int(trainer.get("per_device_train_batch_size", BATCH)) <= 1:
             return None

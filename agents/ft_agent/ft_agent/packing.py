@@ -2,8 +2,9 @@
 
 In chat data every example opens with the same system message. `SharedPrefix` writes it once a batch and lets every example
 attend to it and to itself only (a tree-shaped attention mask, position ids counted from the prefix on), so there is no repeated
-prefix and no padding. The result is the same as training on the examples one by one. `Padded` is the ordinary layout for long
-examples and for models that do not take such masks.
+prefix and no padding. The result is the same as training on the examples one by one. On a GPU longer batches are `Packed`
+(`reading.packing`) where that saves padding. `Padded` is the ordinary layout for long examples and for models that do not take
+such masks.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reading.packing import IGNORED as IGNORED
+from reading.packing import Packed as PackedRows
+
 # The mask has the square of a batch's length; beyond this many tokens padding is cheaper.
 MAX_SHARED_TOKENS = 2048
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -128,15 +131,32 @@ class Padded:
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Collates examples as rows that several share, filled up with ``pad``."""
+
+    pad: int
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return the rows with places that say where each example begins, and labels."""
+        examples = [
+            {"input_ids": [*r["prompt"], *r["answer"]], "labels": [IGNORED] * len(r["prompt"]) + list(r["answer"])} for r in rows
+        ]
+        return PackedRows(self.pad)(examples)
+
+
 def choose_collator(
-    examples: Sequence[Encoded], batch_size: int, *, dtype: Any, pad: int, shared_works: bool
-) -> SharedPrefix | Padded:
-    """Take the shared layout where the model takes it and a batch stays short enough for its mask."""
+    examples: Sequence[Encoded], batch_size: int, *, dtype: Any, pad: int, shared_works: bool, packed: bool = False
+) -> SharedPrefix | Packed | Padded:
+    """Take the shared layout where the model takes it and a batch stays short enough for its mask.
+
+    ``packed`` says whether longer ones are packed; else they are padded.
+    """
     longest = sorted((len(e) for e in examples), reverse=True)[:batch_size]
     prefix = shared_prefix(examples)
     if shared_works and sum(longest) - prefix * (len(longest) - 1) <= MAX_SHARED_TOKENS:
         return SharedPrefix(prefix, dtype)
-    return Padded(pad)
+    return Packed(pad) if packed else Padded(pad)
 
 
 def _render(tokenizer: Any, messages: list[dict[str, str]], prompt: bool) -> str:

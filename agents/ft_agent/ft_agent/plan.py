@@ -132,7 +132,10 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Iteration:
-    """One turn of the loop as it is remembered. ``status``: trained, caught (by validation) or failed (in training)."""
+    """One turn of the loop as it is remembered.
+
+    ``status``: trained, caught (by validation) or failed (in training). ``speed``: of a training, in words.
+    """
 
     number: int
     plan: Plan
@@ -150,6 +153,7 @@ class Iteration:
     diagnosis: Diagnosis | None = None
     adapter: str | None = None
     notes: tuple[str, ...] = ()
+    speed: str = ""
 
     @property
     def replaces(self) -> bool:

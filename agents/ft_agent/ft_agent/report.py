@@ -58,7 +58,7 @@ def iteration_text(iteration: Iteration) -> str:
     if iteration.losses:
         parts.append(
             f"## Training\n\n{iteration.steps} steps, {iteration.examples} examples, {iteration.train_seconds:.0f} s; "
-            f"loss {curve_text(iteration.losses)}"
+            f"loss {curve_text(iteration.losses)}" + (f"\n\n{iteration.speed}" if iteration.speed else "")
         )
     for score, name in ((iteration.own, "Own validation split"), (iteration.dev, "Dev split (metered)")):
         if score:
@@ -101,6 +101,7 @@ def report_text(task: Mapping[str, Any], facts: ReportFacts, numbers: Mapping[st
         *([f"## What the hypotheses came to\n\n{_hypotheses(numbers)}"] if facts.iterations else []),
         *([f"## Thinking\n\n{_thinking(numbers)}"] if facts.thoughts else []),
         *([f"## What the rules would have done\n\n{_beside(facts)}"] if facts.counterfactuals else []),
+        *([f"## How fast it trained\n\n{_speeds(facts)}"] if any(i.speed for i in facts.iterations) else []),
         "## What it would try next\n\n" + next_step(facts),
         "## Figures\n\n" + "\n".join(f"- {k.replace('_', ' ')}: {_told(v)}" for k, v in numbers.items() if k not in TOLD_APART),
     ]
@@ -228,6 +229,10 @@ def _beside(facts: ReportFacts) -> str:
                 (i.number, i.plan.knob, i.decision, other.knob, ", ".join(apart) if apart else "nothing: the same choice")
             )
     return _table(("n", "chosen", "what came of it", "the rules' choice", "differs in"), rows)
+
+
+def _speeds(facts: ReportFacts) -> str:
+    return _table(("n", "training"), [(i.number, i.speed) for i in facts.iterations if i.speed])
 
 
 def _measured(effect: Effect) -> str:

@@ -13,6 +13,8 @@ RESERVE_SHARE = 0.05
 RESERVE_MIN_S = 6.0
 # Before anything is measured: costs on one CPU core with a 135M model, slow enough to be safe on faster machines.
 GUESS = {"evaluate": 25.0, "submit": 2.0, "train_setup": 2.0, "own_score": 8.0, "save": 1.0}
+# An evaluation is the grader's work: of processor time it takes the agent's waiting alone.
+GUESS_OF_CPU = {**GUESS, "evaluate": 1.0}
 
 
 class DoesNotFit(Exception):
@@ -65,7 +67,8 @@ class TimeBook:
 
     def cost(self, step: str) -> float:
         """What a step has cost, or a guess before it was ever done."""
-        return self.costs.get(step, GUESS.get(step, 0.0))
+        guess = GUESS_OF_CPU if self.clock.dimension == "cpu" else GUESS
+        return self.costs.get(step, guess.get(step, 0.0))
 
     def record(self, step: str, seconds: float) -> None:
         """Remember what a step cost."""

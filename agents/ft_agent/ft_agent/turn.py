@@ -155,7 +155,8 @@ class Turn:
             tokens=int(done["tokens"]),
             train_seconds=spent,
             adapter=str(out.relative_to(self.bench.folder)),
-            notes=(f"layout {done['layout']}, {done['mean_tokens']:.0f} tokens an example, {done['per_second']:.2f} examples/s",),
+            notes=(_told(done),),
+            speed=str(done["speed"]),
         )
 
     def _init(self, plan: Plan) -> Path | None:
@@ -257,6 +258,12 @@ def _compared(challenger: Score | None, champion: Score | None) -> tuple[Compari
         return None, "the champion was never measured"
     comparison = compare(challenger.credit, champion.credit)
     return comparison, f"probability of whole answers, {comparison.describe()}"
+
+
+def _told(done: dict[str, Any]) -> str:
+    """Say how a training's batches were computed."""
+    said = f"layout {done['layout']}, {done['mean_tokens']:.0f} tokens an example, {done['per_second']:.2f} examples/s"
+    return f"{said}; {done['fit']}" if done["fit"] else said
 
 
 def _shown(score: Score | None) -> str:

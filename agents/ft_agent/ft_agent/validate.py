@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reading.cards import Card
+from reading.memory import Shape
 from reading.rows import bare_value, normal
 
-from ft_agent.config import ModelFacts, Schema, check
+from ft_agent.config import Schema, check
 from ft_agent.data import Context, Dataset, Example, RecipeError
-from ft_agent.memory import CHARS_PER_TOKEN, needed_mb
+from ft_agent.memory import CHARS_PER_TOKEN, ModelFacts, fit_of, needed_mb
 from ft_agent.methods.lineage import lineage_problems
 from ft_agent.pace import DIVERGED_FACTOR, DIVERGED_PLUS
 from ft_agent.plan import Plan
@@ -33,6 +35,8 @@ WARM_FACTOR = 3.0
 TRIAL_SHARE = 0.06
 # Share of the trial's examples that may be too long; beyond it a plan would train on other data than it asked for.
 TOO_LONG_SHARE = 0.5
+# The remedy where all weights do not fit and an adapter would.
+ADAPTER_INSTEAD = "train an adapter instead of full weights"
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,23 @@ class Catch:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the plan has to fit: memory in MB, whether there is a GPU, the model, and the trainer's argument schemas."""
+    """What the plan has to fit.
+
+    Attributes:
+        memory_mb: of the process, or of the card where there is one.
+        cuda: whether there is a GPU.
+        model: the base model.
+        schemas: the trainers' arguments.
+        card: the GPU, if there is one.
+        shape: the base model's, where its memory can be counted.
+    """
 
     memory_mb: float
     cuda: bool
     model: ModelFacts
     schemas: dict[str, Schema]
+    card: Card | None = None
+    shape: Shape | None = None
 
 
 # steps of a plan on these examples → what the trainer reports (`Trainer.train`)
@@ -150,14 +165,26 @@ def static_problems(plan: Plan, machine: Machine, init: Path | None = None) -> l
 
 
 def memory_problems(plan: Plan, dataset: Dataset, machine: Machine) -> list[str]:
-    """Whether the estimate of peak memory fits the machine."""
+    """Whether the estimate of peak memory fits the machine; on a card, whether there is a way to compute the batch that does."""
+    if machine.card is not None and machine.shape is not None:
+        return _card_problems(plan, dataset, machine.card, machine.shape)
     needed = needed_mb(plan, dataset.examples, machine.model)
     if needed <= machine.memory_mb:
         return []
     remedy = "halve per_device_train_batch_size"
     if not plan.lora and needed_mb(replace(plan, lora={"r": 16}), dataset.examples, machine.model) <= machine.memory_mb:
-        remedy = "train an adapter instead of full weights"
+        remedy = ADAPTER_INSTEAD
     return [f"about {needed:.0f} MB are needed, {machine.memory_mb:.0f} MB are there; {remedy}"]
+
+
+def _card_problems(plan: Plan, dataset: Dataset, card: Card, shape: Shape) -> list[str]:
+    try:
+        fit_of(plan, dataset.examples, card, shape)
+    except ValueError as exc:
+        if not plan.lora and not _card_problems(replace(plan, lora={"r": 16}), dataset, card, shape):
+            return [f"{exc}; {ADAPTER_INSTEAD}"]
+        return [str(exc) if plan.method == "sft" else f"{exc}; halve per_device_train_batch_size"]
+    return []
 
 
 def method_problems(plan: Plan, dataset: Dataset) -> list[str]:

@@ -14,9 +14,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from reading.cards import Card, card_here
+from reading.memory import Shape
 from reading.pace import Progress
 
 from ft_agent.generating import generate
@@ -37,11 +40,15 @@ class Worker:
         self.cuda = torch.cuda.is_available()
         if self.cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        self.dtype = torch.bfloat16 if self.cuda else torch.float32
+        self.card = card_here()
+        self.dtype = torch.bfloat16 if self.card and self.card.bf16 else torch.float32
         self.tokenizer = AutoTokenizer.from_pretrained(model_path)
         self.model = self._load()
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        self.shape = self._shape()
         self.shared_works = self._shared_layout_works()
+        # a CPU pads: packing is not asked for there
+        self.packed_works = self.card is not None and self.packed_layout_works()
 
     def _load(self) -> Any:
         from transformers import AutoModelForCausalLM
@@ -66,8 +73,18 @@ class Worker:
         }
         gpus = torch.cuda.device_count() if self.cuda else 0
         memory = torch.cuda.get_device_properties(0).total_memory / 1e6 if self.cuda else None
-        device = {"cuda": self.cuda, "gpus": gpus, "gpu_memory_mb": memory}
-        return {"model": facts, "schemas": schemas(), "shared_layout": self.shared_works, **device}
+        device = {"cuda": self.cuda, "gpus": gpus, "gpu_memory_mb": memory, "card": asdict(self.card) if self.card else None}
+        shape = asdict(self.shape) if self.shape else None
+        return {"model": facts, "shape": shape, "schemas": schemas(), "shared_layout": self.shared_works, **device}
+
+    def free_card(self) -> Card | None:
+        """Return the card with what is free on it now, this process's own model counted as free; None without one."""
+        if not self.cuda:
+            return None
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return card_here()
 
     def train(self, job: dict[str, Any]) -> dict[str, Any]:
         """Train (`ft_agent.methods.training.train`)."""
@@ -164,6 +181,46 @@ class Worker:
         self.model = self._load()
         self.model.requires_grad_(False)
 
+    def _shape(self) -> Shape | None:
+        try:
+            return Shape.of(self.model.config.to_dict())
+        except ValueError:
+            return None
+
+    def packed_layout_works(self) -> bool:
+        """Compare packed examples with each alone on this very model: some architectures do not ask where examples begin."""
+        import torch
+        from reading.packing import packed
+
+        from ft_agent.packing import Packed, encode
+
+        pairs = [
+            (a, p, "Bonjour, they say.")
+            for a, p in (("a", "Say hello in French."), ("b", "Again."), ("c", "And once more, please."))
+        ]
+        examples, _ = encode(self.tokenizer, pairs, 10**9)
+        together = Packed(self.pad)([vars(e) for e in examples])
+        together.pop("labels")
+        body = decoder_of(self.model)
+        with torch.no_grad():
+            try:
+                hidden = body(**{k: v.to(self.model.device) for k, v in together.items()}, use_cache=False)[0]
+            except (ValueError, RuntimeError, TypeError):
+                return False
+            for number, row in enumerate(packed([len(e) for e in examples])):
+                at = 0
+                for place in row:
+                    e = examples[place]
+                    ids = torch.tensor([[*e.prompt, *e.answer]], device=self.model.device)
+                    alone = body(input_ids=ids, use_cache=False)[0][0]
+                    if not self._near(alone, hidden[number, at : at + len(e)], float(alone.float().abs().mean())):
+                        return False
+                    at += len(e)
+        return True
+
+    def _near(self, one: Any, other: Any, scale: float) -> bool:
+        return float((one.float() - other.float()).abs().mean()) <= (0.05 if self.cuda else 0.001) * scale
+
     def _shared_layout_works(self) -> bool:
         """Compare the shared layout with one-by-one on this very model: some architectures do not take such masks."""
         import torch
@@ -188,8 +245,7 @@ class Worker:
                 alone = body(input_ids=torch.tensor([[*e.prompt, *e.answer]], device=self.model.device), use_cache=False)[0][0]
                 mine = hidden[place : place + len(e) - prefix]
                 place += len(e) - prefix
-                scale = float(alone.float().abs().mean())
-                if float((alone[prefix:].float() - mine.float()).abs().mean()) > (0.05 if self.cuda else 0.001) * scale:
+                if not self._near(alone[prefix:], mine, float(alone.float().abs().mean())):
                     return False
         return True
 

@@ -9,6 +9,9 @@ from harness.sandbox.kubernetes.deaths import disruption
 from harness.spec.errors import StoreError
 from harness.spec.outcome import Cause, Death
 
+# what a kubelet says of containers that it knows and that are not there any more: nobody saw how they ended
+_LOST = frozenset({"Unknown", "ContainerStatusUnknown"})
+
 
 def finished(job: dict[str, Any]) -> bool:
     """Whether a Job is over: complete, or failed for good."""
@@ -40,6 +43,8 @@ def _ended(ended: dict[str, Any]) -> End:
     code, message = ended.get("exitCode"), (ended.get("message") or "").strip()
     if ended.get("reason") == "OOMKilled":
         return End(None, Death(Cause.HARNESS, "its runner ran out of memory (DOJO_K8S_RUNNER_MEMORY_MB)"))
+    if ended.get("reason") in _LOST:
+        return End(None, Death(Cause.EVICTED, f"its node lost its runner ({ended['reason']}, exit code {code}), as by a restart"))
     error = error_said(message, code or 1)
     if code in ENDED or (error is not None and error.code == "lost"):
         return End(None, Death(Cause.HARNESS, f"its runner was ended (exit code {code})"))

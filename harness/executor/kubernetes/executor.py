@@ -21,12 +21,14 @@ from harness.executor.kubernetes.waiting import Waiting
 from harness.executor.kubernetes.watch import Changed, JobWatch
 from harness.executor.listening import Listening
 from harness.executor.runners import await_leases, end_undriven
-from harness.sandbox.kubernetes import NAME, cluster
+from harness.sandbox.kubernetes import NAME, cluster, queues
 from harness.sandbox.kubernetes.settings import Settings
-from harness.spec.errors import DojoError, StoreError
+from harness.spec.accounts import OWNER
+from harness.spec.errors import DojoError, MissingError, StoreError
 from harness.spec.outcome import RunState
 from harness.spec.task import Limits
-from harness.store.base import RunFilter
+from harness.store.artefacts.place import SETTING as ARTEFACTS
+from harness.store.base import RunFilter, RunInfo
 
 PROGRAM = ("dojo", "run", "--json", "--take-over")
 _WAKE_S = 0.5
@@ -51,13 +53,15 @@ class KubernetesExecutor:
 
     def __init__(self, work: Work, program: Sequence[str] = PROGRAM) -> None:
         self._work, self._program = work, program
-        self._store = work.runner.store
+        self._store, self._artefacts = work.runner.store, work.runner.artefacts
         self._runners, self._sandboxes = RunnerSettings.from_environment(), Settings.from_environment()
         self._made: Jobs | None = None
         self._changes: queue.SimpleQueue[Changed] = queue.SimpleQueue()
         self._watches: list[JobWatch] = []
         self._waiting: deque[str] = deque()
         self._going: dict[str, str] = {}
+        self._batches: dict[str, str] = {}
+        self._owned: dict[str, Settings | DojoError] = {}
         self._deaths: dict[str, int] = {}
         self._gone: dict[str, float] = {}
         self._outcomes: dict[str, RunState | DojoError] = {}
@@ -74,14 +78,17 @@ class KubernetesExecutor:
         hand_over_cache(self._work.runner.library.cache, self._runners.runs_as())
         known = self._jobs.of_batch(batch)
         begin: list[tuple[str, int]] = []
-        for info in self._store.runs(RunFilter(batch=batch)):
+        runs = self._store.runs(RunFilter(batch=batch))
+        driven = self._store.holders([info.id for info in runs if not info.state.final])
+        for info in runs:
             if info.state.final:
                 continue
+            self._batches[info.id] = batch
             self._listening.begin(info.id)
             made = known.get(info.id)
             if made is not None and not finished(made):
                 self._going[info.id] = made["metadata"]["name"]
-            elif owner := self._store.holder(info.id):
+            elif owner := driven.get(info.id):
                 text = f"run {info.id} is driven by {owner}"
                 self._outcomes[info.id] = StoreError(text, hint="`dojo status` shows where it stands", code="busy")
             elif self._work.parallel is not None and len(self._going) + len(begin) >= self._work.parallel:
@@ -107,12 +114,18 @@ class KubernetesExecutor:
             self._jobs.remove(made["metadata"]["name"])
         end_undriven(self._work, run)
 
-    def why(self, run: str) -> str:
+    def why(self, run: RunInfo) -> str:
         """Say why a run's Job, or a sandbox of its, waits, in the words of Kueue, the scheduler, or the node."""
         try:
-            return self._why.said_of(self._store.run(run).batch, run)
+            said = self._why.said_of(run.batch, run.id)
         except DojoError as exc:
             return f"the cluster does not say: {exc.message}"
+        if not said:
+            try:
+                self._sandboxes_of(run.batch)
+            except DojoError as exc:  # its owner's queue has gone since it was submitted
+                return exc.message
+        return said
 
     def wait(self, stop: threading.Event) -> Outcomes:
         """Follow all Jobs to their runs' ends; on ``stop`` the runners are told to leave their runs resumable."""
@@ -138,8 +151,14 @@ class KubernetesExecutor:
         """Refuse what a pod elsewhere could not share.
 
         Raises:
-            StoreError: the index is a file.
+            StoreError: the index is a file, or runs are to be put into a folder of this machine.
         """
+        if self._artefacts.startswith("file:"):
+            raise StoreError(
+                f"runners in pods do not have the folder {ARTEFACTS}={self._artefacts}",
+                hint="name an object store, as s3://bucket/prefix",
+                code="not_shared",
+            )
         if getattr(self._store, "shared", True):
             return
         raise StoreError(
@@ -152,13 +171,31 @@ class KubernetesExecutor:
     def _begin(self, run: str, number: int, after: str = "") -> None:
         """Make a run's Job. What keeps one from being made is that run's outcome and stops no other."""
         try:
-            files = self._store.files(run)
+            files = self._store.run_dir(self._batches[run], run)
             hand_over(files.path, files.path.parents[3], self._runners.runs_as())
-            body = job(files.spec(), number, self._runners, self._sandboxes, self._program, after)
+            sandboxes = self._sandboxes_of(self._batches[run])
+            body = job(files.spec(), number, self._runners, sandboxes, self._program, after, self._artefacts)
             self._jobs.make(body)
             self._going[run] = body["metadata"]["name"]
         except DojoError as exc:
             self._outcomes[run] = exc
+
+    def _sandboxes_of(self, batch: str) -> Settings:
+        """Return the settings of a batch's sandboxes, which name its owner's queue.
+
+        Raises:
+            MissingError: that is not there.
+        """
+        if batch not in self._owned:
+            found = next(iter(self._store.batches(RunFilter(batch=batch))), None)
+            try:
+                self._owned[batch] = queues.named(self._sandboxes, str(found.settings.get(OWNER, "")) if found else "")
+            except MissingError as exc:
+                self._owned[batch] = exc  # not looked for again for each of the batch's runs
+        settings = self._owned[batch]
+        if isinstance(settings, DojoError):
+            raise settings
+        return settings
 
     def _take_in(self, stop: threading.Event) -> None:
         """Take one change in, if one comes soon, and look at those whose Job has gone."""

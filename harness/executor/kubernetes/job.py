@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.executor.kubernetes.settings import RunnerSettings
+from harness.grading.engines import handed_on
 from harness.sandbox.images import reference
 from harness.sandbox.kubernetes.pod import NOT_MOVED
 from harness.sandbox.kubernetes.settings import Settings
 from harness.session.lifecycle import AFTER, MAX_ATTEMPTS
 from harness.spec.run import RunSpec
+from harness.store.artefacts.place import SETTING as ARTEFACTS
 
 RUN_LABEL, BATCH_LABEL, ROLE_LABEL = "org.dojo.run", "org.dojo.batch", "org.dojo.role"
 RUNNER = "runner"
@@ -28,6 +30,7 @@ _HANDED_ON = (
     "namespace",
     "queue",
     "queued",
+    "dev_grader",
     "priority_class",
     "runtime_class",
     "disk",
@@ -60,7 +63,13 @@ def deadline_s(spec: RunSpec, runners: RunnerSettings, sandboxes: Settings) -> i
 
 
 def job(
-    spec: RunSpec, number: int, runners: RunnerSettings, sandboxes: Settings, program: Sequence[str], after: str = ""
+    spec: RunSpec,
+    number: int,
+    runners: RunnerSettings,
+    sandboxes: Settings,
+    program: Sequence[str],
+    after: str = "",
+    artefacts: str = "",
 ) -> dict[str, Any]:
     """Return the Job of a run.
 
@@ -71,6 +80,7 @@ def job(
         sandboxes: settings of the pods that its runner makes.
         program: what it executes in the image; the run's id comes last.
         after: what became of the Job before, in words; "" for the first.
+        artefacts: address of the place where runs that have ended are put; "": nowhere.
     """
     labels = {
         "app.kubernetes.io/name": "dojo-runner",
@@ -79,7 +89,7 @@ def job(
         RUN_LABEL: spec.id,
         BATCH_LABEL: spec.batch,
     }
-    body = pod_spec(runners, sandboxes, [*program, spec.id], after)
+    body = pod_spec(runners, sandboxes, [*program, spec.id], after, artefacts)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -98,7 +108,9 @@ def job(
     }
 
 
-def pod_spec(runners: RunnerSettings, sandboxes: Settings, command: Sequence[str], after: str = "") -> dict[str, Any]:
+def pod_spec(
+    runners: RunnerSettings, sandboxes: Settings, command: Sequence[str], after: str = "", artefacts: str = ""
+) -> dict[str, Any]:
     """Return what a runner's pod is: it executes ``command`` with results, cache and database at hand; see `job`."""
     user = runners.runs_as()
     body: dict[str, Any] = {
@@ -116,7 +128,7 @@ def pod_spec(runners: RunnerSettings, sandboxes: Settings, command: Sequence[str
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(runners, sandboxes, command, after)],
+        "containers": [_container(runners, sandboxes, command, after, artefacts)],
         "volumes": [
             _volume("home", runners.home),
             _volume("cache", runners.cache),
@@ -129,19 +141,25 @@ def pod_spec(runners: RunnerSettings, sandboxes: Settings, command: Sequence[str
     return body
 
 
-def _container(runners: RunnerSettings, sandboxes: Settings, command: Sequence[str], after: str) -> dict[str, Any]:
+def _container(
+    runners: RunnerSettings, sandboxes: Settings, command: Sequence[str], after: str, artefacts: str
+) -> dict[str, Any]:
     memory = f"{runners.memory_mb}Mi"
     variables = {
         "HOME": SCRATCH,
         "DOJO_HOME": HOME,
         "DOJO_CACHE": CACHE,
         AFTER: after,
+        ARTEFACTS: artefacts,
         "DOJO_K8S_OWNER": sandboxes.owner_label(),
         **{f"DOJO_K8S_{name.upper()}": str(getattr(sandboxes, name)) for name in _HANDED_ON},
         **{name: value for name, value in os.environ.items() if name.startswith(_IMAGES)},
+        **handed_on(os.environ),
         **({"DOJO_CONFIG": f"{CONFIG}/dojo.toml"} if runners.config else {}),
     }
-    secret = [{"secretRef": {"name": runners.variables}}] if runners.variables else []
+    secret: list[dict[str, Any]] = [{"secretRef": {"name": runners.variables}}] if runners.variables else []
+    if artefacts and runners.artefacts:  # a cluster may give its pods rights to a bucket in ways of its own
+        secret.append({"secretRef": {"name": runners.artefacts, "optional": True}})
     shown = [
         {"name": "scratch", "mountPath": SCRATCH},
         _mount("home", HOME, runners.home),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 from harness.executor.kubernetes.job import BATCH_LABEL, RUN_LABEL, job_name, number_of
@@ -10,10 +11,13 @@ from harness.executor.kubernetes.settings import RunnerSettings
 from harness.sandbox.kubernetes import cluster
 from harness.sandbox.kubernetes.pod import RESERVE_MB
 from harness.sandbox.kubernetes.settings import Settings
+from harness.sandbox.kubernetes.sharing import GPU
 from harness.spec.errors import MissingError, NotFoundError, SandboxError
 from harness.spec.task import Limits
 
 _SOON_S = 20.0
+# its agent's, and one that scores on dev
+_AT_ONCE = 2
 
 
 class Jobs:
@@ -25,17 +29,18 @@ class Jobs:
     """
 
     def __init__(self, runners: RunnerSettings) -> None:
-        from kubernetes.client import BatchV1Api
+        from kubernetes.client import BatchV1Api, CustomObjectsApi
 
         self.runners, self.core = runners, cluster.core()
         self.api = BatchV1Api(self.core.api_client)
+        self._objects = CustomObjectsApi(self.core.api_client)
 
     def listed(self, selector: str, patience_s: float = cluster.PATIENCE_S) -> tuple[list[dict[str, Any]], str]:
         """Return the Jobs of a label selector and the version of that listing."""
         found, version = list[dict[str, Any]](), ""
         for page in cluster.pages("Jobs", self.api.list_namespaced_job, self.runners.namespace, selector, patience_s):
-            found += self.plain(page.items)
-            version = page.metadata.resource_version
+            found += page["items"]
+            version = page["metadata"]["resourceVersion"]
         return found, version
 
     def of_batch(self, batch: str, patience_s: float = cluster.PATIENCE_S) -> dict[str, dict[str, Any]]:
@@ -52,20 +57,22 @@ class Jobs:
 
     def pods_of(self, job: str) -> list[dict[str, Any]]:
         """Return the pods of a Job."""
-        found: Any = cluster.ask(
+        found = cluster.plainly(
             f"looking at the pods of {job}",
             self.core.list_namespaced_pod,
             self.runners.namespace,
             label_selector=f"batch.kubernetes.io/job-name={job}",
         )
-        pods: list[dict[str, Any]] = self.plain(found.items)
+        pods: list[dict[str, Any]] = found["items"]
         return pods
 
     def make(self, body: dict[str, Any]) -> None:
         """Make a Job; one that is there already is the same, made by somebody else who submits this run."""
         what = f"making the Job {body['metadata']['name']}"
+        # as an object of any kind: a Job of the client's models is checked here first, which takes longer than the API does
+        make = self._objects.create_namespaced_custom_object
         try:
-            cluster.ask(what, self.api.create_namespaced_job, self.runners.namespace, body)
+            cluster.ask(what, make, "batch", "v1", self.runners.namespace, "jobs", body)
         except SandboxError as exc:
             if exc.code != "exists":
                 raise
@@ -83,27 +90,24 @@ class Jobs:
         number = max((number_of(job["metadata"]["name"]) for job in self.of_run(run)), default=0) + 1
         return job_name(run, number), number
 
-    def plain(self, value: Any) -> Any:
-        """Return objects of the client as the API gives them."""
-        return self.core.api_client.sanitize_for_serialization(value)
-
     def check(self, limits: Limits, sandboxes: Settings) -> None:
-        """Refuse limits that no node of the cluster has room for; where nodes may not be looked at nothing is known.
+        """Refuse limits that the cluster could not satisfy if it were empty; where nodes may not be looked at nothing is known.
 
         Raises:
-            MissingError: names what is asked for and what the largest node has.
+            MissingError: names what is asked for and what there is: no node is large enough, or there is no place for the second
+                sandbox that a run has while it holds the first.
         """
         try:
-            found: Any = cluster.ask("looking at the nodes", self.core.list_node, patience_s=_SOON_S)
+            found = cluster.plainly("looking at the nodes", self.core.list_node, patience_s=_SOON_S)
         except SandboxError as exc:
             if exc.code == "refused":
                 return
             raise
-        nodes = [node["status"].get("allocatable") or {} for node in self.plain(found.items)]
+        nodes = [node["status"].get("allocatable") or {} for node in found["items"]]
         disk = limits.disk_mb if sandboxes.disk == "memory" else 0
         asked = (
             (limits.cpus * sandboxes.cpu_share, "cpu", 1.0, f"{limits.cpus:g} CPUs"),
-            (float(limits.gpus), "nvidia.com/gpu", 1.0, f"{limits.gpus} GPUs"),
+            (float(limits.gpus), GPU, 1.0, f"{limits.gpus} GPUs"),
             (
                 float(limits.memory_mb + disk + RESERVE_MB),
                 "memory",
@@ -118,6 +122,28 @@ class Jobs:
                     f"a run asks for {text}; the largest node of the cluster has {most:.6g} of {resource}",
                     hint="use a larger node or another profile of the task",
                 )
+        shared = sandboxes.dev_grader == "shared" and bool(limits.gpus)
+        rooms = []
+        for node in nodes:
+            fit = {resource: quantity(node.get(resource, "0")) / unit // wanted for wanted, resource, unit, _ in asked if wanted}
+            if shared and fit[GPU]:
+                fit[GPU] = math.inf  # who shares asks for none
+            rooms.append(int(min(fit.values())))
+        fits = max(rooms, default=0) if shared else sum(rooms)
+        if fits < _AT_ONCE:
+            texts = ", ".join(text for wanted, _, _, text in asked if wanted)
+            if shared:
+                raise MissingError(
+                    f"a run has {_AT_ONCE} sandboxes at a time, which share their GPUs on one node (DOJO_K8S_DEV_GRADER=shared), "
+                    f"each with {texts}; no node of the cluster has room for both",
+                    hint="use larger nodes or another profile, let pods ask for less (DOJO_K8S_CPU_SHARE, DOJO_K8S_DISK=node), "
+                    "or DOJO_K8S_DEV_GRADER=own, where the second may be on another node with GPUs of its own",
+                )
+            raise MissingError(
+                f"a run has {_AT_ONCE} sandboxes at a time, each with {texts}; the cluster has room for {fits}",
+                hint="add a node, use another profile, or let pods ask for less (DOJO_K8S_CPU_SHARE, DOJO_K8S_DISK=node"
+                + (", for GPUs DOJO_K8S_DEV_GRADER=shared)" if limits.gpus else ")"),
+            )
 
 
 def quantity(text: str) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness.files import below
 from harness.spec.errors import StoreError
 
 
@@ -24,9 +25,10 @@ def hand_over(folder: Path, home: Path, user: int) -> None:
     with _refused(folder, user):
         above = [path for path in folder.parents if path.is_relative_to(home) and path != home]
         marks = (path / "batch.json" for path in above)
-        for path in (folder, *folder.rglob("*"), *above, *filter(Path.exists, marks)):
-            if path.lstat().st_uid != user:
-                os.chown(path, user, user, follow_symlinks=False)
+        for path in (folder, *below(folder), *above, *filter(Path.exists, marks)):
+            with suppress(FileNotFoundError):
+                if path.lstat().st_uid != user:
+                    os.chown(path, user, user, follow_symlinks=False)
 
 
 def hand_over_cache(cache: Path, user: int) -> None:
@@ -38,9 +40,10 @@ def hand_over_cache(cache: Path, user: int) -> None:
     if os.geteuid() != 0 or not cache.exists() or cache.stat().st_uid != user:
         return
     with _refused(cache, user):
-        for path in cache.rglob("*"):
-            if path.lstat().st_uid == 0:
-                os.chown(path, user, user, follow_symlinks=False)
+        for path in below(cache):
+            with suppress(FileNotFoundError):  # somebody prepares something beside us
+                if path.lstat().st_uid == 0:
+                    os.chown(path, user, user, follow_symlinks=False)
 
 
 @contextmanager

@@ -30,6 +30,11 @@ class RunnerSettings(Spec):
     cache: str = Field("dojo-cache", description="volume with DOJO_CACHE, likewise; the runners' user writes to it")
     database: str = Field("dojo-database", description="Secret whose key `url` is DOJO_DATABASE as pods reach it")
     variables: str = Field("", description="Secret whose keys are variables of runners, such as the keys of backbones")
+    artefacts: str = Field(
+        "dojo-artefacts",
+        description="Secret whose keys are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL …, for what DOJO_ARTEFACTS "
+        "names; may be absent",
+    )
     config: str = Field("", description="ConfigMap whose key `dojo.toml` is their dojo.toml, such as for [backbones.NAME]")
     user: int | None = Field(None, gt=0, description="number of the user they run as; empty: who submits, or 1000 for root")
     cpus: float = Field(0.1, gt=0, description="CPUs that one asks for; it may use more")
@@ -50,7 +55,9 @@ class RunnerSettings(Spec):
             UsageError: one has a value that it cannot have; names it.
         """
         found = read(cls, PREFIX, environment)
-        refuse_bad_names(found, PREFIX, ("namespace", "account", "database", "variables", "config", "priority_class"))
+        refuse_bad_names(
+            found, PREFIX, ("namespace", "account", "database", "variables", "artefacts", "config", "priority_class")
+        )
         for name in ("home", "cache"):
             value = getattr(found, name)
             if not value.startswith("/") and not value.partition("/")[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -13,13 +14,13 @@ from harness.executor.kubernetes.settings import RunnerSettings
 from harness.sandbox.kubernetes import cluster
 from harness.sandbox.kubernetes.deaths import cannot_start, waiting_for_a_place
 from harness.sandbox.kubernetes.pod import ID_ANNOTATION, QUEUE_LABEL
+from harness.sandbox.kubernetes.queues import VERSIONS
 from harness.sandbox.kubernetes.settings import Settings
+from harness.sandbox.kubernetes.turns import run_of
 from harness.spec.errors import DojoError, NotFoundError
 
 _FRESH_S = 2.0
 _SOON_S = 5.0
-# its API's versions, the newest first
-_KUEUE = ("v1beta2", "v1beta1")
 _SANDBOXES = "app.kubernetes.io/name=dojo-sandbox"
 
 
@@ -94,7 +95,7 @@ class Waiting:
     def __init__(self, runners: RunnerSettings, sandboxes: Settings) -> None:
         self._runners, self._sandboxes = runners, sandboxes
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[float, Seen]] = {}
+        self._kept: dict[str, tuple[float, Seen | DojoError]] = {}
 
     def said_of(self, batch: str, run: str) -> str:
         """Say why a run waits; see `why`.
@@ -103,19 +104,22 @@ class Waiting:
             DojoError: the cluster does not answer, or not to us.
         """
         with self._lock:
-            kept = self._kept.get(batch)
-            if kept is None or time.monotonic() > kept[0]:
-                seen = self._look(batch)
-                self._kept[batch] = (time.monotonic() + _FRESH_S, seen)
-            else:
-                seen = kept[1]
-        return why(seen, run)
+            until, found = self._kept.get(batch, (-math.inf, None))
+            if found is None or time.monotonic() > until:
+                try:
+                    found = self._look(batch)
+                except DojoError as exc:
+                    found = exc  # each of the batch's runs would wait for it anew
+                self._kept[batch] = (time.monotonic() + _FRESH_S, found)
+        if isinstance(found, DojoError):
+            raise found
+        return why(found, run)
 
     def give_up_places(self, run: str) -> None:
         """Remove the sandboxes of a run that wait for a place; who waits with them sees it at once."""
         core = cluster.core()
         for pod in self._pods(self._sandboxes.namespace, _SANDBOXES):
-            if _run_of(pod) == run and waiting_for_a_place(pod):
+            if run_of(pod) == run and waiting_for_a_place(pod):
                 name = pod["metadata"]["name"]
                 try:
                     cluster.ask(f"removing the pod {name}", core.delete_namespaced_pod, name, self._sandboxes.namespace)
@@ -132,15 +136,15 @@ class Waiting:
         sandboxes: dict[str, list[dict[str, Any]]] = {}
         for pod in self._pods(self._sandboxes.namespace, _SANDBOXES):
             if (pod.get("status") or {}).get("phase") == "Pending":
-                sandboxes.setdefault(_run_of(pod), []).append(pod)
+                sandboxes.setdefault(run_of(pod), []).append(pod)
         return Seen(newest, runners, sandboxes, self._workloads(), self._events(newest))
 
     def _pods(self, namespace: str, selector: str) -> list[dict[str, Any]]:
-        core = cluster.core()
-        listed: Any = cluster.ask(
-            "listing pods", core.list_namespaced_pod, namespace, label_selector=selector, resource_version="0", patience_s=_SOON_S
+        call = cluster.core().list_namespaced_pod
+        listed = cluster.plainly(
+            "listing pods", call, namespace, label_selector=selector, resource_version="0", patience_s=_SOON_S
         )
-        found: list[dict[str, Any]] = core.api_client.sanitize_for_serialization(listed.items)
+        found: list[dict[str, Any]] = listed["items"]
         return found
 
     def _workloads(self) -> dict[str, dict[str, Any]]:
@@ -151,7 +155,7 @@ class Waiting:
             return {}
         ask = CustomObjectsApi(cluster.core().api_client).list_namespaced_custom_object
         items: list[dict[str, Any]] = []
-        for version in _KUEUE:
+        for version in VERSIONS:
             try:
                 found: Any = cluster.ask(
                     "listing Workloads",
@@ -185,8 +189,3 @@ class Waiting:
         except DojoError:
             return {}
         return {event.involved_object.name: event.message for event in listed.items if event.involved_object.name in bare}
-
-
-def _run_of(pod: dict[str, Any]) -> str:
-    """Return the run that a sandbox's pod is of: its id is RUN-ATTEMPT-ROLE."""
-    return str((pod["metadata"].get("annotations") or {}).get(ID_ANNOTATION, "")).rpartition("-")[0].rpartition("-")[0]

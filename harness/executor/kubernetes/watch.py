@@ -14,7 +14,7 @@ _SILENT_S = 15.0
 _PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 
 Changed = tuple[str, dict[str, Any]]
-"""A Job that was seen (``"SEEN"``) or is gone (``"DELETED"``), and the Job as the API gives it."""
+"""A Job that was seen (``"SEEN"``) or is gone (``"DELETED"``): its name, labels and conditions, laid out as the API does."""
 
 
 class JobWatch:
@@ -96,5 +96,14 @@ class JobWatch:
         if kind == "DELETED":
             self._known.pop(name, None)
         else:
-            self._known[name] = job
+            job = self._known[name] = _short(job)
         self._into.put((kind, job))
+
+
+def _short(job: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a Job: thousands of them, each with its whole template, would be most of the process."""
+    metadata = job["metadata"]
+    return {
+        "metadata": {key: metadata[key] for key in ("name", "uid", "labels") if key in metadata},
+        "status": {"conditions": (job.get("status") or {}).get("conditions") or []},
+    }

@@ -22,7 +22,7 @@ from harness.session.lifecycle import AFTER
 from harness.spec.errors import DojoError, StoreError
 from harness.spec.outcome import RunState
 from harness.spec.task import Limits
-from harness.store.base import RunFilter
+from harness.store.base import RunFilter, RunInfo
 
 _COMMAND = ("run", "--json", "--take-over")
 # so many jobs are submitted at a time
@@ -59,7 +59,7 @@ class SlurmExecutor:
         self._gone: dict[str, tuple[float, DojoError]] = {}
         self._outcomes: dict[str, RunState | DojoError] = {}
         self._listening = Listening(self._store, work.listener)
-        self._seen: tuple[float, dict[str, Queued]] | None = None
+        self._seen: tuple[float, dict[str, Queued] | DojoError] | None = None
         self._lock = threading.Lock()
 
     def check(self, limits: Limits) -> None:
@@ -96,10 +96,10 @@ class SlurmExecutor:
         self._jobs.cancel(run)
         end_undriven(self._work, run)
 
-    def why(self, run: str) -> str:
+    def why(self, run: RunInfo) -> str:
         """Say why a run's job waits, in Slurm's words; "" where it does not, or has none."""
         try:
-            job = self._lately().get(run)
+            job = self._lately().get(run.id)
         except DojoError as exc:
             return f"Slurm does not say: {exc.message}"
         if job is None or not job.waits:
@@ -237,8 +237,15 @@ class SlurmExecutor:
         """Return the queue as it was a moment ago, so that a batch's runs are one question."""
         with self._lock:
             if self._seen is None or time.monotonic() > self._seen[0]:
-                self._seen = time.monotonic() + _FRESH_S, by_run(self._jobs.listed())
-            return self._seen[1]
+                try:
+                    found: dict[str, Queued] | DojoError = by_run(self._jobs.listed())
+                except DojoError as exc:
+                    found = exc  # each of the batch's runs would wait for it anew
+                self._seen = time.monotonic() + _FRESH_S, found
+            queue = self._seen[1]
+        if isinstance(queue, DojoError):
+            raise queue
+        return queue
 
     def _said(self, run: str, id: str) -> tuple[str, str]:
         """Return the last of what a job wrote, and where all of it is."""

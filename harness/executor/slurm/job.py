@@ -14,7 +14,7 @@ from harness.spec.run import RunSpec
 # Exit codes of a job that found nothing of its run; BSD's sysexits use neither.
 NO_HOME, NO_FOLDER = 90, 91
 # beside these variables, jobs are given what DOJO_SLURM_EXPORT names
-OWN_VARIABLES = ("DOJO_HOME", "DOJO_CACHE", "DOJO_DATABASE", AFTER)
+OWN_VARIABLES = ("DOJO_HOME", "DOJO_CACHE", "DOJO_DATABASE", "DOJO_ARTEFACTS", AFTER)
 
 
 def job_name(run: str) -> str:

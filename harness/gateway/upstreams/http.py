@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -26,15 +27,22 @@ BASES = {
 }
 """Where the providers' own endpoints are, as their clients have them."""
 
+SHARED_TOKEN = "DOJO_GATEWAY_TOKEN"
+"""Variable with the token of a gateway that many runs share; a backbone with this ``key`` is at such a gateway."""
+
+CLIENT_HEADER = "x-dojo-client"
+"""Tells such a gateway, and nobody else, which calls are of one run: a number drawn anew by each process."""
+
 _CONNECT_S = 10.0
 _PROBE_S = 30.0
 """A provider that needs longer for sixteen tokens is down for an agent as well."""
 
-_ERROR_BODY = 64 << 10
+ERROR_BODY = 64 << 10
 """Bytes of an error that are read: enough for any message, too little to fill memory with."""
 
 _WAIT_AT_MOST_S = 24 * 3600.0
-_KEPT_HEADERS = ("content-type", "request-id", "x-request-id", "openai-processing-ms", "openai-version")
+KEPT_HEADERS = ("content-type", "request-id", "x-request-id", "openai-processing-ms", "openai-version")
+"""Of an endpoint's answer, what goes on to who asked."""
 
 
 class HttpUpstream:
@@ -53,15 +61,9 @@ class HttpUpstream:
     def __init__(self, backbone: Backbone, key: str | None, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._backbone, self._key = backbone, key
         self._base = base_url(backbone)
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            # an idle connection of mine may be closed by the server at any time: keep few, and not for long
-            limits=httpx.Limits(max_connections=backbone.concurrency + 1, max_keepalive_connections=8, keepalive_expiry=15),
-            timeout=httpx.Timeout(backbone.timeout_s, connect=min(_CONNECT_S, backbone.timeout_s)),
-            headers={"user-agent": f"dojo/{__version__}", "accept-encoding": "identity"},
-            follow_redirects=False,
-            mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
-        )
+        self._client = open_client(backbone, backbone.concurrency + 1, transport)
+        if backbone.key == SHARED_TOKEN:
+            self._client.headers[CLIENT_HEADER] = secrets.token_hex(8)
 
     async def send(self, call: Call) -> Answer:
         """Send a call; see `Upstream.send`."""
@@ -89,7 +91,7 @@ class HttpUpstream:
             raise UpstreamFailed("broken", f"{self._base} cannot be reached: {_reason(exc)}") from exc
         body = _Body(response, deadline, f"the answer of {self._base}")
         if response.is_success:
-            return Answer(body, {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers})
+            return Answer(body, {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers})
         raise await self._failure(call.format, response, body)
 
     def _headers(self, call: Call) -> dict[str, str]:
@@ -99,28 +101,20 @@ class HttpUpstream:
             headers["anthropic-version"] = meant.get("anthropic-version", "2023-06-01")
             if meant.get("anthropic-beta"):
                 headers["anthropic-beta"] = meant["anthropic-beta"]
-        if self._key:
-            match self._backbone.upstream:
-                case "anthropic":
-                    headers["x-api-key"] = self._key
-                case "google":
-                    headers["x-goog-api-key"] = self._key
-                case _:
-                    headers["authorization"] = f"Bearer {self._key}"
-        return headers
+        return headers | key_header(self._backbone.upstream, self._key)
 
     async def _failure(self, format: FormatName, response: httpx.Response, body: _Body) -> UpstreamFailed:
         data = bytearray()
         try:
             async for piece in body:
                 data += piece
-                if len(data) >= _ERROR_BODY:
+                if len(data) >= ERROR_BODY:
                     break
         except UpstreamFailed:  # an error that breaks off is still that error
             pass
         finally:
             await body.aclose()
-        status, told = response.status_code, bytes(data[:_ERROR_BODY])
+        status, told = response.status_code, bytes(data[:ERROR_BODY])
         if response.is_redirect:
             aim = httpx.URL(response.headers.get("location", "")).copy_with(query=None, fragment=None)
             message = f"{self._base} redirects to {aim}, which is not followed: name the right base_url"
@@ -161,6 +155,32 @@ class _Body:
         with suppress(httpx.HTTPError, OSError, RuntimeError):  # whatever the connection still says, nobody listens
             await self._pieces.aclose()  # type: ignore[attr-defined]
         await self._response.aclose()
+
+
+def open_client(backbone: Backbone, connections: int, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """Return a client for an endpoint with so many connections; see `HttpUpstream` for what it follows and trusts."""
+    return httpx.AsyncClient(
+        transport=transport,
+        # an idle connection of mine may be closed by the server at any time: keep few, and not for long
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=8, keepalive_expiry=15),
+        timeout=httpx.Timeout(backbone.timeout_s, connect=min(_CONNECT_S, backbone.timeout_s)),
+        headers={"user-agent": f"dojo/{__version__}", "accept-encoding": "identity"},
+        follow_redirects=False,
+        mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
+    )
+
+
+def key_header(upstream: str, key: str | None) -> dict[str, str]:
+    """Return the header that carries a key to an endpoint, none without one."""
+    if not key:
+        return {}
+    match upstream:
+        case "anthropic":
+            return {"x-api-key": key}
+        case "google":
+            return {"x-goog-api-key": key}
+        case _:
+            return {"authorization": f"Bearer {key}"}
 
 
 def base_url(backbone: Backbone) -> str:

@@ -47,7 +47,7 @@ class Engine(Protocol):
             prompts: token ids, none empty.
             caps: most tokens of each continuation.
             stop_tokens: ids that end an answer.
-            batch_size: prompts computed together at most.
+            batch_size: prompts computed together at most, by an engine that pads them to one length.
             on_done: called after every step with the number of answers that ended in it: a sign of life.
         """
         ...
@@ -60,8 +60,12 @@ class Engine(Protocol):
         """Say how the submission that is held is computed."""
         ...
 
+    def rest(self) -> None:
+        """Give a card's memory back until the next submission is loaded, which then takes longer."""
+        ...
 
-def open_engine(name: EngineName, base: Path, python: str, scratch: Path) -> Engine:
+
+def open_engine(name: EngineName, base: Path, python: str, scratch: Path, lends: bool = False) -> Engine:
     """Load the base model.
 
     Args:
@@ -69,6 +73,7 @@ def open_engine(name: EngineName, base: Path, python: str, scratch: Path) -> Eng
         base: the base model's folder.
         python: the interpreter that has vLLM; of no use to transformers.
         scratch: a folder for weights that vLLM must read from a disk.
+        lends: others work on the same card, so what is free there is all that may be taken.
 
     Raises:
         GraderFailure: vLLM cannot be started; never another engine instead.
@@ -76,7 +81,7 @@ def open_engine(name: EngineName, base: Path, python: str, scratch: Path) -> Eng
     if name == "vllm":
         from harness.grading.worker.vllm_model import VllmModel
 
-        return VllmModel(base, python, scratch)
+        return VllmModel(base, python, scratch, lends=lends)
     from harness.grading.worker.warm_model import WarmModel
 
     return WarmModel(base)

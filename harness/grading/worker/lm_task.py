@@ -83,31 +83,15 @@ def score_items(
         return _scored(engine, grader, items, few_shot, generation, on_progress)
 
 
-def _scored(
-    engine: Engine,
-    grader: TaskGrader,
-    items: Sequence[Item],
-    few_shot: Sequence[Item],
-    generation: Generation,
-    on_progress: Progress,
-) -> Scored:
+def simple_evaluate(lm: Any, tasks: Sequence[Any], manager: Any) -> dict[str, Any]:
+    """Return what lm-eval says of its tasks, with every sample: chat template, fixed seeds, no bootstrap of its own."""
     import lm_eval  # type: ignore[import-untyped, unused-ignore]
-    from lm_eval.tasks import TaskManager  # type: ignore[import-untyped, unused-ignore]
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    directory = grader.path.parent
-    lm = make_lm(
-        engine,
-        max_new_tokens=generation.max_new_tokens,
-        max_context=generation.max_context,
-        batch_size=generation.batch_size,
-        on_progress=on_progress,
-    )
-    tasks = _lm_tasks(directory / "task.yaml", grader, items, few_shot, generation.fewshot)
-    results = lm_eval.simple_evaluate(
+    found: dict[str, Any] = lm_eval.simple_evaluate(
         model=lm,
-        tasks=[config for config, _ in tasks],
-        task_manager=TaskManager(include_path=str(directory), include_defaults=False),
+        tasks=tasks,
+        task_manager=manager,
         apply_chat_template=True,
         fewshot_as_multiturn=True,
         bootstrap_iters=0,
@@ -117,6 +101,30 @@ def _scored(
         torch_random_seed=0,
         fewshot_random_seed=0,
     )
+    return found
+
+
+def _scored(
+    engine: Engine,
+    grader: TaskGrader,
+    items: Sequence[Item],
+    few_shot: Sequence[Item],
+    generation: Generation,
+    on_progress: Progress,
+) -> Scored:
+    from lm_eval.tasks import TaskManager  # type: ignore[import-untyped, unused-ignore]
+
+    directory = grader.path.parent
+    lm = make_lm(
+        engine,
+        max_new_tokens=generation.max_new_tokens,
+        max_context=generation.max_context,
+        batch_size=generation.batch_size,
+        on_progress=on_progress,
+    )
+    tasks = _lm_tasks(directory / "task.yaml", grader, items, few_shot, generation.fewshot)
+    manager = TaskManager(include_path=str(directory), include_defaults=False)
+    results = simple_evaluate(lm, [config for config, _ in tasks], manager)
     on_progress(len(items), len(items))
     scored: dict[str, ItemScore] = {}
     responses: dict[str, str] = {}

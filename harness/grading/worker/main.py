@@ -11,14 +11,16 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from harness.grading.submission.check import Submission, read_submission
 from harness.grading.worker.engine import open_engine
+from harness.grading.worker.lm_folder import run_folder
 from harness.grading.worker.lm_task import import_lm_eval, read_items, score_items
-from harness.grading.worker.protocol import SUBMISSION, write_json
+from harness.grading.worker.protocol import LM_TASKS, SUBMISSION, write_json
 from harness.spec.engine import EngineRecord
 from harness.spec.errors import DojoError, GraderFailure
 from harness.spec.task import Generation
@@ -45,9 +47,11 @@ class Worker:
         self.grader = load_grader(Path(options.task))
         self.items = read_items(Path(options.items))
         self.few_shot = read_items(Path(options.few_shot))
-        self.engine = open_engine(options.engine, Path(options.model), options.engine_python, self.work / "engine")
+        self.lends = bool(options.lends)
+        self.engine = open_engine(options.engine, Path(options.model), options.engine_python, self.work / "engine", self.lends)
         import_lm_eval()
         self.engine.warm_up(self.generation.max_context, self.generation.batch_size)
+        self.rest()
         self.say("ready")
 
     def say(self, phase: str, done: int = 0, total: int = 0) -> None:
@@ -65,19 +69,25 @@ class Worker:
         requests.mkdir(parents=True, exist_ok=True)
         replies.mkdir(parents=True, exist_ok=True)
         while True:
-            waiting = [p for p in sorted(requests.glob("*.json")) if not (replies / p.name).exists()]
-            if not waiting:
+            found = next_request(requests, replies)
+            if found is None:
                 time.sleep(POLL_S)
                 continue
-            request = json.loads(waiting[0].read_bytes())
+            name, request = found
             reply = self.answer(request)
+            self.rest()  # who reads the reply goes on at once
             try:
-                write_json(replies / waiting[0].name, reply)
+                write_json(replies / name, reply)
             except (ValueError, TypeError, RecursionError) as exc:  # a number or an object that JSON has no way to say
-                write_json(replies / waiting[0].name, _broken(exc))
+                write_json(replies / name, _broken(exc))
             self.say("stopped" if request["op"] == "stop" else "ready")
             if request["op"] == "stop":
                 return
+
+    def rest(self) -> None:
+        """Leave the card to those who work on it between requests."""
+        if self.lends:
+            self.engine.rest()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request; whatever goes wrong becomes an error reply, never the end of the worker."""
@@ -91,6 +101,8 @@ class Worker:
             if request["op"] == "score" and submission.report.ok:
                 verdict, responses = self.score(submission, request.get("fewshot"))
                 reply |= {"verdict": verdict.model_dump(mode="json"), "responses": responses}
+            if request["op"] == "lm_eval" and submission.report.ok:
+                reply |= self.run_folder(submission)
             return reply
         except DojoError as exc:
             return {"ok": False, "error": exc.as_dict()}
@@ -123,11 +135,38 @@ class Worker:
         )
         return verdict, scored.responses
 
+    def run_folder(self, submission: Submission) -> dict[str, Any]:
+        """Run the mounted folder of lm-eval tasks on a checked submission."""
+        started = time.monotonic()
+        self.say("loading")
+        with self.engine.loaded(submission):
+            tasks = run_folder(
+                self.engine,
+                Path(LM_TASKS),
+                self.generation.batch_size,
+                lambda done, total: self.say("scoring", done, total),
+            )
+            engine = self.engine.record()
+        return {"tasks": tasks, "engine": engine.model_dump(mode="json"), "seconds": time.monotonic() - started}
+
     def _with_examples(self, count: int) -> Generation:
         """Return the generation settings with worked examples; they may need more context than the task's own prompts."""
         longest = int(getattr(self.engine.model.config, "max_position_embeddings", self.generation.max_context))
         context = max(longest, self.generation.max_context)
         return self.generation.model_copy(update={"fewshot": count, "max_context": context})
+
+
+def next_request(requests: Path, replies: Path) -> tuple[str, dict[str, Any]] | None:
+    """Return the first request without a reply, with its file's name; None where there is none.
+
+    The host may take a request and its reply away at any moment, also between two looks of ours.
+    """
+    for path in sorted(requests.glob("*.json")):
+        if (replies / path.name).exists():
+            continue
+        with suppress(FileNotFoundError):
+            return path.name, json.loads(path.read_bytes())
+    return None
 
 
 def _settings(generation: Generation, record: EngineRecord) -> dict[str, Any]:
@@ -175,6 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     # where a request without a path looks; Harbor's test.sh names the path in its request
     parser.add_argument("--submission", default=SUBMISSION)
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument("--lends", action="store_true", help="an agent works on the same GPUs between requests")
     parser.add_argument("--engine-python", default=sys.executable, help="the interpreter that has vLLM")
     options = parser.parse_args(argv)
     try:

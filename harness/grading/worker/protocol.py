@@ -1,7 +1,7 @@
 """How a host and the worker in its grader sandbox talk: files, written whole or not at all.
 
-``<work>/requests/<id>.json``   {"op": "check" | "score" | "stop", "path": …}, written by the host; the path is relative to
-                                the work directory, null for the mounted submission
+``<work>/requests/<id>.json``   {"op": "check" | "score" | "lm_eval" | "stop", "path": …}, written by the host; the path is
+                                relative to the work directory, null for the mounted submission
 ``<work>/replies/<id>.json``    {"ok": true, …} or {"ok": false, "error": {code, message, hint}}, written by the worker
 ``<work>/progress.json``        {"phase", "done", "total", "beat"}: starting, ready, checking, loading, scoring, stopped; a sign
                                 of life: ``beat`` grows with every generated token (twice a second at most)
@@ -25,6 +25,7 @@ DOMAIN = "/private/domain"
 TASK = f"{DOMAIN}/task"
 CODE = "/opt/grader"
 SUBMISSION = "/submission"
+LM_TASKS = "/private/lm_tasks"
 
 # A reply holds every response of a split: 300 items of 8,192 tokens are about 10 MB.
 MAX_REPLY = 256 * 1024 * 1024

@@ -33,7 +33,7 @@ def serve(settings: dict[str, Any], requests: Any, say: Callable[[dict[str, Any]
 
     Args:
         settings: ``model`` (a folder), ``dtype``, ``max_model_len``, ``max_num_seqs``, ``lora_rank`` (0: no adapters),
-            ``kv_bytes`` (0: vLLM decides), ``eager``.
+            ``kv_bytes`` (0: vLLM decides), ``eager``, ``share`` (of a card's memory; 0: vLLM decides).
         requests: lines of JSON.
         say: takes each answer.
     """
@@ -72,6 +72,8 @@ def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
     }
     if settings["kv_bytes"]:
         found["kv_cache_memory_bytes"] = settings["kv_bytes"]
+    if settings["share"]:
+        found["gpu_memory_utilization"] = settings["share"]
     if settings["lora_rank"]:
         found |= {"enable_lora": True, "max_lora_rank": settings["lora_rank"], "max_loras": 1, "max_cpu_loras": 1}
     return found

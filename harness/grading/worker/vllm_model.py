@@ -11,6 +11,7 @@ vLLM does not read tied output layers again.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -29,10 +30,17 @@ from harness.grading.worker.merged_files import write_merged
 from harness.spec.engine import EngineRecord
 from harness.spec.errors import GraderFailure
 
-_HINT = "DOJO_VLLM_PYTHON must name a Python in which `import vllm` works; DOJO_GRADER_ENGINE=transformers does without"
+_HINT = (
+    "DOJO_VLLM_PYTHON must name a Python in which `import vllm` works, which the image grader-vllm has in /opt/vllm; "
+    "DOJO_GRADER_ENGINE=transformers does without"
+)
 # Room for keys and values on a CPU, where vLLM would otherwise take most of the machine's memory, not of the sandbox's.
 _LEAST_KV_BYTES = 1 << 30
+# Answers together at most, as vLLM has it by itself: its memory bounds them before. `batch_size` is for engines that pad.
+_AT_ONCE = 256
 _END_S = 20.0
+# Of a card, as vLLM has it by itself; importing torch on a busy machine takes its time.
+_SHARE, _TELL_S = 0.9, 120.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,9 @@ class _Held:
 class VllmModel:
     """The base model in vLLM, bfloat16 on CUDA and float32 on a CPU, with its tokenizer here; see `Engine`."""
 
-    def __init__(self, base: Path, python: str, scratch: Path, why: Callable[..., str] = why_merged) -> None:
+    def __init__(
+        self, base: Path, python: str, scratch: Path, why: Callable[..., str] = why_merged, *, lends: bool = False
+    ) -> None:
         """Find out what is there; the model is loaded by the first request, or by `warm_up`.
 
         Args:
@@ -55,6 +65,7 @@ class VllmModel:
             python: an interpreter that has vLLM.
             scratch: a folder for weights that vLLM reads from a disk.
             why: says why an adapter is merged, see `why_merged`.
+            lends: others work on the same card: of its memory only what is free is taken.
 
         Raises:
             GraderFailure: the configuration cannot be read.
@@ -71,7 +82,7 @@ class VllmModel:
             self.model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
         if (base / "generation_config.json").exists():
             self.model.generation_config = GenerationConfig.from_pretrained(base, local_files_only=True)
-        self._config, self._python, self._scratch, self._why = config, python, scratch, why
+        self._config, self._python, self._scratch, self._why, self._lends = config, python, scratch, why, lends
         self._child: _Child | None = None
         self._folder, self._linear = base, False
         self._held = _Held()
@@ -80,7 +91,7 @@ class VllmModel:
     def warm_up(self, max_context: int, batch_size: int) -> None:
         """Start vLLM with the base model before anybody waits for it."""
         most = int(getattr(self._config, "max_position_embeddings", max_context))
-        self._engine(min(max_context, most), batch_size)
+        self._engine(min(max_context, most))
 
     @contextmanager
     def loaded(self, submission: Submission) -> Iterator[None]:
@@ -125,7 +136,7 @@ class VllmModel:
             GraderFailure: vLLM broke; it is started anew for the next submission.
         """
         longest = max(len(prompt) + cap for prompt, cap in zip(prompts, caps, strict=True))
-        child = self._engine(longest, batch_size)
+        child = self._engine(longest)
         request = {"prompts": list(prompts), "caps": list(caps), "stop": sorted(stop_tokens), "adapter": self._held.adapter}
         answers = child.ask(request, on_done)["answers"]
         if len(answers) != len(prompts) or None in answers:
@@ -151,6 +162,10 @@ class VllmModel:
             self._child.end()
             self._child = None
 
+    def rest(self) -> None:
+        """End vLLM, which keeps most of a card for as long as it runs; see `Engine.rest`."""
+        self.close()
+
     def _read(self, folder: Path, *, in_place: bool) -> None:
         """Let the engine hold the weights of a folder: read into it, or with a new one where that does not do."""
         self._folder, self._linear = folder, in_place
@@ -163,13 +178,11 @@ class VllmModel:
             self.close()
             raise
 
-    def _engine(self, longest: int, batch_size: int) -> _Child:
+    def _engine(self, longest: int) -> _Child:
         """Return a running vLLM with room for prompts with answers of ``longest`` tokens, and of the longest before."""
         self._room = longest = max(longest, self._room)
         child, adapter = self._child, self._held.adapter
-        if child is not None and (
-            child.longest < longest or child.batch_size != batch_size or (adapter is not None and not child.serves)
-        ):
+        if child is not None and (child.longest < longest or (adapter is not None and not child.serves)):
             self.close()
         if self._child is None:
             # adapters need room in every layer, which costs time: only where one may be served
@@ -178,10 +191,11 @@ class VllmModel:
                 "model": str(self._folder),
                 "dtype": str(self.dtype).removeprefix("torch."),
                 "max_model_len": longest,
-                "max_num_seqs": batch_size,
+                "max_num_seqs": _AT_ONCE,
                 "lora_rank": MAX_RANK if serves else 0,
                 "kv_bytes": 0 if self.device == "cuda" else max(_LEAST_KV_BYTES, longest * self._token_bytes()),
                 "eager": self.device == "cpu",
+                "share": share_of(*_card_memory(self._python)) if self._lends and self.device == "cuda" else 0.0,
             }
             self._child = _Child(self._python, settings)
         return self._child
@@ -193,11 +207,36 @@ class VllmModel:
         return 2 * 4 * int(self._config.num_hidden_layers * (getattr(self._config, "num_key_value_heads", None) or heads) * width)
 
 
+def share_of(free: int, total: int) -> float:
+    """Return what part of a card vLLM may take where others have memory on it: all but 3 % of what is free, nine tenths at most.
+
+    Raises:
+        GraderFailure: nothing worth taking is free.
+    """
+    share = min(_SHARE, math.floor(970 * free / total) / 1000)
+    if share <= 0:
+        raise GraderFailure(
+            f"of the card's {total / 1e9:.1f} GB {free / 1e9:.1f} GB are free", hint="end what holds them, then evaluate again"
+        )
+    return share
+
+
+def _card_memory(python: str) -> tuple[int, int]:
+    """Return the bytes of the first card that are free, and all, told by a process that holds nothing of it afterwards."""
+    command = [python, "-c", "import torch; print(*torch.cuda.mem_get_info())"]
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment(), timeout=_TELL_S, check=False)
+    try:
+        free, total = map(int, done.stdout.split())
+    except ValueError:
+        raise GraderFailure(f"the card's memory is not told: {done.stderr.strip()[-300:]}", hint=_HINT) from None
+    return free, total
+
+
 class _Child:
     """A running `vllm_child`."""
 
     def __init__(self, python: str, settings: dict[str, Any]) -> None:
-        self.longest, self.batch_size = int(settings["max_model_len"]), int(settings["max_num_seqs"])
+        self.longest = int(settings["max_model_len"])
         self.serves = bool(settings["lora_rank"])
         command = [python, "-P", "-m", "harness.grading.worker.vllm_child"]
         try:

@@ -63,6 +63,7 @@ class WarmModel:
             raise GraderFailure("a refused submission was to be loaded")
         touched: list[str] = []
         self._merged = submission.adapter is not None
+        self.model.to(self.device)
         try:
             if submission.adapter is not None:
                 for module in submission.adapter.modules:
@@ -116,6 +117,14 @@ class WarmModel:
             adapter="merged" if self._merged else "",
             versions={name: version(name) for name in ("torch", "transformers")},
         )
+
+    def rest(self) -> None:
+        """Move the weights to the host's memory; see `Engine.rest`."""
+        if self.device.type == "cuda":
+            import torch
+
+            self.model.to("cpu")
+            torch.cuda.empty_cache()
 
     def _merge(self, module: LoraModule) -> None:
         """Write an adapter's module over the base's weight, computed on the model's device."""

@@ -208,6 +208,7 @@ def listen(relays: tuple[RelaySettings, ...]) -> list[tuple[socket.socket, Relay
     for relay in relays:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts has it too: small pieces go at once
         listener.bind(("127.0.0.1", relay.port))
         listener.listen(256)
         listeners.append((listener, relay))

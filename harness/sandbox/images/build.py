@@ -7,14 +7,14 @@ import datetime
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from harness.sandbox.images import program
-from harness.sandbox.images.definition import DEBIAN_OPTIONS, INPUTS_LABEL, Image, inputs_digest, project_files
+from harness.sandbox.images.debian import fetched_packages, make_system
+from harness.sandbox.images.definition import INPUTS_LABEL, Image, inputs_digest, project_files
 from harness.sandbox.images.resolve import is_torch
 from harness.sandbox.images.space import refuse_small_disk
 from harness.sandbox.images.state import Locked, built, lock_path, read_lock, up_to_date, write_lock
@@ -148,24 +148,12 @@ def _foundation(image: Image, way: Way, cache: Path, say: Progress) -> str:
         return base
     if not image.definition.debian:
         raise MissingError(f"{image.tag} is built from a registry only (it stands on {base})", hint="give --from-registry")
-    made = shutil.which("mmdebstrap")
-    if made is None:
-        raise MissingError(
-            "mmdebstrap is not installed, which makes a base without a registry", hint="apt-get install mmdebstrap"
-        )
     suite = image.definition.suite
     say(f"making dojo/debian:{suite} from Debian's packages")
     packages = [*image.definition.debian, *image.packages()]
     with tempfile.TemporaryDirectory(prefix="debian-", dir=cache / "images") as name:
         tar = Path(name) / "root.tar"
-        command = [made, "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
-        command += [*DEBIAN_OPTIONS, suite, str(tar)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise MissingError(
-                f"mmdebstrap fails: {program.reason(done.stderr)}",
-                hint="can this machine reach Debian's packages, and is this root?",
-            )
+        make_system(suite, packages, tar)
         with open(tar, "rb") as file:
             program.import_tar(lambda target: shutil.copyfileobj(file, target), f"dojo/debian:{suite}")
     return f"dojo/debian:{suite}"
@@ -176,7 +164,7 @@ def _pull_hint(image: Image) -> str:
 
 
 def _wheels(image: Image, way: Way, cache: Path, say: Progress) -> str:
-    """Return an image with a folder /wheels: of the host's wheels, or an empty one for a build that asks an index."""
+    """Return an image with a folder /wheels: of what was fetched on the host, or an empty one for a build that asks an index."""
     if not image.requirements():
         return _NO_WHEELS
     if way == "registry":
@@ -184,7 +172,8 @@ def _wheels(image: Image, way: Way, cache: Path, say: Progress) -> str:
         return _NO_WHEELS
     folder = fetch_wheels(image, cache, say)
     tag = f"dojo/wheels:{folder.name}"
-    program.import_tar(lambda target: pack(folder, target), tag)
+    with fetched_packages(image, cache / "images", say) as debs:
+        program.import_tar(lambda target: pack(folder, target, debs), tag)
     return tag
 
 

@@ -6,6 +6,7 @@ same of what it is built on), so that anyone can tell whether a built one is up 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -45,8 +46,10 @@ class Definition(Spec):
     packages: tuple[str, ...] = Field((), description="Debian packages that it has beside what it stands on")
     cuda_packages: tuple[str, ...] = Field((), description="the same for the variant cuda alone")
     extras: tuple[str, ...] = Field((), description="lists of pyproject.toml; empty text: its own dependencies")
-    cuda_extras: tuple[str, ...] = Field((), description="lists for the variant cuda alone")
     requirements: tuple[str, ...] = Field((), description="requirements beside those lists")
+    listed: dict[str, str] = Field(
+        default_factory=dict, description="variant → a file that lists every package with its version; pip adds none to them"
+    )
     project: tuple[str, ...] = Field((), description="files and folders of the project that are copied in")
     user: str = Field("agent", description="who its processes are when nothing is said")
     works: str = Field(description="a Python program that must run inside, without network, as the agent")
@@ -58,6 +61,8 @@ class Definition(Spec):
             raise ValueError("an image stands either `on` another or `from` one of a registry")
         if set(self.build_mb) != set(self.variants):
             raise ValueError("build_mb has a number for each variant")
+        if self.listed and (set(self.listed) != set(self.variants) or self.extras or self.requirements):
+            raise ValueError("`listed` has a file for each variant, and takes the place of `extras` and `requirements`")
         return self
 
 
@@ -101,17 +106,20 @@ class Image(Spec):
         return self.definition.packages + (self.definition.cuda_packages if self.variant == "cuda" else ())
 
     def requirements(self) -> tuple[str, ...]:
-        """Return what pip installs into it: the project's lists, at the versions that its constraints say."""
+        """Return what pip installs into it: a file's lines, or the project's lists at the versions that its constraints say."""
+        if self.definition.listed:
+            text = (self.root / self.definition.listed[self.variant]).read_text(encoding="utf-8")
+            return tuple(line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#"))
         with open(self.root / "pyproject.toml", "rb") as file:
             project = tomllib.load(file)["project"]
-        extras = self.definition.extras + (self.definition.cuda_extras if self.variant == "cuda" else ())
+        extras = self.definition.extras
         lists = [project["optional-dependencies"][extra] if extra else project["dependencies"] for extra in extras]
         pinned = pinned_versions(self.project_constraints()) if extras else {}
         lines = [_at_its_version(line, pinned) for lines in lists for line in lines]
         return tuple(dict.fromkeys([*lines, *self.definition.requirements]))
 
     def project_constraints(self) -> str:
-        """Return the project's pinned versions; none for an image that has another Python."""
+        """Return the project's pinned versions; none for an image that has another Python or a list of its own."""
         return (self.root / "constraints.txt").read_text(encoding="utf-8") if self.definition.extras else ""
 
     def pins(self) -> Pins | None:
@@ -174,7 +182,18 @@ def find_image(name: str, variant: str, root: Path = FOLDER) -> Image:
 
 def reference(name: str, variant: str) -> str:
     """Return what the engine is asked for: ``$DOJO_IMAGE_<NAME>`` where that is set, else the image that is built here."""
-    return os.environ.get(f"DOJO_IMAGE_{name.upper()}") or find_image(name, variant).tag
+    return os.environ.get(reference_variable(name)) or _tag(name, variant)
+
+
+def reference_variable(name: str) -> str:
+    """Return the variable that names another image in the place of one: DOJO_IMAGE_GRADER_VLLM for grader-vllm."""
+    return f"DOJO_IMAGE_{name.upper().replace('-', '_')}"
+
+
+@functools.cache
+def _tag(name: str, variant: str) -> str:
+    """Read the definitions once: who submits thousands of runs asks for each."""
+    return find_image(name, variant).tag
 
 
 def inputs_digest(image: Image) -> str:

@@ -78,9 +78,11 @@ def resolve(image: Image) -> Pins:
     lines = image.requirements()
     with tempfile.TemporaryDirectory(prefix="dojo-resolve-") as name:
         wanted, constraints, report = (Path(name) / file for file in ("requirements.txt", "constraints.txt", "report.json"))
-        wanted.write_text("\n".join(["pip", *lines]) + "\n", encoding="utf-8")
+        # a list that is whole goes into a venv of its own, by the pip of the image below
+        whole = bool(image.definition.listed)
+        wanted.write_text("\n".join([*(() if whole else ("pip",)), *lines]) + "\n", encoding="utf-8")
         constraints.write_text(image.project_constraints(), encoding="utf-8")
-        _report(image, report, "-c", str(constraints), "-r", str(wanted))
+        _report(image, report, "-c", str(constraints), "-r", str(wanted), *(("--no-deps",) if whole else ()))
         found = [_pin(package) for package in json.loads(report.read_bytes())["install"]]
     return Pins(digest_of(lines), platform.machine(), tuple(sorted(found, key=lambda pin: pin.name)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -79,11 +79,11 @@ def _fetch(image: Image, folder: Path, pins: Iterable[Pin], *arguments: str) -> 
         )
 
 
-def pack(folder: Path | None, target: IO[bytes]) -> None:
-    """Write a tar of the folder /wheels with what lies in ``folder``; an empty one for None."""
+def pack(folder: Path | None, target: IO[bytes], debs: Sequence[Path] = ()) -> None:
+    """Write a tar of the folder /wheels with the wheels of ``folder`` and the Debian packages ``debs``; empty without any."""
     with tarfile.open(mode="w|", fileobj=target) as tar:
         top = tarfile.TarInfo("wheels")
         top.type, top.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(top)
-        for wheel in sorted(folder.glob("*.whl")) if folder else ():
-            tar.add(wheel, f"wheels/{wheel.name}")
+        for file in [*(sorted(folder.glob("*.whl")) if folder else ()), *debs]:
+            tar.add(file, f"wheels/{file.name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from harness.sandbox.bringing_up import attach_execd
 from harness.sandbox.client import ExecdSandbox
 from harness.sandbox.folder import from_json, refuse_bad_id
 from harness.sandbox.host import Channel
-from harness.sandbox.kubernetes import cluster, deaths, pod, waiting
+from harness.sandbox.kubernetes import cluster, deaths, pod, queues, sharing, turns, waiting
 from harness.sandbox.kubernetes.identity import new_credentials, pod_name, service_code
 from harness.sandbox.kubernetes.link import Link
 from harness.sandbox.kubernetes.relays import RelayEnds
@@ -61,6 +62,10 @@ class KubernetesBackend:
 
         return checks()
 
+    def has_image(self, name: str, gpus: int) -> bool | None:
+        """Whether the operator has named an image; which ones nodes have, or get from a registry, cannot be told from here."""
+        return True if os.environ.get(images.reference_variable(name)) else None
+
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox and wait until it answers; see `Backend.create`."""
         check_spec(spec)
@@ -100,7 +105,7 @@ class KubernetesBackend:
         found: set[str] = set()
         for what, call in (("pods", core.list_namespaced_pod), ("secrets", core.list_namespaced_secret)):
             for page in cluster.pages(what, call, settings.namespace, mine, _SOON_S):
-                found |= {item.metadata.annotations[pod.ID_ANNOTATION] for item in page.items}
+                found |= {item["metadata"]["annotations"][pod.ID_ANNOTATION] for item in page["items"]}
         return sorted(found)
 
     def destroy(self, id: str) -> None:
@@ -151,29 +156,43 @@ class _Host:
 
         Raises:
             SandboxUnavailable: it gets no place, cannot start, or ended.
+            MissingError: it was to share GPUs and does not see them (code ``gpus_not_shared``).
         """
         self._share_code()
         image = images.reference(spec.image, "cuda" if spec.limits.gpus else "cpu")
         shown = pod.shown_secret(self._made)
         what = f"making what the pod of sandbox {self.id!r} is shown of its secret"
         cluster.ask(what, self.core.create_namespaced_secret, self.settings.namespace, shown)
-        body = pod.pod(spec, self.settings, image, shown["metadata"]["name"])
-        self._ask_for_pod(body)
-        self._await_door(pod.FILL)
+        holder = sharing.holder_of(spec, self.settings)
+        body = pod.pod(spec, queues.named(self.settings), image, shown["metadata"]["name"], holder)
+        self._ask_for_pod(body, spec.gives_way)
+        self._await_door(pod.FILL, spec.gives_way)
         sandbox = ExecdSandbox(spec, self)
         for number, mount in enumerate(spec.mounts):
             send(sandbox, mount, f"{pod.ASSETS}/{number}")
         sandbox.disconnect()
         with self.link().connect("end") as sock:
             sock.recv(1)
-        self._await_door(pod.MAIN)
+        try:
+            self._await_door(pod.MAIN)
+        except SandboxUnavailable as exc:
+            if holder is None or sharing.VARIABLE not in exc.message:
+                raise
+            raise sharing.not_shared(self.id, holder, exc.message) from exc  # some runtimes start no pod that names cards
+        if holder is not None:
+            sharing.require_cards(sandbox, holder)
+        elif sharing.wanted(spec, self.settings):
+            cards = sharing.kept(shown, sharing.cards_of(sandbox))
+            what = f"keeping which cards the pod of sandbox {self.id!r} has"
+            cluster.ask(what, self.core.create_namespaced_secret, self.settings.namespace, cards)
+        sandbox.disconnect()
         self.link_relays(spec)
 
-    def _ask_for_pod(self, body: dict[str, Any]) -> None:
+    def _ask_for_pod(self, body: dict[str, Any], gives_way: bool) -> None:
         """Make the pod; while the namespace's quota has no room for it, wait as for a node.
 
         Raises:
-            SandboxUnavailable: it had none in time.
+            SandboxUnavailable: it had none in time, or gives way.
         """
         begun = time.monotonic()
         while True:
@@ -188,6 +207,8 @@ class _Host:
                 if time.monotonic() - begun > self.settings.wait:
                     death = Death(Cause.SCHEDULING, exc.message)
                     raise SandboxUnavailable(exc.message, hint=exc.hint, death=death) from exc
+                if gives_way:
+                    turns.give_way_to_older(self.id, self.settings, begun, exc.message)
             time.sleep(_LOOK_AT_LEAST_EVERY_S)
 
     def spec(self) -> SandboxSpec:
@@ -309,11 +330,11 @@ class _Host:
             if exc.code != "exists":
                 raise
 
-    def _await_door(self, stage: str) -> None:
+    def _await_door(self, stage: str, gives_way: bool = False) -> None:
         """Wait until a stage's execd answers.
 
         Raises:
-            SandboxUnavailable: no place, no image, or the pod ended.
+            SandboxUnavailable: no place, no image, or the pod ended; or it gives way while it waits for a place.
         """
         begun, placed = time.monotonic(), None
         while True:
@@ -331,6 +352,8 @@ class _Host:
                 raise SandboxUnavailable(
                     f"the sandbox {self.id!r} did not come up: {death.text}", hint="`dojo doctor k8s`", death=death
                 )
+            if waits and gives_way:
+                turns.give_way_to_older(self.id, self.settings, begun, waits)
             time.sleep(min(max(_LOOK_EVERY_S, (now - begun) / 30), _LOOK_AT_LEAST_EVERY_S))
 
 

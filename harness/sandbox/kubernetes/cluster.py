@@ -95,16 +95,28 @@ def ask(what: str, call: Callable[..., T], *arguments: object, patience_s: float
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
+def plainly(
+    what: str, call: Callable[..., Any], *arguments: object, patience_s: float = PATIENCE_S, **keywords: object
+) -> dict[str, Any]:
+    """Make a call as `ask` does and return what the API answers as it says it: the client's models take twenty times as long."""
+
+    def read(*given: object, **named: object) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(call(*given, _preload_content=False, **named).data)
+        return found
+
+    return ask(what, read, *arguments, patience_s=patience_s, **keywords)
+
+
 def pages(
     what: str, call: Callable[..., Any], namespace: str, selector: str, patience_s: float = PATIENCE_S, most: int = _PAGE
-) -> Iterator[Any]:
-    """Yield a listing of ``selector`` page by page, ``most`` objects at a time; raises as `ask`."""
+) -> Iterator[dict[str, Any]]:
+    """Yield a listing of ``selector`` as the API gives it page by page, ``most`` objects at a time; raises as `ask`."""
     following: str | None = ""
     while following is not None:
         more = {"_continue": following} if following else {}
-        page = ask(f"listing {what}", call, namespace, label_selector=selector, limit=most, patience_s=patience_s, **more)
+        page = plainly(f"listing {what}", call, namespace, label_selector=selector, limit=most, patience_s=patience_s, **more)
         yield page
-        following = page.metadata._continue or None
+        following = page["metadata"].get("continue") or None
 
 
 def message_of(exc: Exception) -> str:

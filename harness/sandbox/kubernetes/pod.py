@@ -14,6 +14,7 @@ from harness.sandbox.folder import to_json
 from harness.sandbox.jail.door import PORT
 from harness.sandbox.jail.pod import HOST_VARIABLE, PLACES, SECRET_DIR, STAGE_VARIABLE
 from harness.sandbox.jail.rootfs import accounts
+from harness.sandbox.kubernetes import sharing
 from harness.sandbox.kubernetes.identity import Credentials, agent_user, pod_name, service_name
 from harness.sandbox.kubernetes.settings import Settings
 from harness.sandbox.this_host import base_environment
@@ -98,12 +99,16 @@ def shown_secret(made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def pod(spec: SandboxSpec, settings: Settings, image: str, secret_name: str) -> dict[str, Any]:
-    """Return the pod of a sandbox, which is shown the secret of that name."""
+def pod(
+    spec: SandboxSpec, settings: Settings, image: str, secret_name: str, holder: sharing.Holder | None = None
+) -> dict[str, Any]:
+    """Return the pod of a sandbox, which is shown the secret of that name and shares the GPUs of ``holder``, if there is one."""
     metadata = _metadata(spec, settings)
     metadata["labels"] |= {"app.kubernetes.io/name": "dojo-sandbox", "app.kubernetes.io/managed-by": "dojo"}
-    if queue := settings.queue_of(spec.limits.gpus):
+    if queue := settings.queue_of(0 if holder else spec.limits.gpus):
         metadata["labels"][QUEUE_LABEL] = queue
+    if sharing.wanted(spec, settings):
+        metadata["labels"][sharing.OWNER_LABEL] = pod_name(spec.gpu_owner)
     metadata["annotations"][NOT_MOVED] = "false"
     body: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -123,8 +128,11 @@ def pod(spec: SandboxSpec, settings: Settings, image: str, secret_name: str) -> 
     if settings.priority_class:
         body["priorityClassName"] = settings.priority_class
     if spec.limits.gpus:
-        body["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}
+        body["tolerations"] = [{"key": sharing.GPU, "operator": "Exists", "effect": "NoSchedule"}]
+    whole = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}
+    if holder is not None:
+        sharing.share(whole, holder)
+    return whole
 
 
 def service_map(code: bytes) -> dict[str, Any]:
@@ -192,7 +200,7 @@ def _resources(stage: str, spec: SandboxSpec, settings: Settings) -> dict[str, A
     if settings.disk == "node":  # the pod's limit counts what it is shown as well, which lies on the node's disk
         most["ephemeral-storage"] = asked["ephemeral-storage"] = f"{limits.disk_mb + RESERVE_MB + _shown_mb(spec)}Mi"
     if limits.gpus and stage == MAIN:
-        most["nvidia.com/gpu"] = asked["nvidia.com/gpu"] = str(limits.gpus)
+        most[sharing.GPU] = asked[sharing.GPU] = str(limits.gpus)
     return {"limits": most, "requests": asked}
 
 

@@ -5,6 +5,8 @@ Slower than `checks`, which every submit asks.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -15,16 +17,17 @@ from harness.sandbox.kubernetes import cluster
 from harness.sandbox.kubernetes.backend import KubernetesBackend, pod_of
 from harness.sandbox.kubernetes.checks import APPLY
 from harness.sandbox.kubernetes.settings import Settings
+from harness.sandbox.kubernetes.sharing import GPU
 from harness.sandbox.kubernetes.surroundings import around
 from harness.sandbox.reach import reached_from
-from harness.spec.errors import DojoError
+from harness.spec.errors import DojoError, SandboxUnavailable
+from harness.spec.outcome import Cause
 from harness.spec.task import Limits
 
 _LIMITS = Limits(cpus=0.5, memory_mb=256, disk_mb=64, pids=64)
 # how long a probe may wait for a node, and to start: an image that is pulled first may take longer, and the line says so
 _WAIT_S, _START_S = 60.0, 180.0
 _SOON_S = 10.0
-_GPU = "nvidia.com/gpu"
 _WRITE = "for d in /workspace /tmp /dev/shm; do head -c 1000000 /dev/zero > $d/doctor && rm $d/doctor || exit 1; done"
 _ENFORCED = (
     f"{APPLY}; and the cluster's network must enforce NetworkPolicies (Calico, Cilium, kube-router do; flannel alone does not)"
@@ -34,7 +37,8 @@ _ENFORCED = (
 def probe() -> list[Check]:
     """Look at the nodes, then let a sandbox try its walls and its disk, and take it down."""
     settings = Settings.from_environment().model_copy(update={"wait": _WAIT_S, "start": _START_S})
-    return [*_nodes(settings), *_try_a_sandbox(settings)]
+    found = [*_nodes(settings), *_try_a_sandbox(settings)]
+    return [*found, try_sharing(settings)] if settings.dev_grader == "shared" else found
 
 
 def _try_a_sandbox(settings: Settings) -> list[Check]:
@@ -52,6 +56,24 @@ def _try_a_sandbox(settings: Settings) -> list[Check]:
         return [Check("a sandbox", False, f"it came up and broke: {getattr(exc, 'message', exc)}", "kubectl describe its pod")]
     finally:
         sandbox.close()
+
+
+def try_sharing(settings: Settings) -> Check:
+    """Whether a second pod sees the GPU of a first one, by trying; where none is free for a moment that is said."""
+    backend, id = KubernetesBackend(settings), f"doctor-{secrets.token_hex(4)}"
+    limits = _LIMITS.model_copy(update={"gpus": 1})
+    try:
+        with contextlib.ExitStack() as stack:
+            for role in ("first", "second"):
+                stack.enter_context(
+                    contextlib.closing(backend.create(SandboxSpec(f"{id}-{role}", limits, image="grader", gpu_owner=id)))
+                )
+    except SandboxUnavailable as exc:
+        waited = exc.death.cause is Cause.SCHEDULING
+        return Check("shared gpus", waited, f"{'not tried' if waited else 'none'}: {exc.message}", exc.hint)
+    except (DojoError, OSError) as exc:
+        return Check("shared gpus", False, getattr(exc, "message", str(exc)), getattr(exc, "hint", ""))
+    return Check("shared gpus", True, "a pod that asks for none sees the GPU of another on its node")
 
 
 def _walls(sandbox: Sandbox) -> Check:
@@ -88,7 +110,9 @@ def _nodes(settings: Settings) -> list[Check]:
         return [Check("nodes", False, "no node is ready and takes pods", "kubectl get nodes")]
     with_gpus = [node for node in nodes if _gpus(node)[1]]
     kinds = (("cuda", with_gpus), ("cpu", [node for node in nodes if node not in with_gpus]))
-    wanted = [(images.reference(name, kind), group) for kind, group in kinds if group for name in ("task", "grader")]
+    named = os.environ.get(images.reference_variable("grader-vllm"))
+    names = ("task", "grader", *(("grader-vllm",) if named else ()))
+    wanted = [(images.reference(name, kind), group) for kind, group in kinds if group for name in names]
     return [*(image_on(group, image, settings) for image, group in wanted), gpus_of(nodes)]
 
 
@@ -124,7 +148,7 @@ def gpus_of(nodes: Sequence[dict[str, Any]]) -> Check:
     """Say how many GPUs each node offers, and how many of those it has are well."""
     counted = [(node["metadata"]["name"], *_gpus(node)) for node in nodes if _gpus(node)[1]]
     if not counted:
-        return Check("gpus", True, f"none on {len(nodes)} nodes: profiles for CPUs alone (a device plugin offers {_GPU})")
+        return Check("gpus", True, f"none on {len(nodes)} nodes: profiles for CPUs alone (a device plugin offers {GPU})")
     sick = [name for name, well, there in counted if well < there]
     words = ", ".join(f"{name} {well}" if well == there else f"{name} {well} of {there}" for name, well, there in counted)
     return Check("gpus", not sick, words, f"look at the device plugin and the GPUs of {', '.join(sick)}: kubectl describe node")
@@ -133,7 +157,7 @@ def gpus_of(nodes: Sequence[dict[str, Any]]) -> Check:
 def _gpus(node: dict[str, Any]) -> tuple[int, int]:
     """Return how many of a node's GPUs can be had, and how many there are."""
     status = node.get("status") or {}
-    return int((status.get("allocatable") or {}).get(_GPU, 0)), int((status.get("capacity") or {}).get(_GPU, 0))
+    return int((status.get("allocatable") or {}).get(GPU, 0)), int((status.get("capacity") or {}).get(GPU, 0))
 
 
 def _names(node: dict[str, Any]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import hashlib
 import os
@@ -17,6 +18,7 @@ from harness.spec.errors import UsageError
 from harness.spec.variables import read
 
 PREFIX = "DOJO_K8S_"
+OWNER_IN_QUEUE = "{owner}"
 _FAR_END = re.compile(r"(\d+(\.\d+){3}|\[[0-9a-f:]+\]):\d{1,5}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -29,7 +31,7 @@ def refuse_bad_names(settings: Spec, prefix: str, names: Iterable[str]) -> None:
     """
     for name in names:
         value = getattr(settings, name)
-        if value and not _LABEL.fullmatch(value):
+        if value and not _LABEL.fullmatch(value.replace(OWNER_IN_QUEUE, "x") if name == "queue" else value):
             hint = "lower-case letters, digits, dashes"
             raise UsageError(f"{prefix}{name.upper()}={value!r} cannot be a name in Kubernetes", hint=hint)
 
@@ -38,8 +40,19 @@ class Settings(Spec):
     """Settings of the backend; each is called ``DOJO_K8S_`` and its name in capitals."""
 
     namespace: str = Field("dojo-sandboxes", description="where pods are made; nothing else should live there")
-    queue: str = Field("", description="Kueue's LocalQueue that admits them; empty: none")
+    queue: str = Field(
+        "", description="Kueue's LocalQueue that admits them, `{owner}` in it for whose runs they are; empty: none"
+    )
+    queue_fallback: str = Field(
+        "", description="LocalQueue for an owner who has none of the name that `queue` gives; empty: such a submit is refused"
+    )
     queued: Literal["gpu", "all"] = Field("gpu", description="which of them the queue admits: those with GPUs, or all")
+    dev_grader: Literal["own", "shared"] = Field(
+        "own",
+        description="the GPUs of the pod that scores on dev while its run's agent works: `own`, asked for beside those of the "
+        "run's sandbox, or `shared`, the very same, on the same node and asked for once (needs an NVIDIA runtime that gives "
+        "unprivileged pods what they name)",
+    )
     priority_class: str = Field(
         "dojo-measured",
         description="PriorityClass of the pods, so that nothing of less weight takes their place; empty: none",
@@ -73,7 +86,7 @@ class Settings(Spec):
         for entry in filter(None, found.far_ends.split(",")):
             if not _FAR_END.fullmatch(entry.strip()):
                 raise UsageError(f"{PREFIX}FAR_ENDS: {entry!r} is no address", hint="10.0.0.1:443 or [fd00::1]:443; no names")
-        refuse_bad_names(found, PREFIX, ("namespace", "queue", "runtime_class", "priority_class"))
+        refuse_bad_names(found, PREFIX, ("namespace", "queue", "queue_fallback", "runtime_class", "priority_class"))
         return found
 
     def far_end_pairs(self) -> list[tuple[str, int]]:
@@ -87,4 +100,9 @@ class Settings(Spec):
 
     def owner_label(self) -> str:
         """Return who makes pods here, as a label's value."""
-        return self.owner or hashlib.sha256(f"{getpass.getuser()}@{socket.gethostname()}".encode()).hexdigest()[:16]
+        return self.owner or _user_of_this_host()
+
+
+@functools.cache
+def _user_of_this_host() -> str:
+    return hashlib.sha256(f"{getpass.getuser()}@{socket.gethostname()}".encode()).hexdigest()[:16]

@@ -18,8 +18,8 @@ def all_that_wait(settings: Settings) -> dict[str, str]:
         SandboxError, SandboxUnavailable: the cluster refuses, or does not answer.
     """
     core = cluster.core()
-    secrets = _listed(core, "secrets", core.list_namespaced_secret, settings)  # first, as they are made first
-    pods = {found["metadata"]["name"]: found for found in _listed(core, "pods", core.list_namespaced_pod, settings)}
+    secrets = _listed("secrets", core.list_namespaced_secret, settings)  # first, as they are made first
+    pods = {found["metadata"]["name"]: found for found in _listed("pods", core.list_namespaced_pod, settings)}
     waits: dict[str, str] = {}
     for found in pods.values():
         if why := why_a_pod_waits(found):
@@ -66,9 +66,9 @@ def _quotas(core: Any, settings: Settings) -> list[dict[str, Any]]:
     return list(core.api_client.sanitize_for_serialization(found.items))
 
 
-def _listed(core: Any, what: str, call: Any, settings: Settings) -> list[dict[str, Any]]:
+def _listed(what: str, call: Any, settings: Settings) -> list[dict[str, Any]]:
     pages = cluster.pages(what, call, settings.namespace, pod.ID_LABEL, _SOON_S)  # whoever made them
-    return [item for page in pages for item in core.api_client.sanitize_for_serialization(page.items)]
+    return [item for page in pages for item in page["items"]]
 
 
 def _id(found: dict[str, Any]) -> str:

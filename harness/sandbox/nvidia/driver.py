@@ -199,16 +199,18 @@ def require_usable(count: int, tree: DriverTree = HOST, environ: Mapping[str, st
             f"{needs} and this host shows {len(found.gpus)}" + (f" ({passed})" if passed else ""),
             hint="`dojo doctor gpu` lists them; use a machine with more, or limits with fewer",
         )
-    raise MissingError(f"{needs}: {_why_none(tree)}" + (f" ({passed})" if passed else ""), hint=_remedy_none(tree))
+    raise MissingError(f"{needs}: {why_none(tree)}" + (f" ({passed})" if passed else ""), hint=remedy_none(tree))
 
 
-def _why_none(tree: DriverTree) -> str:
+def why_none(tree: DriverTree) -> str:
+    """Return why there is no GPU here: no driver, or no nodes."""
     if (tree.proc / "version").exists():
         return f"the NVIDIA driver is loaded and {tree.dev}/nvidia0 is not there"
     return "no NVIDIA driver is loaded here"
 
 
-def _remedy_none(tree: DriverTree) -> str:
+def remedy_none(tree: DriverTree) -> str:
+    """Return what to do where there is no GPU."""
     if (tree.proc / "version").exists():
         return "as root: nvidia-modprobe -c 0 -u; a container is started with --gpus all, a pod asks for nvidia.com/gpu"
     return "install the driver and load it (modprobe nvidia), use a machine with GPUs, or --profile mini"

@@ -14,7 +14,7 @@ from harness.spec.errors import MissingError, SandboxError
 # Without persistence mode every call loads the driver's state anew, some seconds for eight GPUs.
 _PATIENCE_S = 30.0
 _STATUS = ("index", "uuid", "name", "driver_version", "mig.mode.current", "pci.bus_id", "memory.total", "memory.used",
-           "utilization.gpu", "power.draw", "temperature.gpu")  # fmt: skip
+           "utilization.gpu", "power.draw", "temperature.gpu", "compute_mode")  # fmt: skip
 _APPS = ("gpu_uuid", "pid", "used_memory", "process_name")
 # How the driver says that a GPU does not answer any more, in rows and in errors.
 _LOST = re.compile(r"GPU is lost|fallen off the bus|Unable to determine the device handle|\[Unknown Error\]|GPU requires reset")
@@ -33,7 +33,8 @@ class MigKey(NamedTuple):
 class GpuStatus:
     """One GPU now: megabytes (MiB), per cent of the time in use, watts, degrees Celsius. None: this GPU does not say it.
 
-    ``mig`` is its mode: "Enabled", "Disabled" or "" where it has none.
+    ``mig`` is its mode: "Enabled", "Disabled" or "" where it has none; ``compute_mode`` is who may use it: "Default",
+    "Exclusive_Process", "Prohibited".
     """
 
     index: int
@@ -47,6 +48,7 @@ class GpuStatus:
     utilisation: float | None
     power_w: float | None
     temperature_c: float | None
+    compute_mode: str
 
 
 @dataclass(frozen=True)
@@ -159,10 +161,12 @@ class Smi:
 
 
 def _status(cells: list[str]) -> GpuStatus:
-    index, uuid, name, driver, mig, bus, *figures = cells
+    index, uuid, name, driver, mig, bus, *figures, compute_mode = cells
     if not index.isdigit():
         raise _not_understood(", ".join(cells))
-    return GpuStatus(int(index), uuid, name, driver, "" if mig.startswith("[") else mig, bus, *map(_number, figures))
+    total, used, utilisation, power, temperature = map(_number, figures)
+    mode = "" if mig.startswith("[") else mig
+    return GpuStatus(int(index), uuid, name, driver, mode, bus, total, used, utilisation, power, temperature, compute_mode)
 
 
 def _number(cell: str) -> float | None:

@@ -20,7 +20,7 @@ from harness.spec.errors import MissingError, SpecError
 from harness.taskkit.building.package import Progress
 
 MIRROR_VARIABLE = "DOJO_HUB_MIRROR"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
 
@@ -70,7 +70,7 @@ class HubData:
             MissingError: none is pinned here and none is configured.
         """
         commit = os.environ.get(self.revision_variable) or self.commit
-        if not _COMMIT.fullmatch(commit):
+        if not COMMIT.fullmatch(commit):
             raise MissingError(
                 f"no commit of the data set {self.repo} is pinned" + (f" ({commit!r} is none)" if commit else ""),
                 hint=f"set {self.revision_variable} to one (`dojo data prepare --dry-run` names today's), or {MIRROR_VARIABLE}",

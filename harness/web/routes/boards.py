@@ -29,18 +29,20 @@ def about(request: Request, caller: Viewer) -> Response:
 
 
 @router.get("/v1/leaderboard", response_model=Leaderboard)
-def leaderboard(request: Request, caller: Viewer, task: Name = None, batch: Name = None) -> Response:
+async def leaderboard(request: Request, caller: Viewer, task: Name = None, batch: Name = None) -> Response:
     """Rank agents with intervals, beside the yardsticks."""
-    return site_of(request).answer(site_of(request).dojo.leaderboard(task, batch))
+    site = site_of(request)
+    return await site.shared(("leaderboard", task, batch), lambda: site.dojo.leaderboard(task, batch))
 
 
 @router.get("/v1/compare", response_model=Comparison)
-def compare(
+async def compare(
     request: Request, caller: Viewer, a: Annotated[str, Query(max_length=200)], b: Annotated[str, Query(max_length=200)],
     task: Name = None, batch: Name = None, mix: bool = False,
 ) -> Response:  # fmt: skip
     """Compare two agents: paired difference, interval, verdict."""
-    return site_of(request).answer(site_of(request).dojo.compare(a, b, task, batch, mix))
+    site = site_of(request)
+    return await site.shared(("compare", a, b, task, batch, mix), lambda: site.dojo.compare(a, b, task, batch, mix))
 
 
 @router.get("/v1/audit", response_model=list[AuditEntry])

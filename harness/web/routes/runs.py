@@ -58,14 +58,25 @@ def find_batches(
 
 
 @router.get("/status/{reference}", response_model=BatchStatus)
-def status(request: Request, caller: Viewer, reference: str) -> Response:
+async def status(request: Request, caller: Viewer, reference: str) -> Response:
     """Say where a batch or a run stands. Of other users' runs the numbers are told, not what their agents wrote."""
     site = site_of(request)
-    found = site.dojo.status(reference)
-    if caller.role is not Role.OPERATOR and site.dojo.owner_of(found.batch) != caller.user:
-        hidden: dict[str, Any] = {"last_event": "", "why": "", "driven_by": None, "outcome": None, "folder": ""}
-        found = found.model_copy(update={"runs": tuple(run.model_copy(update=hidden) for run in found.runs), "damaged": ()})
-    return site.answer(found)
+
+    def whose() -> tuple[str, bool]:
+        found = site.dojo.store.resolve(reference, "any")
+        return found, caller.role is Role.OPERATOR or site.dojo.owner_of(found) == caller.user
+
+    found, whole = await run_in_threadpool(whose)
+    return await site.shared(("status", found, whole), lambda: _status(site, found, whole))
+
+
+def _status(site: Site, found: str, whole: bool) -> BatchStatus:
+    status = site.dojo.status(found)
+    if whole:
+        return status
+    hidden: dict[str, Any] = {"last_event": "", "why": "", "driven_by": None, "outcome": None, "folder": ""}
+    runs = tuple(run.model_copy(update=hidden) for run in status.runs)
+    return status.model_copy(update={"runs": runs, "damaged": ()})
 
 
 @router.get("/runs/{run}", response_model=RunResult)

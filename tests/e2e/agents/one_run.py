@@ -37,7 +37,7 @@ def swept(folder: Path) -> Iterator[None]:
 
 def submit(home: Path, agent: str, task: str, *more: str) -> Path:
     """Submit one run with 8 hidden items and return its folder."""
-    done = subprocess.run(_command(agent, task, more), env=_environment(home), capture_output=True, text=True, timeout=900)
+    done = subprocess.run(_command(agent, task, more), env=_environment(home), capture_output=True, text=True, timeout=1800)
     answer = json.loads(done.stdout)
     assert answer["ok"], (answer, done.stderr[-3000:])
     return next(home.glob("batches/*/runs/*"))

@@ -27,12 +27,10 @@ TALKS = {
     "hostile": talk.hostile,
 }
 TASKS = ("math/aime25", "table/fact_checking", "chemistry/mol_und")
-# every kind of backbone once, every task twice; DOJO_TEST_ALL=1 runs the whole table
+# one that helps, one that cannot be read, one that has nothing left, one that attacks; DOJO_TEST_ALL=1 runs the whole table
 SOME = {
     ("good", "math/aime25"),
-    ("useless", "table/fact_checking"),
     ("malformed", "chemistry/mol_und"),
-    ("slow", "table/fact_checking"),
     ("spent", "math/aime25"),
     ("hostile", "chemistry/mol_und"),
 }
@@ -72,7 +70,11 @@ def test_whatever_the_backbone_says_the_run_is_graded_and_tells_what_thinking_wa
     trained = [r["iteration"] for r in journal if r["kind"] == "iteration" and r["iteration"]["status"] == "trained"]
     print(f"{kind} {task}: {scores['primary']['value']}, thoughts {len(thoughts)}, fell back {len(fell_back)}: {figures}")
     assert trained, "whatever is thought, something is trained"
-    if kind == "good":
+    if kind == "good" and task == "table/fact_checking":
+        # on its long prompts these minutes are one training: no plan is asked for that could not be tried
+        calls = {t["call"] for t in thoughts}
+        assert calls >= {"survey", "diagnose"} and "propose" not in calls and not fell_back
+    elif kind == "good":
         assert any(i["plan"]["author"] == "llm" for i in trained), "the model's plans are trained"
         assert not [t for t in fell_back if "no time" not in t["why"]]
         assert any(r["kind"] == "counterfactual" for r in journal), "what the rules would have done stands beside it"

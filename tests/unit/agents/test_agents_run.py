@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,7 @@ def test_recipe_cleans_trains_for_its_share_and_hands_in(tmp_path: Path, data: P
         assert [Path(p).name for p in api.submissions] == ["base", "adapter"]
         assert api.feedback == []
         assert "AnswerForm(kind='boxed'" in out
+        assert re.search(r"[1-9]\d* tokens/s, [\d.e-]+ TFLOP/s", out)
 
 
 @pytest.mark.slow

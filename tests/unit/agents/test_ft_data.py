@@ -128,6 +128,21 @@ def test_rows_of_slices_that_fail_or_of_sources_that_err_least_can_come_last() -
     assert sorted(trusted) == sorted(weak)
 
 
+def test_any_beginning_holds_the_favoured_answer_in_the_share_that_was_asked_for() -> None:
+    rows = [row(f"Q {i}.", str(i % 5), index=i) for i in range(100)]
+    answers, _ = run(rows, Operation("favour", {"answer": "3"}))
+    for beginning in (3, 9, 27):
+        assert answers[:beginning].count("\\boxed{3}") == 2 * beginning // 3
+    assert answers.count("\\boxed{3}") == 20, "none is repeated, none is lost"
+    assert len(answers) == 100
+    half, _ = run(rows, Operation("favour", {"answer": "3", "share": 0.5}))
+    assert half[:10].count("\\boxed{3}") == 5
+    forms = Forms(PromptForm("", ""), AnswerForm("json", key="correct", types=frozenset({"bool"})))
+    said = [row(f"R {i}.", "yes" if i % 2 else "No", index=i) for i in range(12)]
+    made = build(said, [Operation("favour", {"answer": False})], Context(forms, 100))
+    assert [e.gold for e in made.examples[:6]].count("No") == 4
+
+
 def test_the_cap_of_the_task_is_enforced_whatever_the_recipe_says() -> None:
     made = build([row(f"Say {i}.", "1", index=i) for i in range(50)], [Operation("cap", {"rows": 40})], Context(BOXED, 10))
     assert len(made.examples) == 10
@@ -143,6 +158,8 @@ def test_the_cap_of_the_task_is_enforced_whatever_the_recipe_says() -> None:
         (Operation("curriculum", {"order": "random"}), "order 'random' is unknown; there are shuffled, even"),
         (Operation("curriculum", {"order": ["even"]}), "curriculum with"),
         (Operation("curriculum", {"order": "even", "boost": -2}), "leave slice 's' no weight"),
+        (Operation("favour", {"answer": "7"}), "no row has the answer '7'"),
+        (Operation("favour", {"answer": "1", "share": 1.0}), "share 1 is not between 0 and 1"),
         (Operation("rebalance", {"boost": -2.0}), "rebalance with"),
         (Operation("select", {"sources": ["nowhere"]}), "after select no row is left of 1"),
     ],

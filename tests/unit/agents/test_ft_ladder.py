@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ft_agent.config import ModelFacts, schema_from_json
+from ft_agent.config import schema_from_json
 from ft_agent.data import Context, Dataset, Example, RecipeError, build
 from ft_agent.forms import Forms
+from ft_agent.memory import ModelFacts
 from ft_agent.plan import Operation, Plan
 from ft_agent.timebook import TimeBook
 from ft_agent.train import Trainer, TrainingFailed

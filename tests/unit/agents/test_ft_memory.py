@@ -2,9 +2,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ft_agent.config import ModelFacts, schema_of
+from ft_agent.config import schema_of
 from ft_agent.data import Dataset, Example
-from ft_agent.memory import needed_mb, out_of_memory
+from ft_agent.memory import ModelFacts, estimate_memory_mb, lora_parameters, needed_mb, out_of_memory
 from ft_agent.validate import Machine, memory_problems
 from ft_cases import a_plan
 
@@ -15,6 +15,18 @@ ROWS = tuple(Example(f"a:{i}", "word " * 60, "answer " * 3, "s", gold="x", rejec
 def needed(method: Any = "sft", lora: dict[str, Any] | None = None, **trainer: Any) -> float:
     plan = a_plan(method=method, trainer={"per_device_train_batch_size": 8, **trainer})
     return needed_mb(plan if lora is None else replace(plan, lora=lora), ROWS, SMALL)
+
+
+def test_lora_parameters_are_counted_about_right() -> None:
+    # peft reports 4,884,480 for rank 16 on all linear layers of this model
+    assert lora_parameters({"r": 16}, SMALL) == pytest.approx(4_884_480, rel=0.35)
+
+
+def test_memory_grows_with_the_batch_and_shrinks_with_checkpointing() -> None:
+    base = estimate_memory_mb(SMALL, 4_900_000, 400, 80, False)
+    assert 700 < base < 2500
+    assert estimate_memory_mb(SMALL, 4_900_000, 4000, 800, False) > 3 * base
+    assert estimate_memory_mb(SMALL, 4_900_000, 4000, 800, True) < estimate_memory_mb(SMALL, 4_900_000, 4000, 800, False)
 
 
 def test_full_weights_need_four_values_a_parameter_and_no_second_copy() -> None:

@@ -69,6 +69,60 @@ def test_without_time_for_probes_it_exploits_at_once() -> None:
     assert (plan.phase, plan.parent) == ("exploit", None)
 
 
+def test_one_training_without_probes_leaves_room_for_a_second_look_where_that_costs_little() -> None:
+    slow = {"wall_limit": 240.0, "usable": 213.0, "speed": 0.35, "costs": {"overhead_own": 13.0, "overhead_dev": 15.0}}
+    first = proposed(a_view(**slow))
+    assert (first.phase, first.parent, first.measure) == ("exploit", None, "dev")
+    tried, second_look = 3 * 2 / 0.35, 18 + 15 + 1
+    assert first.seconds == pytest.approx(213 - 15 - 1 - tried - second_look, abs=0.1)
+    done = an_iteration(1, 0.5, plan=first)
+    second = proposed(a_view(**{**slow, "usable": 34.0}, iterations=(done,), champion=1))
+    assert (second.phase, second.parent, second.measure, second.seconds) == ("polish", 1, "dev", pytest.approx(18.0))
+    dear = proposed(a_view(**{**slow, "usable": 190.0}))
+    assert dear.seconds == pytest.approx(190 - 15 - 1), "more than a quarter of the time is too much"
+
+
+def errors(said: str, right: object, n: int = 5) -> dict[str, object]:
+    return {"errors": [{"response": said, "answer": right, "parsed": True, "prompt": f"p{k}"} for k in range(n)]}
+
+
+def test_a_model_with_one_answer_for_everything_gets_more_rows_of_the_other_once() -> None:
+    done = replace(an_iteration(1, 0.5, plan=a_plan(phase="exploit")), dev=a_score(0.5, "dev"))
+    view = a_view(iterations=(done,), champion=1, usable=80.0, speed=4.0, feedback=errors('{"correct": true}', False))
+    plan = proposed(view)
+    assert (plan.phase, plan.parent, plan.knob) == ("polish", 1, "more of False")
+    assert operation(plan.data, "favour").args == {"answer": False}
+    assert plan.data[-1].name == "favour"
+    again = proposed(replace(view, iterations=(done, an_iteration(2, 0.4, "caught", plan=plan, caught=()))))
+    assert again.knob != plan.knob
+
+
+@pytest.mark.parametrize(
+    "feedback",
+    [
+        None,
+        {},
+        errors('{"correct": true}', False, n=3),
+        {"errors": [*errors("yes", "no")["errors"], *errors("no", "yes")["errors"]]},
+        {"errors": [{**e, "parsed": False} for e in errors("x", "no")["errors"]]},
+        errors("5", 7),
+        errors("yes", None),
+    ],
+    ids=["no feedback", "no errors", "few errors", "both ways", "no answer", "a number", "answers not shown"],
+)  # fmt: skip
+def test_errors_that_do_not_all_say_the_same_or_are_few_are_no_one_sided_model(feedback: dict[str, object] | None) -> None:
+    done = replace(an_iteration(1, 0.5, plan=a_plan(phase="exploit")), dev=a_score(0.5, "dev"))
+    plan = proposed(a_view(iterations=(done,), champion=1, usable=80.0, speed=4.0, feedback=feedback))
+    assert plan.knob.startswith("weak slices first")
+
+
+def test_what_another_model_than_the_champion_answered_is_not_held_against_the_champion() -> None:
+    champion = replace(an_iteration(1, 0.5, plan=a_plan(phase="exploit")), dev=a_score(0.5, "dev"))
+    loser = replace(an_iteration(2, 0.4, plan=a_plan(phase="polish")), dev=a_score(0.4, "dev"))
+    view = a_view(iterations=(champion, loser), champion=1, usable=80.0, speed=4.0, feedback=errors("yes", "no"))
+    assert proposed(view).knob.startswith("weak slices first")
+
+
 def test_without_time_for_an_evaluation_it_trains_on_and_measures_on_its_own_split() -> None:
     plan = proposed(a_view(wall_limit=60.0, usable=30.0))
     assert plan.measure == "own"
@@ -206,7 +260,7 @@ def test_an_iteration_survives_json() -> None:
 
 
 def test_on_a_slow_machine_batches_shrink_until_enough_steps_fit() -> None:
-    slow = proposed(a_view(speed=0.8))
+    slow = proposed(a_view(speed=1.0))
     assert slow.phase == "exploit"
     assert slow.trainer["per_device_train_batch_size"] == 4
     assert proposed(a_view(speed=0.2)).trainer["per_device_train_batch_size"] == 2

@@ -280,3 +280,14 @@ def test_the_axes_fit_any_run(seconds: float, unit: str, value: float) -> None:
     for circle in root.findall(f"{SVG}circle"):
         assert 64 <= float(circle.attrib["cx"]) <= 836
         assert 34 <= float(circle.attrib["cy"]) <= 348
+
+
+def test_a_training_that_said_how_fast_it_was_is_told_of_and_one_that_did_not_leaves_no_section() -> None:
+    said = "2000 tokens/s, 59.6 TFLOP/s, 6.0% of the peak of NVIDIA H200 in bfloat16"
+    fast = replace(HISTORY[0], speed=said)
+    assert Iteration.from_json(json.loads(json.dumps(fast.to_json()))) == fast
+    assert said in iteration_text(fast)
+    told = replace(FACTS, iterations=(fast, *HISTORY[1:]))
+    section = f"## How fast it trained\n\n| n | training |\n|---|---|\n| 1 | {said} |"
+    assert section in report_text(TASK, told, figures(told), "")
+    assert "How fast it trained" not in report_text(TASK, FACTS, figures(FACTS), "")

@@ -54,6 +54,15 @@ def test_a_plan_that_does_not_fit_is_refused_with_both_figures() -> None:
         times.require("an exploit", 70.0, dev=True)
 
 
+def test_an_evaluation_is_guessed_to_cost_wall_time_and_next_to_no_processor_time() -> None:
+    by_wall, _ = book(300.0)
+    budget = {"wall": {"limit": 4800.0, "used": 0.0, "left": 4800.0}, "cpu": {"limit": 240.0, "used": 0.0, "left": 240.0}}
+    by_cpu = TimeBook(budget, cores=1)
+    assert by_cpu.overhead(True) - by_cpu.overhead(False) < by_wall.overhead(True) - by_wall.overhead(False)
+    by_cpu.record("evaluate", 9.0)
+    assert by_cpu.cost("evaluate") == 9.0
+
+
 def test_costs_follow_what_is_measured() -> None:
     times, _ = book()
     guess = times.cost("evaluate")

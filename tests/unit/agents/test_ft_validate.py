@@ -2,9 +2,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ft_agent.config import ModelFacts, Schema, schema_of
+from ft_agent.config import Schema, schema_of
 from ft_agent.data import Context, Dataset, Example, RecipeError
 from ft_agent.forms import Forms
+from ft_agent.memory import ModelFacts
 from ft_agent.plan import Plan
 from ft_agent.train import TrainingFailed
 from ft_agent.validate import Catch, Machine, climb, data_problems, step_problems

@@ -2,20 +2,20 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.assets import base_models
 from harness.assets.base_models import (
-    MANIFEST,
-    count_parameters,
     find_base_model,
     known_base_models,
     prepare_base_model,
     read_base_model,
     write_manifest,
 )
+from harness.assets.model_folder import MANIFEST, count_parameters
 from harness.spec.errors import MissingError, NotFoundError, SpecError
 
 
@@ -125,3 +125,19 @@ def test_the_packaged_model_becomes_a_directory_that_answers(tmp_path_factory: p
     )
     out = network.generate(**prompt, max_new_tokens=12, do_sample=False)
     assert "Paris" in tokenizer.decode(out[0, prompt["input_ids"].shape[1] :])
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_a_conversion_is_not_told_whether_the_harness_is_offline_for_it_would_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: str
+) -> None:
+    told: list[str] = []
+
+    def run(argv: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        told.append(env["HF_HUB_OFFLINE"])
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(base_models.subprocess, "run", run)
+    base_models._convert(tmp_path / "model.gguf", tmp_path / "made")
+    assert told == ["0"]

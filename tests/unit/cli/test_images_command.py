@@ -30,7 +30,7 @@ def test_without_an_engine_every_command_says_how_to_get_one(dojo_cli: Cli, no_e
 def test_an_unknown_image_says_what_was_meant(dojo_cli: Cli) -> None:
     answer = dojo_cli("images", "build", "gradr", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (2, "not_found")
-    assert answer.json["error"]["hint"] == "did you mean grader?"
+    assert answer.json["error"]["hint"] == "did you mean grader or grader-vllm?"
 
 
 def test_an_unknown_variant_is_wrong_usage(dojo_cli: Cli) -> None:

@@ -16,9 +16,11 @@ import pytest
 from harness.cli.headings import wrapped
 from harness.cli.rows import spent
 from harness.sandbox.scripted import ScriptedBackend
+from harness.session.journal import Journal
 from harness.spec import EventKind, RunResult
 from harness.spec.errors import SandboxUnavailable
-from harness.spec.event import payload_of
+from harness.spec.event import Ended, payload_of
+from harness.spec.outcome import Cause, RunState
 from harness.store.database import SqlStore
 from harness.store.run_dir import RunDir
 from tests.unit.cli.conftest import BATCH, Answer
@@ -292,3 +294,21 @@ def test_status_says_why_the_sandbox_of_a_driven_run_waits(
         assert dojo_cli("status", "--json").data["runs"][-1]["why"] == ""
     assert "resume" in dojo_cli("status", "--json").data["runs"][-1]["why"]
     assert len(asked) == 2
+
+
+def test_status_for_people_says_why_a_run_waits_to_be_graded_whose_agent_has_completed(
+    dojo_cli: Cli, home: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = home[-1]
+
+    class Full(ScriptedBackend):
+        def waiting(self) -> dict[str, str]:
+            return {f"{run}-1-grade": "no pod is made for it: quota lab is used up"}
+
+    monkeypatch.setattr("harness.service.runs.get_backend", lambda _name: Full())
+    store = SqlStore(Path(os.environ["DOJO_HOME"]))
+    journal = Journal(store.files(run), lambda state: store.record_state(run, state))
+    with store.claim(run):
+        journal.emit(Ended(cause=Cause.COMPLETED, phase="agent"))
+        journal.enter(RunState.GRADING)
+        assert f"{run}: no pod is made for it: quota lab is used up" in dojo_cli("status").out

@@ -24,6 +24,10 @@ def test_all_images_come_from_the_registry_that_is_set() -> None:
     (settings,) = (body["data"] for body in found if body["kind"] == "ConfigMap")
     assert settings["DOJO_IMAGE_TASK"] == "reg.example.org/ours/task:cuda"
     assert settings["DOJO_IMAGE_RUNNER"] == "reg.example.org/ours/runner:cpu"
+    assert "DOJO_IMAGE_GRADER_VLLM" not in settings  # named, it would be what `auto` takes
+    with_vllm = ["DOJO_IMAGE_GRADER_VLLM=dojo/grader-vllm:cuda", "registry=reg.example.org/ours"]
+    named = one("gpu-cluster", with_vllm, "ConfigMap")["data"]
+    assert named["DOJO_IMAGE_GRADER_VLLM"] == "reg.example.org/ours/grader-vllm:cuda"
 
 
 def test_a_pull_policy_is_that_of_runners_and_sandboxes_too() -> None:

@@ -20,7 +20,7 @@ _READY = {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyRe
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     monkeypatch.setattr(module.sandboxes, "checks", lambda: [Check("cluster", True, "fine")])
-    monkeypatch.setattr(module, "try_a_pod", lambda settings: [Check("a pod", True, "tried")])
+    monkeypatch.setattr(module, "try_a_pod", lambda settings, artefacts: [Check("a pod", True, "tried")])
     monkeypatch.setattr(module, "pods_say", lambda body: ["its image is not to be had"])
     return use(monkeypatch)
 
@@ -66,6 +66,20 @@ def test_a_whole_installation_is_tried_from_a_pod(fake: FakeCluster) -> None:
     assert all(line.ok for line in found) and found[-1].name == "a pod"
 
 
+def test_artefacts_are_tried_as_the_service_has_them_or_as_is_said_here(
+    fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "try_a_pod", lambda settings, artefacts: [Check(artefacts, True, settings.artefacts)])
+    chosen = {"DOJO_ARTEFACTS": "s3://theirs", "DOJO_K8S_RUNNER_ARTEFACTS": "bucket-keys"}
+    install(Plan("single-node", chosen, None, True), lambda text: None)
+    for (kind, _, _), body in fake.held.items():
+        if kind == "PersistentVolumeClaim":
+            body["status"] = {"phase": "Bound"}
+    assert (check()[-1].name, check()[-1].detail) == ("s3://theirs", "bucket-keys")
+    monkeypatch.setenv("DOJO_ARTEFACTS", "s3://mine")
+    assert check()[-1].name == "s3://mine"
+
+
 def test_what_is_not_ready_is_named_with_the_clusters_words_and_no_pod_is_tried(fake: FakeCluster) -> None:
     install(Plan(with_postgres=True), lambda text: None)
     fake.held["Deployment", "dojo", "dojo-service"]["status"]["readyReplicas"] = 0
@@ -84,20 +98,22 @@ def test_a_queue_is_as_kueue_says(fake: FakeCluster, said: str) -> None:
 
 
 def test_a_pod_tells_of_each_thing_that_a_runner_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {"results": "", "cache": "Permission denied", "database": "", "version": "15.20"}
-    monkeypatch.setattr(pod_probe, "_try", lambda settings: said)
+    said = {"results": "", "cache": "Permission denied", "database": "", "version": "15.20", "artefacts": "403 AccessDenied"}
+    monkeypatch.setattr(pod_probe, "_try", lambda settings, artefacts: said)
     results, cache, database = pod_probe.try_a_pod(RunnerSettings.from_environment({}))
     assert results.ok and database.ok and "15.20" in database.detail
     assert not cache.ok and "Permission denied" in cache.detail and "chown" in cache.hint
+    artefacts = pod_probe.try_a_pod(RunnerSettings.from_environment({}), "s3://bucket")[-1]
+    assert not artefacts.ok and artefacts.detail == "403 AccessDenied" and "DOJO_K8S_RUNNER_ARTEFACTS" in artefacts.hint
 
 
 def test_a_pod_that_does_not_come_up_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(settings: RunnerSettings) -> str:
+    def refuse(settings: RunnerSettings, artefacts: str) -> str:
         raise SandboxError("making a pod: the cluster refuses", hint="look there")
 
     monkeypatch.setattr(pod_probe, "_try", refuse)
     (line,) = pod_probe.try_a_pod(RunnerSettings.from_environment({}))
     assert not line.ok and line.hint == "look there"
-    monkeypatch.setattr(pod_probe, "_try", lambda settings: "its image is not to be had")
+    monkeypatch.setattr(pod_probe, "_try", lambda settings, artefacts: "its image is not to be had")
     (line,) = pod_probe.try_a_pod(RunnerSettings.from_environment({}))
     assert not line.ok and "image" in line.detail

@@ -6,7 +6,7 @@ from harness.executor.base import Outcomes, Work
 from harness.spec.errors import DojoError, MissingError
 from harness.spec.outcome import RunState
 from harness.spec.task import Limits
-from harness.store.base import RunFilter
+from harness.store.base import RunFilter, RunInfo
 
 
 class OneByOne:
@@ -31,8 +31,8 @@ class OneByOne:
         if self._store.holder(run) is None:
             self._work.runner.drive(run)
 
-    def why(self, run: str) -> str:
-        return "" if self._store.run(run).state.final else "waits for its turn"
+    def why(self, run: RunInfo) -> str:
+        return "" if run.state.final else "waits for its turn"
 
     def wait(self, stop: threading.Event) -> Outcomes:
         while any(thread.is_alive() for thread in self._threads):

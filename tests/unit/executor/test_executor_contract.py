@@ -69,8 +69,8 @@ def test_a_waiting_run_says_what_it_waits_for(tmp_path):
     stage = Stage(lambda work: LocalExecutor(work, slots), SqlStore(tmp_path / "home"))
     _, (run,) = stage.batch(1, Limits(cpus=2, memory_mb=64))
     with Slots(2, 4096, 0, tmp_path).take("another", Limits(cpus=1, memory_mb=64), threading.Event()):
-        assert stage.executor.why(run) == "waits for 2 cores, 1 free; held by another"
-    assert stage.executor.why(run) == ""
+        assert stage.executor.why(stage.store.run(run)) == "waits for 2 cores, 1 free; held by another"
+    assert stage.executor.why(stage.store.run(run)) == ""
 
 
 def test_a_batch_that_is_driven_elsewhere_is_shared_not_fought_over(tmp_path):

@@ -10,15 +10,19 @@ import tomllib
 from pathlib import Path
 
 import click
+import httpx
 import pytest
+from pydantic import BaseModel
 
 from harness import config
 from harness.cli.main import cli
 from harness.gateway import policy
-from harness.gateway.backbones import KEYS, built_in, find_backbone
+from harness.gateway.backbones import KEYS, built_in, find_backbone, key_of
+from harness.gateway.shared.serve import shared_of, token_of
+from harness.gateway.upstreams.http import SHARED_TOKEN
 from harness.gateway.upstreams.script import Script, ScriptedReply, read_script
 from harness.gateway.upstreams.scripted import ScriptedUpstream
-from harness.spec.backbone import NATIVE, Backbone
+from harness.spec.backbone import NATIVE, Backbone, SharedLimits
 from harness.spec.budget import Budget
 from harness.spec.event import LlmCalled
 from harness.spec.task import DojoTask
@@ -41,7 +45,14 @@ def script(tmp_path: Path, name: str) -> Script:
 
 
 def test_every_block_of_a_file_is_tried_here() -> None:
-    assert sorted(name for name, _ in FILES) == ["dojo.toml", "replies.jsonl", "replies.toml", "task.toml"]
+    assert sorted(name for name, _ in FILES) == [
+        "dojo.toml",
+        "gateway/dojo.toml",
+        "replies.jsonl",
+        "replies.toml",
+        "runs/dojo.toml",
+        "task.toml",
+    ]
     assert len(FILES) == len(re.findall(r"^```\w+$", PAGE, re.MULTILINE))
 
 
@@ -54,6 +65,25 @@ def test_each_dojo_toml_is_read(tmp_path: Path, text: str) -> None:
     assert settings.backbones["rehearsal"].script == tmp_path / "replies.toml"
 
 
+def test_what_runs_name_the_shared_gateway_serves(tmp_path: Path) -> None:
+    served, named = (_backbones(tmp_path / folder, f"{folder}/dojo.toml") for folder in ("gateway", "runs"))
+    environ = {"ANTHROPIC_API_KEY": "of-the-provider", "HOUSE_KEY": "of-the-house", SHARED_TOKEN: "t" * 24}
+    assert {each.name for each in shared_of(served, environ)} == set(served) == set(named)
+    for name, backbone in named.items():
+        assert httpx.URL(backbone.base_url).path.split("/")[1] == name and key_of(backbone, environ) == token_of(environ)
+        assert (backbone.upstream, backbone.model, backbone.speaks) == (
+            served[name].upstream,
+            served[name].model,
+            served[name].speaks,
+        )
+
+
+def _backbones(folder: Path, name: str) -> dict[str, Backbone]:
+    folder.mkdir()
+    (folder / "dojo.toml").write_text(texts(name)[0], encoding="utf-8")
+    return config.load(environ={}, cwd=folder).settings.backbones
+
+
 def test_the_grants_are_powers_that_are_refused() -> None:
     granted = tomllib.loads(texts("task.toml")[0])["metadata"]["dojo"]
     assert set(granted) <= set(DojoTask.model_fields)
@@ -63,8 +93,8 @@ def test_the_grants_are_powers_that_are_refused() -> None:
     assert policy.refusal("messages", body, granted["backbone_grants"]) is None
 
 
-@pytest.mark.parametrize("kind", [Backbone, ScriptedReply, Script])
-def test_every_field_is_told(kind: type[Backbone]) -> None:
+@pytest.mark.parametrize("kind", [Backbone, SharedLimits, ScriptedReply, Script])
+def test_every_field_is_told(kind: type[BaseModel]) -> None:
     missing = [name for name in kind.model_fields if not re.search(rf"\b{name}\b", CODE)]
     assert missing == []
 

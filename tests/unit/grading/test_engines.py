@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.base_models import BaseModel
-from harness.grading.engines import PLACE, PYTHON, VARIABLE, GraderEngine, choose_engine
+from harness.grading.engines import PLACE, PYTHON, VARIABLE, GraderEngine, choose_engine, handed_on
 from harness.grading.evaluator import Evaluator, Exam
 from harness.grading.submission.adapter import Adapter, LoraModule
 from harness.grading.submission.base_files import read_base
@@ -16,7 +16,7 @@ from harness.grading.submission.weights_file import Mapped, Tensor, read_header
 from harness.grading.worker.adapters import MAX_RANK, why_merged, write_served
 from harness.grading.worker.merged_files import write_merged
 from harness.sandbox.base import SandboxSpec
-from harness.sandbox.scripted import ScriptedSandbox
+from harness.sandbox.scripted import ScriptedBackend, ScriptedSandbox
 from harness.spec.engine import EngineRecord
 from harness.spec.errors import EngineMissing, GraderFailure, UsageError
 from harness.spec.result import GradeRecord
@@ -51,7 +51,17 @@ class Showing:
 
 
 class Images:
-    """A backend whose sandboxes' system is an image's."""
+    """A backend whose sandboxes' system is an image's; ``there``: whether it has the one with vLLM, or cannot tell."""
+
+    name = "boxes"
+
+    def __init__(self, there: bool | None = True) -> None:
+        self._there = there
+        self.asked: list[tuple[str, int]] = []
+
+    def has_image(self, name: str, gpus: int) -> bool | None:
+        self.asked.append((name, gpus))
+        return self._there
 
 
 @pytest.mark.parametrize(
@@ -77,17 +87,17 @@ class Images:
 def test_an_engine_is_chosen_by_profile_variable_and_machine_and_a_missing_one_is_no_other(wish, environ, gpus, here, name):
     if name is None:
         with pytest.raises(EngineMissing) as error:
-            choose_engine(wish, gpus, environ, here=here)
+            choose_engine(wish, gpus, Showing(), environ, here=here)
         assert PYTHON in error.value.hint and error.value.exit_code == 3
         return
-    chosen = choose_engine(wish, gpus, environ, here=here)
+    chosen = choose_engine(wish, gpus, Showing(), environ, here=here)
     assert chosen.name == name
     assert chosen.python == ("" if name == "transformers" else environ.get(PYTHON) or sys.executable)
 
 
 def test_a_variable_that_names_no_engine_is_an_error_that_lists_them():
     with pytest.raises(UsageError) as error:
-        choose_engine("auto", 0, {VARIABLE: "vlm"})
+        choose_engine("auto", 0, environ={VARIABLE: "vlm"})
     assert "'vlm'" in error.value.message and "vllm" in error.value.hint
 
 
@@ -105,18 +115,68 @@ def test_transformers_needs_nothing_and_a_venv_of_this_host_is_mounted_with_the_
     assert GraderEngine("transformers").options(Showing()) == GraderEngine("transformers").mounts(Showing()) == []
     vllm = GraderEngine("vllm", str(python))
     both = ["/usr/local/other", PLACE]
-    for backend, places in ((Showing("/usr"), [PLACE]), (Showing(), both), (Images(), both)):
+    for backend, places in ((Showing("/usr"), [PLACE]), (Showing(), both)):
         assert [mount.target for mount in vllm.mounts(backend)] == places
         assert vllm.options(backend) == ["--engine", "vllm", "--engine-python", f"{PLACE}/bin/python"]
     shown = Showing("/usr", str(python.parents[1]))
     assert vllm.mounts(shown) == [] and vllm.options(shown)[-1] == str(python)
 
 
-def test_an_image_s_own_python_is_taken_as_it_is_and_one_that_is_missing_on_this_host_is_an_error(tmp_path):
-    missing = GraderEngine("vllm", str(tmp_path / "none"))
-    assert missing.mounts(Images()) == [] and missing.options(Images())[-1] == str(tmp_path / "none")
+def test_a_python_that_is_missing_on_this_host_is_an_error(tmp_path):
     with pytest.raises(EngineMissing, match="does not exist"):
-        missing.mounts(Showing())
+        GraderEngine("vllm", str(tmp_path / "none")).mounts(Showing())
+
+
+@pytest.mark.parametrize(
+    ("wish", "environ", "gpus", "there", "name"),
+    [
+        ("auto", {}, 0, True, "transformers"),
+        ("auto", {}, 1, True, "vllm"),
+        ("auto", {}, 1, False, "transformers"),
+        ("auto", {}, 1, None, "transformers"),
+        ("auto", OTHER, 1, False, "transformers"),
+        ("vllm", {}, 0, True, "vllm"),
+        ("vllm", {}, 1, None, "vllm"),
+        ("auto", {VARIABLE: "vllm"}, 0, True, "vllm"),
+        ("vllm", {}, 0, False, None),
+        ("vllm", OTHER, 0, False, None),
+    ],
+)
+def test_where_sandboxes_are_made_of_images_vllm_is_an_image_and_auto_takes_it_on_a_gpu(wish, environ, gpus, there, name):
+    backend = Images(there)
+    if name is None:
+        with pytest.raises(EngineMissing, match="boxes has no image dojo/grader-vllm:c") as error:
+            choose_engine(wish, gpus, backend, environ, here=True)
+        assert error.value.hint.startswith("dojo images build grader-vllm,")
+        return
+    chosen = choose_engine(wish, gpus, backend, environ, here=True)
+    assert chosen == GraderEngine(name, *(("/opt/vllm/bin/python", "grader-vllm") if name == "vllm" else ()))
+    assert backend.asked == ([] if wish == environ.get(VARIABLE, wish) == "auto" and not gpus else [("grader-vllm", gpus)])
+    assert chosen.mounts(backend) == [] and chosen.options(backend)[3:] == (["/opt/vllm/bin/python"] if name == "vllm" else [])
+
+
+def test_the_missing_image_for_gpus_is_the_cuda_one():
+    with pytest.raises(EngineMissing) as error:
+        choose_engine("vllm", 2, Images(False), {})
+    assert "--variant cuda" in error.value.hint
+
+
+def test_a_python_of_this_host_means_nothing_in_an_image_or_elsewhere_and_another_path_does(python):
+    here, there = {PYTHON: str(python), VARIABLE: "vllm"}, {PYTHON: "/opt/other/bin/python", VARIABLE: ""}
+    assert choose_engine("vllm", 0, Images(), here).python == "/opt/vllm/bin/python"
+    assert choose_engine("vllm", 0, Images(), there).python == "/opt/other/bin/python"
+    assert handed_on(here) == {VARIABLE: "vllm"} and handed_on(there) == {PYTHON: "/opt/other/bin/python"}
+
+
+def test_a_grader_with_vllm_is_made_of_the_image_that_has_it(tmp_path, monkeypatch):
+    backend = ScriptedBackend()
+    monkeypatch.setattr(backend, "has_image", lambda name, gpus: True, raising=False)
+    write_lines(tmp_path / "items.jsonl", toy_items(2))
+    exam = Exam(TOY_TASK, BaseModel("toy", tmp_path, "0" * 64, 0), tmp_path / "items.jsonl", tmp_path / "f", Generation(), "dev")
+    for engine, image in (("transformers", "grader"), ("vllm", "grader-vllm")):
+        monkeypatch.setenv(VARIABLE, engine)
+        Evaluator.start(backend, engine, exam, Limits())
+        assert backend.created[-1].image == image
 
 
 def test_a_python_without_vllm_is_refused_before_a_sandbox_is_made():

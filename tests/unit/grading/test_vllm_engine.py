@@ -1,4 +1,4 @@
-"""Both engines on the small model, in real workers: vLLM for the CPU, where scripts/vllm_cpu.sh has made it."""
+"""Both engines on the small model, in real workers: vLLM for the CPU, of scripts/vllm_cpu.sh or of the image grader-vllm."""
 
 import os
 import subprocess
@@ -9,9 +9,10 @@ import pytest
 from harness.assets.base_models import BaseModel, find_base_model
 from harness.assets.prepare import prepare_task
 from harness.assets.task_dir import find_task
-from harness.grading.engines import PYTHON, VARIABLE
+from harness.grading.engines import IMAGE, PYTHON, VARIABLE
 from harness.grading.evaluator import Evaluator, Exam
 from harness.grading.submission.check import read_submission
+from harness.sandbox.base import Backend, is_of_images
 from harness.sandbox.registry import get_backend
 from harness.spec.errors import DojoError
 from harness.spec.task import Limits
@@ -67,10 +68,22 @@ def adapter(smol, tmp_path_factory) -> Path:
     return folder
 
 
-def test_both_engines_give_the_same_answers_in_the_real_worker(cache, smol, vllm_python, adapter, tmp_path, monkeypatch):
-    backend = get_backend("namespace")
-    if bad := [check for check in backend.check() if not check.ok]:
-        pytest.skip(f"this host cannot isolate: {bad[0].detail}")
+@pytest.fixture(params=["namespace", "docker"])
+def backend(request, monkeypatch) -> Backend:
+    """A backend that has vLLM: of this host, or in its image."""
+    found = get_backend(request.param)
+    if bad := [check for check in found.check() if not check.ok]:
+        pytest.skip(f"{request.param} is not to be had here: {bad[0].detail}")
+    if not is_of_images(found):
+        monkeypatch.setenv(PYTHON, request.getfixturevalue("vllm_python"))
+    elif not found.has_image(IMAGE, 0):
+        pytest.skip(f"the image with vLLM (3 GB) is not built: dojo images build {IMAGE}")
+    else:
+        monkeypatch.delenv(PYTHON, raising=False)
+    return found
+
+
+def test_both_engines_give_the_same_answers_in_the_real_worker(cache, smol, backend, adapter, tmp_path, monkeypatch):
     prepared = prepare_task(find_task("math/aime25"), "mini", cache)
     items = tmp_path / "items.jsonl"
     items.write_text("".join(prepared.dev_path.read_text(encoding="utf-8").splitlines(keepends=True)[:ITEMS]), encoding="utf-8")
@@ -78,7 +91,6 @@ def test_both_engines_give_the_same_answers_in_the_real_worker(cache, smol, vllm
     exam = Exam(prepared.task.path, smol, items, prepared.few_shot_path, generation, "dev")
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "dojo.json").write_text('{"dojo": "base"}')
-    monkeypatch.setenv(PYTHON, vllm_python)
     answers, verdicts = {}, {}
     for engine in ("transformers", "vllm"):
         monkeypatch.setenv(VARIABLE, engine)
@@ -124,6 +136,7 @@ def test_served_adapters_and_full_weights_answer_as_transformers_does(smol, vllm
                 with engine.loaded(read_submission(folder, engine.files)):
                     found[name].append(engine.answer(prompts, **how))
                     ways.append((engine.record().name, engine.record().adapter))
+                engine.rest()
     finally:
         vllm.close()
     assert found["vllm"] == found["transformers"] and found["vllm"][0] != found["vllm"][1]

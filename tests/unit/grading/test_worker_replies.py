@@ -16,7 +16,7 @@ from harness.spec.errors import SubmissionRefused
 def served(work: Path, answer: Any, request: Any = None) -> dict[str, Any]:
     """Let a worker that has loaded nothing serve one request and the end, and return the reply to the first."""
     worker = Worker.__new__(Worker)
-    worker.work, worker.mounted, worker._said, worker._beat = work, work / "submission", 0.0, 0
+    worker.work, worker.mounted, worker._said, worker._beat, worker.lends = work, work / "submission", 0.0, 0, False
     if answer is not None:
         real = worker.answer
         worker.answer = lambda given: real(given) if given == {"op": "stop"} else answer(given)  # type: ignore[method-assign]
@@ -70,3 +70,20 @@ def test_what_breaks_inside_is_an_error_reply(
     monkeypatch.setattr("harness.grading.worker.main.read_submission", broken)
     monkeypatch.setattr(Worker, "engine", type("Engine", (), {"files": None}), raising=False)
     assert served(tmp_path, None)["error"]["code"] == code
+
+
+def test_where_an_agent_works_on_the_same_card_nothing_is_held_on_it_when_a_reply_can_be_read(tmp_path: Path) -> None:
+    class Resting:
+        def __init__(self) -> None:
+            self.replies: list[list[str]] = []
+
+        def rest(self) -> None:
+            self.replies.append(sorted(path.name for path in (tmp_path / "replies").iterdir()))
+
+    worker = Worker.__new__(Worker)
+    worker.work, worker.mounted, worker._said, worker._beat, worker.lends = tmp_path, tmp_path / "submission", 0.0, 0, True
+    engine = worker.engine = Resting()  # type: ignore[assignment]
+    for number, request in (("1", {"op": "check", "path": 7}), ("2", {"op": "stop"})):
+        write_json(tmp_path / "requests" / f"{number}.json", request)
+    worker.serve()
+    assert engine.replies == [[], ["1.json"]]

@@ -153,7 +153,7 @@ def played(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
     return Played(checkout, place)
 
 
-EVERYTHING = "-c constraints.txt -e .[ml,analysis,docker,k8s,postgres,dev]"
+EVERYTHING = "-c constraints.txt -e .[ml,analysis,docker,k8s,postgres,s3,dev]"
 TORCH = next(line for line in (REPO / "constraints.txt").read_text(encoding="utf-8").splitlines() if line.startswith("torch=="))
 
 

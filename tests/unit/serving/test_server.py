@@ -45,7 +45,8 @@ def connected(path: Path, data: bytes = b"") -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(str(path))
-        connection.sendall(data)
+        if data:  # to send nothing to one who has hung up is an error too
+            connection.sendall(data)
         yield connection
 
 

@@ -1,5 +1,6 @@
 """What happens when the infrastructure fails, over the real store; tests/e2e runs the same machine over real sandboxes."""
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.session.collect import manifest_of
 from harness.session.journal import Journal
 from harness.session.lifecycle import MAX_ATTEMPTS
 from harness.session.run import Runner
+from harness.session.status import run_status
 from harness.spec.agent import AgentConfig
 from harness.spec.backbone import BackboneRef
 from harness.spec.budget import Budget
@@ -157,6 +159,80 @@ def test_an_infrastructure_failure_is_tried_again_then_ends_the_run_without_a_sc
     if isinstance(error, KeyError):
         traces = [event.data.traceback for event in stage.run.events() if isinstance(event.data, Failed)]
         assert "KeyError" in traces[0]
+
+
+class Full(ScriptedBackend):
+    """A cluster with room for one sandbox of this run, which has to give way ``times`` times before there is room for two.
+
+    Then the node is lost, three times, which ends the run.
+    """
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times, self.asked, self.held = times, list[str](), list[list[str]]()
+
+    def create(self, spec: Any) -> Any:
+        assert spec.gives_way, "nothing of the run has begun"
+        self.asked.append(spec.id)
+        self.held.append(self.list())
+        if len(self.asked) <= self.times:
+            super().create(spec)
+            raise SandboxUnavailable("gives its place to r-older", code="gives_way", death=Death(Cause.SCHEDULING, "full"))
+        raise SandboxUnavailable("the node is gone", death=Death(Cause.EVICTED, "node lost"))
+
+
+def test_a_run_that_gives_way_lets_go_of_what_it_holds_and_asks_again_in_the_same_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.session.lifecycle._STAND_BACK_S", (0.0, 0.0))
+    stage = Stage(tmp_path, Full(5))
+    assert stage.runner.drive(RUN) is RunState.FAILED
+    assert stage.backend.asked == [f"{RUN}-1-task"] * 6 + [f"{RUN}-{attempt}-task" for attempt in (2, 3)]
+    assert not any(stage.backend.held), "something was held while it was asked again"
+    said = [event.data for event in stage.run.events() if isinstance(event.data, Failed)]
+    assert [failed.where for failed in said].count("waiting for a place") == 5
+
+
+def test_a_run_that_gave_way_says_so_while_it_stands_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.session.lifecycle._STAND_BACK_S", (600.0, 600.0))
+    stage, stop = Stage(tmp_path, Full(1)), threading.Event()
+
+    def listener(run: str, event: Any) -> None:
+        if isinstance(event.data, Failed):
+            said.append(run_status(spec(), stage.run, "", "a driver").why)
+            stop.set()
+
+    said: list[str] = []
+    assert stage.runner.drive(RUN, stop, listener) is RunState.PREPARING
+    assert said == ["gives its place to r-older"]
+
+
+def test_a_run_that_stands_back_is_cancelled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.session.lifecycle._STAND_BACK_S", (600.0, 600.0))
+    stage = Stage(tmp_path, Full(1))
+    ask = stage.backend.create
+
+    def create(spec: Any) -> Any:
+        stage.store.request_cancel(RUN)
+        return ask(spec)
+
+    stage.backend.create = create  # type: ignore[method-assign]
+    assert stage.runner.drive(RUN) is RunState.CANCELLED
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_full_disk_of_the_results_leaves_a_run_as_it_is_and_a_full_sandbox_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    monkeypatch.setattr("harness.session.lifecycle.disk_usage", lambda _path: SimpleNamespace(free=0 if full else 1 << 30))
+    stage = Stage(tmp_path, BrokenBackend(OSError(errno.ENOSPC, "No space left on device")))
+    if full:
+        with pytest.raises(StoreError) as raised:
+            stage.runner.drive(RUN)
+        assert raised.value.code == "disk_full" and stage.backend.asked == 1
+        assert Journal(stage.run, lambda _state: None).record.attempt == 1
+    else:
+        assert stage.runner.drive(RUN) is RunState.FAILED and stage.backend.asked == MAX_ATTEMPTS
 
 
 class EndedForMemory(ScriptedBackend):

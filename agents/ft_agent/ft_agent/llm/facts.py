@@ -9,7 +9,7 @@ from typing import Any
 from reading.rows import Row
 
 from ft_agent.cards import Card
-from ft_agent.changes import differences
+from ft_agent.changes import FULL_RATE, differences
 from ft_agent.effects import Effect, render
 from ft_agent.llm.calls import Lessons, Survey
 from ft_agent.llm.desk import Desk
@@ -50,7 +50,7 @@ def _aim(goal: str) -> str:
 
 def _model(machine: Mapping[str, Any]) -> str:
     cores = float(machine.get("cpus") or 1)
-    device = "a GPU" if machine.get("gpu") else f"{cores:g} CPU core{'s' if cores != 1 else ''}"
+    device = str(machine.get("card", "a GPU")) if machine.get("gpu") else f"{cores:g} CPU core{'s' if cores != 1 else ''}"
     return f"{float(machine['parameters']) / 1e6:.0f}M parameters, {machine['layers']} layers, trained on {device}"
 
 
@@ -189,13 +189,17 @@ def tools_text(view: View) -> str:
     """Methods and what an iteration costs beside its training."""
     own, dev = view.costs["overhead_own"], view.costs["overhead_dev"]
     speed = f"{view.speed:.1f} examples a second" if view.speed else "speed not measured yet"
+    where = "where memory allows"
+    if view.machine.get("gpu"):
+        fits = "they fit this card" if view.machine.get("full_weights") else "they do not fit this card with its disk"
+        where = f"at {FULL_RATE:g} of the adapter's rate where you name none; {fits}"
     return (
         f"- a probe: about {probe_seconds(view):.0f} s of training and {own:.0f} s beside it; {speed}\n"
         f"- an exploit or polish with a dev evaluation: its training and {dev:.0f} s beside it\n"
         "- method sft: learns the rows' answers (the default). dpo: right answers against the model's own wrong ones; needs "
         "self_generate in the recipe. grpo: own answers, rewarded where they are right; many times slower a row than sft\n"
         '- "average": [numbers] in "changes": mean of the adapters of trained iterations of one rank; no training at all\n'
-        '- "full_weights": true in "changes": trains all weights instead of an adapter, where memory allows'
+        f'- "full_weights": true in "changes": trains all weights instead of an adapter, {where}'
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ft_agent.changes import Change, differences
+from ft_agent.changes import FULL_RATE, Change, differences
 from ft_agent.choose import MARGIN_SE
 from ft_agent.data import OPERATIONS
 from ft_agent.effects import Effect, named
@@ -101,6 +101,7 @@ def planned(idea: Idea, view: View, desk: Desk, stage: Stage) -> tuple[Plan | No
         author="llm",
         evidence="",
     )
+    plan = _at_its_rate(plan, start, idea, view)
     knobs = [c for c in differences(start, plan) if c.knob not in _NO_KNOBS]
     problems += desk.problems(plan)
     # to go on with what was the best so far is no guess
@@ -302,6 +303,14 @@ def _merged(held: dict[str, Any], changes: dict[str, Any], problems: list[str], 
         elif value is None:
             del merged[name]
     return merged
+
+
+def _at_its_rate(plan: Plan, start: Plan, idea: Idea, view: View) -> Plan:
+    """On a GPU, give all weights in an adapter's place their share of its rate, or the other way round, where none is named."""
+    if not view.machine["gpu"] or bool(plan.lora) == bool(start.lora) or "learning_rate" in idea.changes.trainer:
+        return plan
+    rate = float(start.trainer["learning_rate"]) * (1 / FULL_RATE if plan.lora else FULL_RATE)
+    return replace(plan, trainer={**plan.trainer, "learning_rate": float(f"{rate:.2g}")})
 
 
 def _parent(idea: Idea, start: Plan, view: View, problems: list[str]) -> int | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from reading.fitting import Rows
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -19,6 +21,7 @@ class Setting:
         dtype: of the model's weights.
         shared_works: whether this model takes the shared layout of batches (`ft_agent.packing`).
         longest: the most positions the model has.
+        packed: whether batches that are too long for the shared layout are packed.
     """
 
     job: Mapping[str, Any]
@@ -28,6 +31,7 @@ class Setting:
     dtype: Any
     shared_works: bool
     longest: int
+    packed: bool = False
 
     @property
     def batch(self) -> int:
@@ -49,15 +53,15 @@ class Material:
         dropped: examples left out because they are too long.
         unused: examples left out because they hold nothing that the method learns from.
         mean_tokens: of a row.
-        layout: how rows are laid out in a batch.
+        counted: tokens of rows as they are computed, for memory and speed (`ft_agent.on_card.fit_on`).
         arguments: for the trainer, as the rows suggest them; a plan's own come first.
     """
 
     rows: list[Any]
     dropped: int
     mean_tokens: float
+    counted: Rows
     unused: int = 0
-    layout: str = "Padded"
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,6 +83,9 @@ class Method(Protocol):
         Raises:
             ValueError: none is fit; says what is missing.
         """
+
+    def layout(self, setting: Setting, material: Material) -> str:
+        """Return the name of how rows are laid out in a batch."""
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make the trainer. ``common``: args, processing_class, optimizers, callbacks."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from reading.fitting import Rows
+
 from ft_agent.methods.base import Material, Setting, watched_loss
 from ft_agent.packing import encode
 
@@ -40,8 +42,13 @@ class Dpo:
         if not pairs:
             raise ValueError(f"no pair of answers fits max_length = {setting.max_length}; raise it or take shorter examples")
         rows = [{"prompt_ids": list(e.prompt), "chosen_ids": list(e.answer), "rejected_ids": list(r.answer)} for e, r in pairs]
-        tokens = sum(len(e) + len(r) for e, r in pairs)
-        return Material(rows, len(given) - len(pairs), tokens / len(pairs), len(job["examples"]) - len(given))
+        counted = Rows([len(side) for pair in pairs for side in pair])
+        tokens = sum(counted.lengths)
+        return Material(rows, len(given) - len(pairs), tokens / len(pairs), counted, len(job["examples"]) - len(given))
+
+    def layout(self, setting: Setting, material: Material) -> str:
+        """TRL pads."""
+        return "Padded"
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer on rows that are tokens already."""

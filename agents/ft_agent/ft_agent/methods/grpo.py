@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from reading.fitting import Rows
 from reading.rows import AnswerForm
 
 from ft_agent.methods.base import Material, Setting
@@ -53,9 +54,13 @@ class Grpo:
         step = setting.batch * int(setting.arguments.get("gradient_accumulation_steps", 1))
         rows *= math.ceil(step / len(rows))
         mean = sum(len(e) for _, e in fit) / len(fit)
-        return Material(
-            rows, len(known) - len(fit), mean, len(job["examples"]) - len(known), arguments={"max_completion_length": written}
-        )
+        counted = Rows([len(e.prompt) + written for _, e in fit], [written] * len(fit))
+        unused = len(job["examples"]) - len(known)
+        return Material(rows, len(known) - len(fit), mean, counted, unused, {"max_completion_length": written})
+
+    def layout(self, setting: Setting, material: Material) -> str:
+        """TRL pads."""
+        return "Padded"
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer with the task's own form of answers as its judge."""

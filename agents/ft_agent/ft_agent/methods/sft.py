@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reading.fitting import Rows
+
 from ft_agent.methods.base import Material, Setting, watched_loss
 from ft_agent.packing import choose_collator, encode
 
@@ -30,8 +32,12 @@ class Sft:
         examples, dropped = encode(setting.tokenizer, setting.job["examples"], setting.max_length)
         if not examples:
             raise ValueError(f"no training example fits max_length = {setting.max_length}; raise it or take shorter examples")
-        layout = type(_collator(setting, examples)).__name__
-        return Material(examples, len(dropped), sum(map(len, examples)) / len(examples), layout=layout)
+        counted = Rows([len(e) for e in examples], [len(e.answer) for e in examples])
+        return Material(examples, len(dropped), sum(counted.lengths) / len(examples), counted)
+
+    def layout(self, setting: Setting, material: Material) -> str:
+        """Return the collator's name."""
+        return type(_collator(setting, material.rows)).__name__
 
     def trainer(self, setting: Setting, material: Material, model: Any, common: dict[str, Any]) -> Any:
         """Make TRL's trainer with the lean loss."""
@@ -49,4 +55,5 @@ class Sft:
 
 
 def _collator(setting: Setting, examples: list[Any]) -> Any:
-    return choose_collator(examples, setting.batch, dtype=setting.dtype, pad=setting.pad, shared_works=setting.shared_works)
+    how: dict[str, Any] = {"dtype": setting.dtype, "pad": setting.pad, "shared_works": setting.shared_works}
+    return choose_collator(examples, setting.batch, **how, packed=setting.packed)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from reading.fitting import Fit
+from reading.speed import Done, length_met, speed_of
 
 from ft_agent.methods.base import Material, Method, Setting
 from ft_agent.methods.dpo import Dpo
 from ft_agent.methods.grpo import Grpo
 from ft_agent.methods.sft import Sft
 from ft_agent.methods.weights import put_on, save
+from ft_agent.on_card import fit_on, rank_of, trained_weights
 from ft_agent.pace import Pace
 
 METHODS: dict[str, Callable[[], Method]] = {"sft": Sft, "dpo": Dpo, "grpo": Grpo}
@@ -49,6 +54,7 @@ def train(worker: Any, job: dict[str, Any]) -> dict[str, Any]:
         worker.model.config.max_position_embeddings,
     )
     material = method.read(setting)
+    setting, fit = fitted(worker, method, setting, material)
     config = method.config_class()(
         **{**method.defaults(), **material.arguments, **setting.arguments, **method.fixed(), **_owned(worker, job)}
     )
@@ -58,18 +64,41 @@ def train(worker: Any, job: dict[str, Any]) -> dict[str, Any]:
         worker.renew()
         raise
     try:
-        return _run(worker, model, method, setting, material, config, pace)
+        return _run(worker, model, method, setting, material, config, pace, fit)
     finally:
         worker.reset(model)
 
 
+def fitted(worker: Any, method: Method, setting: Setting, material: Material) -> tuple[Setting, Fit | None]:
+    """Return the setting as the card has it, and how that is; on a CPU it stays as it is, and None.
+
+    Of several processes each computes its part of a batch as a model that is not counted would: they must cut it alike, whatever
+    else is on their cards.
+
+    Raises:
+        ValueError: it does not fit the card; says what is needed.
+    """
+    card = worker.free_card()
+    if card is None:
+        return setting, None
+    shape = worker.shape if processes() == 1 else None
+    asked = (setting.job["method"], setting.arguments, setting.job["lora"], material.counted)
+    fit = fit_on(card, shape, *asked, pack=worker.packed_works)
+    passes = fit.passes * int(setting.arguments.get("gradient_accumulation_steps", 1))
+    cut = {"per_device_train_batch_size": fit.at_once, "gradient_accumulation_steps": passes}
+    arguments = {**setting.arguments, **cut, "gradient_checkpointing": fit.checkpointing}
+    setting = replace(setting, arguments=arguments, packed=fit.packed)
+    # what is short enough is laid out behind its shared opening, which takes less
+    return setting, replace(fit, packed=method.layout(setting, material) == "Packed")
+
+
 def _run(
-    worker: Any, model: Any, method: Method, setting: Setting, material: Material, config: Any, pace: Pace
+    worker: Any, model: Any, method: Method, setting: Setting, material: Material, config: Any, pace: Pace, fit: Fit | None
 ) -> dict[str, Any]:
     from torch.optim.lr_scheduler import LambdaLR
     from transformers.trainer_callback import PrinterCallback
 
-    optimizer = _optimizer(model, config)
+    optimizer = _optimizer(model, config, fused=worker.cuda)
     ending: dict[str, str] = {}
     losses: list[float] = []
     common = {
@@ -96,7 +125,9 @@ def _run(
         "setup": set_up,
         "seconds": pace.used(),
         "per_second": seen / max(1e-6, training),
-        "layout": material.layout,
+        "layout": method.layout(setting, material),
+        "fit": str(fit) if fit else "",
+        "speed": _speed(worker, setting, material, seen, training, fit),
         "mean_tokens": material.mean_tokens,
         "processes": processes(),
         "first_loss": losses[0] if losses else None,
@@ -145,7 +176,7 @@ def _owned(worker: Any, job: dict[str, Any]) -> dict[str, Any]:
         "output_dir": str(Path(job["scratch"]) / "trainer"),
         "max_steps": int(job["max_steps"] or 10**6),
         "use_cpu": not worker.cuda,
-        "bf16": worker.cuda,
+        "bf16": worker.card is not None and worker.card.bf16,
         "save_strategy": "no",
         "report_to": "none",
         "logging_strategy": "steps",
@@ -161,7 +192,25 @@ def _owned(worker: Any, job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _optimizer(model: Any, config: Any) -> Any:
+def _speed(worker: Any, setting: Setting, material: Material, seen: int, seconds: float, fit: Fit | None) -> str:
+    """Say how fast it was; of a method that does more than learn from its rows, how many operations that took is not counted."""
+    import torch
+
+    lengths, scored = list(material.counted.lengths), material.counted.scored
+    done = Done(
+        tokens=seen * material.mean_tokens,
+        seconds=seconds,
+        length=length_met(lengths),
+        scored=sum(scored) / sum(lengths) if scored else 1.0,
+        peak=torch.cuda.max_memory_allocated() if worker.cuda else 0,
+        estimated=fit.peak if fit else 0,
+    )
+    shape, lora = worker.shape if setting.job["method"] == "sft" else None, setting.job["lora"]
+    trained = trained_weights(shape, lora) if shape and lora else None
+    return speed_of(shape, worker.card, done, rank=rank_of(lora), trained=trained, cards=processes())
+
+
+def _optimizer(model: Any, config: Any, *, fused: bool) -> Any:
     import torch
 
     return torch.optim.AdamW(
@@ -170,6 +219,7 @@ def _optimizer(model: Any, config: Any) -> Any:
         betas=(config.adam_beta1, config.adam_beta2),
         eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
+        fused=True if fused else None,
     )
 
 

@@ -31,6 +31,7 @@ def disrupted() -> dict[str, Any]:
         ),
         (job(reason="BackoffLimitExceeded"), [disrupted()], Cause.EVICTED, "drained"),
         (job(reason="BackoffLimitExceeded"), [runner_pod(137, reason="OOMKilled")], Cause.HARNESS, "ran out of memory"),
+        (job(reason="BackoffLimitExceeded"), [runner_pod(255, "its log", reason="Unknown")], Cause.EVICTED, "node lost"),
         (job(reason="BackoffLimitExceeded"), [runner_pod(137)], Cause.HARNESS, "was ended (exit code 137)"),
         (job(reason="BackoffLimitExceeded"), [runner_pod(130, said("interrupted"))], Cause.HARNESS, "exit code 130"),
         (job(reason="BackoffLimitExceeded"), [runner_pod(1, said("lost"))], Cause.HARNESS, "was ended"),

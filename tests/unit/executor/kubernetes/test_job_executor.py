@@ -1,6 +1,7 @@
 """The executor against a cluster in memory: which Jobs it makes, once, and what it takes their ends for."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from harness.executor.kubernetes import executor as module
 from harness.executor.kubernetes.executor import KubernetesExecutor
 from harness.executor.kubernetes.job import job as job_of
 from harness.executor.kubernetes.settings import RunnerSettings
+from harness.sandbox.kubernetes import queues
 from harness.sandbox.kubernetes.settings import Settings
 from harness.spec.errors import SandboxError, StoreError, UsageError
 from harness.spec.outcome import RunState
@@ -151,6 +153,24 @@ def test_a_job_that_the_cluster_refuses_stops_no_other_run(stage):
     assert "quota" in outcomes[run].message and outcomes[other] is RunState.DONE
 
 
+def test_each_owners_runs_are_driven_with_his_queue_and_without_one_they_say_so(stage, monkeypatch):
+    monkeypatch.setattr(queues, "_is_there", lambda namespace, name: name == "dojo-ann")
+    monkeypatch.setenv("DOJO_K8S_QUEUE", "dojo-{owner}")
+    (anns, (run,)), (bobs, (lost,)) = (stage.batch(1, settings={"owner": owner}) for owner in ("ann", "bob"))
+    executor = KubernetesExecutor(Work(stage.runner))
+    executor._changes = stage.executor._changes
+    for batch in (anns, bobs):
+        executor.start(batch)
+    (job,) = stage.cluster.jobs.values()
+    env = {each["name"]: each.get("value") for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["DOJO_K8S_QUEUE"] == "dojo-ann"
+    outcomes = executor.wait(stage.stop)
+    assert outcomes[run] is RunState.DONE and outcomes[lost].code == "no_queue" and "dojo-bob" in outcomes[lost].message
+    monkeypatch.setattr(executor._why, "said_of", lambda batch, run: "")
+    assert executor.why(stage.store.run(lost)) == "there is no LocalQueue dojo-bob in dojo-sandboxes for bob"
+    assert executor.why(stage.store.run(run)) == ""
+
+
 def test_a_store_that_is_a_file_is_refused_before_anything_is_made(tmp_path):
     stage = Stage(KubernetesExecutor, SqlStore(tmp_path / "home"))
     batch, _ = stage.batch(1)
@@ -181,10 +201,35 @@ def test_a_job_ends_by_itself_and_is_never_begun_twice_by_the_cluster_for_its_ow
     assert body["spec"]["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["type"] == "DisruptionTarget"
 
 
-def test_a_runner_makes_its_sandboxes_as_its_submitter_would(stage):
+def test_a_runner_makes_its_sandboxes_as_its_submitter_would(stage, monkeypatch):
+    monkeypatch.setenv("DOJO_GRADER_ENGINE", "vllm")
+    monkeypatch.setenv("DOJO_IMAGE_GRADER_VLLM", "ours/graders:7")
+    monkeypatch.setenv("DOJO_VLLM_PYTHON", sys.executable)  # of this host: it means nothing in a pod
     _, body = job(stage, namespace="theirs", queue="gpus", owner="me")
     env = {each["name"]: each.get("value") for each in body["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert (env["DOJO_K8S_NAMESPACE"], env["DOJO_K8S_QUEUE"], env["DOJO_K8S_OWNER"]) == ("theirs", "gpus", "me")
+    assert (env["DOJO_GRADER_ENGINE"], env["DOJO_IMAGE_GRADER_VLLM"]) == ("vllm", "ours/graders:7")
+    assert "DOJO_VLLM_PYTHON" not in env
+
+
+def test_a_runner_gets_the_place_of_artefacts_and_its_credentials_from_a_secret_alone(stage, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "never-in-a-job")
+    spec, plain = job(stage)
+    body = job_of(spec, 1, RunnerSettings(user=1000), Settings(), ("dojo", "run"), artefacts="s3://bucket/dojo")
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "DOJO_ARTEFACTS", "value": "s3://bucket/dojo"} in container["env"]
+    assert container["envFrom"] == [{"secretRef": {"name": "dojo-artefacts", "optional": True}}]
+    assert (
+        "never-in-a-job" not in json.dumps(body) and "ARTEFACTS" not in json.dumps(plain) and "artefacts" not in json.dumps(plain)
+    )
+
+
+def test_a_folder_of_this_machine_is_refused_as_place_of_artefacts(stage):
+    batch, _ = stage.batch(1)
+    stage.executor._artefacts = "file:///srv/artefacts"
+    with pytest.raises(StoreError, match="file:///srv/artefacts") as caught:
+        stage.executor.start(batch)
+    assert caught.value.code == "not_shared"
 
 
 def test_a_volume_is_a_claim_a_folder_of_one_or_a_path_of_the_node(stage):

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from harness.executor.kubernetes.waiting import Seen, why
+import pytest
+
+from harness.executor.kubernetes.settings import RunnerSettings
+from harness.executor.kubernetes.waiting import Seen, Waiting, why
+from harness.sandbox.kubernetes.settings import Settings
+from harness.spec.errors import SandboxUnavailable
 from tests.unit.executor.kubernetes.objects import RUN, complete, job, pending, runner_pod
 
 KUEUE = "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu in flavor gpu, 1 more needed"
@@ -44,3 +49,18 @@ def test_a_job_that_gets_no_pod_says_why() -> None:
 def test_nothing_is_said_of_a_run_that_goes_on_or_has_ended() -> None:
     assert why(Seen(jobs={RUN: job()}, runners={RUN: [runner_pod()]}), RUN) == ""
     assert why(Seen(jobs={RUN: complete()}), RUN) == why(Seen(), RUN) == ""
+
+
+def test_a_cluster_that_does_not_answer_is_asked_once_for_all_runs_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def silent(batch: str) -> Seen:
+        asked.append(batch)
+        raise SandboxUnavailable("no answer")
+
+    waiting = Waiting(RunnerSettings(), Settings())
+    monkeypatch.setattr(waiting, "_look", silent)
+    for number in range(200):
+        with pytest.raises(SandboxUnavailable, match="no answer"):
+            waiting.said_of("b1", f"r{number}")
+    assert asked == ["b1"]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from harness.executor.kubernetes import watch as module
+from harness.executor.kubernetes.ends import finished
 from harness.executor.kubernetes.watch import JobWatch
-from tests.unit.executor.kubernetes.objects import complete, job
+from tests.unit.executor.kubernetes.objects import RUN, complete, job
 
 
 class Response:
@@ -91,3 +92,16 @@ def test_a_job_that_went_while_nobody_watched_is_told_as_gone() -> None:
         ("DELETED", first),
         ("SEEN", second),
     ]
+
+
+def test_what_is_kept_of_thousands_of_jobs_is_what_says_how_they_ended() -> None:
+    api = Api(Response(("MODIFIED", {**complete(1), "spec": {"template": "long"}})))
+    into: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    watch = JobWatch(api, "dojo", "a=b", into, lambda selector: ([], "7"))
+    watch.start()
+    try:
+        _, seen = into.get(timeout=30)
+    finally:
+        watch.stop()
+    assert finished(seen) and seen["metadata"]["labels"]["org.dojo.run"] == RUN
+    assert "spec" not in seen

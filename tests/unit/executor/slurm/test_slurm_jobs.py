@@ -15,6 +15,7 @@ from harness.executor.slurm.settings import SlurmSettings
 from harness.spec.errors import DojoError, MissingError, StoreError, UsageError
 from harness.spec.run import RunSpec
 from harness.spec.task import Limits
+from harness.store.base import RunInfo
 from harness.store.database import SqlStore
 
 Programs = Callable[[str, str], None]
@@ -64,7 +65,9 @@ def test_a_job_asks_for_what_its_run_needs(spec: RunSpec) -> None:
     ):  # fmt: skip
         assert option in asked
     assert not any(option.startswith("--qos") for option in asked)
-    assert "--export=DOJO_HOME,DOJO_CACHE,DOJO_DATABASE,DOJO_AFTER,PATH" in options(spec, SlurmSettings(export="PATH"))
+    assert "--export=DOJO_HOME,DOJO_CACHE,DOJO_DATABASE,DOJO_ARTEFACTS,DOJO_AFTER,PATH" in options(
+        spec, SlurmSettings(export="PATH")
+    )
 
 
 def test_the_script_names_no_variable_of_ours_and_quotes_what_it_is_given(spec: RunSpec, tmp_path: Path) -> None:
@@ -75,6 +78,10 @@ def test_the_script_names_no_variable_of_ours_and_quotes_what_it_is_given(spec: 
     assert f"""exec >>'{tmp_path}/a $folder/slurm/{spec.id}-'"$SLURM_JOB_ID".log 2>&1""" in text
     lines = text.splitlines()
     assert lines[0] == "#!/bin/bash" and lines[-2:] == ["module load cuda", f"exec '/the python' -m dojo {spec.id}"]
+
+
+def known(run: str) -> RunInfo:
+    return RunInfo.model_construct(id=run)
 
 
 def test_the_queue_is_read_for_all_runs_at_once_whatever_the_users_habits(
@@ -96,15 +103,17 @@ def test_the_queue_is_read_for_all_runs_at_once_whatever_the_users_habits(
 def test_a_waiting_job_says_why_and_when_it_is_expected_to_start(programs: Programs, stage: Stage) -> None:
     programs("squeue", "echo '12|dojo-r2|PENDING|2026-11-29T06:00:00|(Priority)'; echo '13|dojo-r3|CONFIGURING|N/A|n7'")
     executor = SlurmExecutor(Work(stage.runner))
-    assert executor.why("r2") == "the job 12 waits: Priority; Slurm expects it to start at 2026-11-29T06:00:00"
-    assert executor.why("r3") == "the job 13 is CONFIGURING" and executor.why("r4") == ""
+    assert executor.why(known("r2")) == "the job 12 waits: Priority; Slurm expects it to start at 2026-11-29T06:00:00"
+    assert executor.why(known("r3")) == "the job 13 is CONFIGURING" and executor.why(known("r4")) == ""
 
 
 def test_missing_programs_are_an_error_with_a_remedy_and_status_goes_on(programs: Programs, stage: Stage) -> None:
     with pytest.raises(MissingError, match="no program sinfo") as caught:
         stage.executor.check(Limits())
     assert "login node" in caught.value.hint
-    assert "Slurm does not say: there is no program squeue" in stage.executor.why("r1")
+    assert "Slurm does not say: there is no program squeue" in stage.executor.why(known("r1"))
+    programs("squeue", "true")
+    assert "no program squeue" in stage.executor.why(known("r2")), "what was found a moment ago is not asked for anew"
 
 
 def test_what_programs_say_becomes_errors_by_kind(programs: Programs) -> None:

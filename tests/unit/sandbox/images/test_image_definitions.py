@@ -1,5 +1,6 @@
 """What images there are, what each is made of, and how that is told apart."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,34 @@ def test_the_grader_is_built_on_the_task_image_so_that_layers_are_shared() -> No
 
 
 def test_recorded_packages_are_those_that_the_project_wants() -> None:
-    for image in (find_image("task", "cpu"), find_image("grader", "cpu")):
+    for image in (find_image("task", "cpu"), find_image("grader", "cpu"), find_image("grader-vllm", "cpu")):
         pins = image.pins()
         assert pins is not None, f"{image.tag}: run python -m harness.sandbox.images.resolve"
         names = {pin.name for pin in pins.packages}
         assert not [name for name in names if name.startswith(("nvidia-", "triton", "cuda-"))]
         assert image.constraints() == pins.constraints()
+
+
+def test_an_image_with_a_list_of_its_own_has_just_what_stands_there(checkout: Path) -> None:
+    (checkout / "images" / "above" / "cpu.txt").write_text("# whole\ndojo_small==1.1\n\nother==2 \n")
+    (checkout / "images" / "above" / "cuda.txt").write_text("dojo_small==1.2\n")
+    listed = 'listed = { cpu = "images/above/cpu.txt", cuda = "images/above/cuda.txt" }'
+    edit(checkout / "images" / "images.toml", 'extras = ["small"]', listed)
+    cpu, cuda = (find_image("above", variant, checkout) for variant in ("cpu", "cuda"))
+    assert cpu.requirements() == ("dojo_small==1.1", "other==2") and cuda.requirements() == ("dojo_small==1.2",)
+    before = inputs_digest(cpu)
+    edit(checkout / "constraints.txt", "1.0", "1.1")
+    assert cpu.constraints() == "" and inputs_digest(cpu) == before
+    edit(checkout / "images" / "above" / "cpu.txt", "other==2", "other==3")
+    assert inputs_digest(cpu) != before
+
+
+@pytest.mark.parametrize("variant", ["cpu", "cuda"])
+def test_vllm_is_listed_whole_with_a_torch_of_the_variant(variant: str) -> None:
+    lines = find_image("grader-vllm", variant).requirements()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.!]+", line) for line in lines) and len(lines) == len(set(lines)) > 100
+    assert f"vllm{'-cpu' * (variant == 'cpu')}==0.32.0" in lines and [line for line in lines if line.startswith("torch==")]
+    assert any(line.startswith("nvidia-") for line in lines) == (variant == "cuda")
 
 
 def test_nothing_changes_the_digest_of_an_image_but_what_it_is_made_of(checkout: Path) -> None:
@@ -92,6 +115,9 @@ def test_a_reference_can_be_given_by_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("DOJO_IMAGE_TASK", raising=False)
     assert reference("task", "cpu") == "dojo/task:cpu"
     assert reference("base", "cpu") == "dojo/base:bookworm"
+    assert reference("grader-vllm", "cuda") == "dojo/grader-vllm:cuda"
+    monkeypatch.setenv("DOJO_IMAGE_GRADER_VLLM", "registry.example/graders:7")
+    assert reference("grader-vllm", "cuda") == "registry.example/graders:7"
     monkeypatch.setenv("DOJO_IMAGE_TASK", "registry.example/own@sha256:1")
     assert reference("task", "cuda") == "registry.example/own@sha256:1"
 
@@ -116,6 +142,7 @@ def test_a_folder_that_is_no_checkout_is_said_to_be_none(tmp_path: Path) -> None
         ('on = "below"', 'on = "below"\nfrom = "x"', "either `on` another or `from`"),
         ("cpu = 1, cuda = 1", "cpu = 1", "build_mb has a number for each variant"),
         ("holds =", "hold =", "hold"),
+        ('extras = ["small"]', 'extras = ["small"]\nlisted = { cpu = "x", cuda = "y" }', "takes the place of `extras`"),
     ],
 )
 def test_a_definition_that_makes_no_sense_is_refused(checkout: Path, old: str, new: str, said: str) -> None:

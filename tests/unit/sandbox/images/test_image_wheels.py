@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.sandbox.images import find_image
+from harness.sandbox.images.debian import fetched_packages
 from harness.sandbox.images.definition import Image
 from harness.sandbox.images.pins import pin_path
 from harness.sandbox.images.resolve import is_torch, refuse_wrong_torch, resolve
@@ -32,6 +33,43 @@ def record(image: Image) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(resolve(image).text())
     return path
+
+
+_MMDEBSTRAP = """#!/bin/sh
+for word; do case "$word" in --customize-hook=*) MMDEBSTRAP_APT_CONFIG=told sh -c "${word#--customize-hook=}";; esac; done
+"""
+_APT_GET = """#!/bin/sh
+[ "$1 $APT_CONFIG" = "download told" ] && echo "$2 of this suite" > "$2_1.0_amd64.deb"
+"""
+
+
+def test_debian_packages_of_an_image_on_another_lie_beside_its_wheels(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, programs = checkout / "images" / "images.toml", tmp_path / "programs"
+    images.write_text(
+        images.read_text().replace("user =", 'packages = ["libbase1"]\nuser =').replace("on =", 'packages = ["lib1"]\non =')
+    )
+    programs.mkdir()
+    for name, text in (("mmdebstrap", _MMDEBSTRAP), ("apt-get", _APT_GET)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    tar, said = io.BytesIO(), []
+    with fetched_packages(find_image("above", "cpu", checkout), tmp_path, said.append) as debs:
+        pack(None, tar, debs)
+    assert said == ["fetching lib1 from Debian's packages"] and not list(tmp_path.glob("debs-*"))
+    with tarfile.open(fileobj=io.BytesIO(tar.getvalue())) as written:
+        assert written.getnames() == ["wheels", "wheels/lib1_1.0_amd64.deb"]
+        assert written.extractfile("wheels/lib1_1.0_amd64.deb").read() == b"lib1 of this suite\n"  # type: ignore[union-attr]
+    with fetched_packages(find_image("below", "bookworm", checkout), tmp_path, said.append) as debs:
+        assert debs == () and len(said) == 1  # the system that it is made of has them already
+    monkeypatch.setenv("PATH", "/nowhere")
+    with (
+        pytest.raises(MissingError, match="mmdebstrap is not installed"),
+        fetched_packages(find_image("above", "cpu", checkout), tmp_path, said.append),
+    ):
+        pass
 
 
 def test_what_pip_would_install_is_recorded_with_its_hash(image: Image, local_index: Path) -> None:

@@ -10,7 +10,8 @@ from harness.sandbox.kubernetes import probe
 from harness.sandbox.kubernetes.settings import Settings
 from harness.sandbox.reach import FarEnd
 from harness.sandbox.scripted import Call, ScriptedBackend, ScriptedSandbox
-from harness.spec.errors import SandboxUnavailable
+from harness.spec.errors import MissingError, SandboxUnavailable
+from harness.spec.outcome import Cause, Death
 
 
 def node(
@@ -115,6 +116,20 @@ def test_each_line_that_is_not_fine_has_its_remedy(probed: pytest.MonkeyPatch) -
     assert "stayed open" in lines()["policy in force"].detail and "flannel" in lines()["policy in force"].hint
     probed.setattr(Probed, "refusal", SandboxUnavailable("no node for its pod", hint="wait"))
     assert lines()["a sandbox"] == Check("a sandbox", False, "none comes up: no node for its pod", "wait")
+
+
+def test_sharing_a_gpu_is_tried_with_two_sandboxes_of_one_owner(probed: pytest.MonkeyPatch) -> None:
+    found = probe.try_sharing(Settings(wait=1.0, dev_grader="shared"))
+    assert found.ok and "sees the GPU of another" in found.detail and Probed.last.list() == []
+    blind = MissingError("it sees none", hint="DOJO_K8S_DEV_GRADER=own", code="gpus_not_shared")
+    probed.setattr(Probed, "refusal", blind)
+    found = probe.try_sharing(Settings(wait=1.0, dev_grader="shared"))
+    assert (found.ok, found.detail, found.hint) == (False, "it sees none", "DOJO_K8S_DEV_GRADER=own")
+    full = Death(Cause.SCHEDULING, "Insufficient nvidia.com/gpu")
+    probed.setattr(Probed, "refusal", SandboxUnavailable("no node", death=full))
+    assert probe.try_sharing(Settings(wait=1.0)) == Check("shared gpus", True, "not tried: no node")
+    probed.setattr(Probed, "refusal", SandboxUnavailable("no image"))
+    assert not probe.try_sharing(Settings(wait=1.0)).ok
 
 
 def test_nothing_is_tried_in_a_cluster_that_lacks_something(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from tests.faults.void import MEMORY_MB, Void
 
 pytestmark = pytest.mark.slow
 
-TASKS = Path(__file__).parents[1] / "unit" / "tasks"
+TASKS = Path(__file__).parents[1] / "tasks"
 
 
 def test_what_is_handed_in_and_answered_is_scored_or_refused_and_breaks_nothing(
