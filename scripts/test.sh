@@ -40,9 +40,26 @@ if [ "$slow" = 1 ]; then
   fetch >"$fetched" 2>&1 & fetching=$!
 fi
 
-# pytest's 5 says that the selection was empty; with a half left out by arguments that is no failure.
-run() { .venv/bin/python -m pytest --durations=25 "$@" && return 0 || { local code=$?; [ "$code" = 5 ] && [ "$extra" != 0 ] && return 0; return "$code"; }; }
-extra=$#
+# Up to three tests of a part that failed are tried once more, alone: one that passes then is named in the last lines as unsteady,
+# and its failure stands in the part's output. pytest's 5 says that the selection was empty; with a half left out by arguments
+# that is no failure.
+extra=$# unsteady=$(mktemp)
+run() {
+  local cache failed code=0
+  cache=$(mktemp -d)
+  .venv/bin/python -m pytest --durations=25 -o cache_dir="$cache" "$@" || code=$?
+  failed=$(tr -d '{}' <"$cache/v/cache/lastfailed" 2>/dev/null | sed -n 's/^ *"\(.*\)": true,\{0,1\}$/\1/p' || true)
+  if [ "$code" = 1 ] && [ -n "$failed" ] && [ "$(wc -l <<<"$failed")" -le 3 ]; then
+    echo "== once more, alone: what failed"
+    if .venv/bin/python -m pytest -o cache_dir="$cache" "$@" --dist no -n 0 --last-failed --last-failed-no-failures none; then
+      code=0
+      echo "$failed" >>"$unsteady"
+    fi
+  fi
+  rm -rf "$cache"
+  [ "$code" = 5 ] && [ "$extra" != 0 ] && return 0
+  return "$code"
+}
 
 # Of the whole runs only those that fill a disk or kill a harness have a process of their own.
 rough_files=(tests/e2e/test_full_disk.py tests/e2e/test_crash.py)
@@ -110,4 +127,9 @@ if [ "$slow" = 1 ]; then
   if [ "$docker" = 1 ]; then wait "$killed" || killed_code=$?; cat "$killed_log"; fi
   run -n 2 --dist loadfile -m 'slow or e2e' tests/faults "$@" || alone_code=$?
 fi
+if [ -s "$unsteady" ]; then
+  echo "== unsteady: failed, then passed alone (look for the cause before it fails for somebody else)"
+  cat "$unsteady"
+fi
+rm -f "$unsteady"
 for code in "$fast_code" "$docker_code" "$cluster_code" "$jobs_code" "$slow_code" "$alone_code" "$killed_code" "$rough_code"; do [ "$code" = 0 ] || exit "$code"; done

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ async def _wait(link: Link, group: asyncio.TaskGroup, room: asyncio.Semaphore, n
             with contextlib.suppress(OSError):
                 if await outside[0].read(1) == GO:
                     await room.acquire()
-                    group.create_task(_carry(outside, path)).add_done_callback(lambda _: room.release())
+                    carried = group.create_task(_carry(outside, path))
+                    carried.add_done_callback(partial(_carried, room, outside[1]))
                     taken = True
         finally:  # also when these ends are stopped: Python closes no connection by itself before 3.11.5
             if not taken:
@@ -93,10 +95,12 @@ async def _open(link: Link, number: int) -> Stream:
             sock.setblocking(False)
             keep_alive(sock)
             await asyncio.get_running_loop().sock_connect(sock, (link.address, PORT))
-            stream = await asyncio.open_connection(sock=sock, ssl=link.context, server_hostname="", limit=_AHEAD)
         except BaseException:
             sock.close()
             raise
+        # From here on asyncio closes it, also when these ends are stopped just now: closed under asyncio, its number would be the
+        # next connection's while asyncio still has the old one under it.
+        stream = await asyncio.open_connection(sock=sock, ssl=link.context, server_hostname="", limit=_AHEAD)
         _hold_little(stream[1].transport)
         stream[1].write(link.hello("relay", relay=number))
         return stream
@@ -112,30 +116,31 @@ def _hold_little(transport: Any) -> None:
     protocol._ssl_buffer_view = memoryview(protocol._ssl_buffer)
 
 
+def _carried(room: asyncio.Semaphore, outside: asyncio.StreamWriter, _: asyncio.Task[None]) -> None:
+    """Make room; also where the work was stopped before its first step."""
+    outside.close()
+    room.release()
+
+
 async def _carry(outside: Stream, path: Path) -> None:
     """Connect to the harness's socket, which may be away for a while, and carry bytes until both ends have ended.
 
     What breaks ends this connection alone: the others of the pod are in the same group of tasks.
     """
     deadline = time.monotonic() + RETRY_FOR_S
-    try:
-        while True:
-            try:
-                inside = await asyncio.open_unix_connection(str(path), limit=_AHEAD)
-                break
-            except OSError:
-                if time.monotonic() > deadline or outside[1].is_closing() or outside[0].at_eof():
-                    return
-                await asyncio.sleep(0.2)
+    while True:
         try:
-            with contextlib.suppress(
-                OSError, asyncio.IncompleteReadError, RuntimeError
-            ):  # one was closed while it was written to
-                await carry_frames(inside, outside)
-        finally:
-            inside[1].close()
+            inside = await asyncio.open_unix_connection(str(path), limit=_AHEAD)
+            break
+        except OSError:
+            if time.monotonic() > deadline or outside[1].is_closing() or outside[0].at_eof():
+                return
+            await asyncio.sleep(0.2)
+    try:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, RuntimeError):  # one was closed while it was written to
+            await carry_frames(inside, outside)
     finally:
-        outside[1].close()
+        inside[1].close()
 
 
 _lock = threading.Lock()

@@ -120,7 +120,10 @@ def test_a_door_with_another_certificate_is_not_spoken_to(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("line", [b"\n", b"[]\n", b"{}\n", b"x" * 100_000, b'{"token": 1, "to": []}\n', b"\xff\n"])
-def test_a_first_line_that_says_nothing_ends_that_connection_alone(pod: Pod, line: bytes) -> None:
+def test_a_first_line_that_says_nothing_ends_that_connection_alone(
+    pod: Pod, line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inside, "_HELLO_S", 2.0)  # so long it waits for a line's end
     link = pod.link()
     with link.context.wrap_socket(socket.create_connection(("127.0.0.1", outside.PORT))) as sock, contextlib.suppress(OSError):
         sock.sendall(line)
@@ -193,6 +196,29 @@ def test_ends_that_are_stopped_leave_no_connection_at_the_door(pod: Pod, tmp_pat
         finally:
             ends.stop()
             served.close()
+
+
+def test_ends_that_are_stopped_while_they_connect_disturb_no_others(pod: Pod, tmp_path: Path) -> None:
+    """A socket closed under asyncio gives its number to the next one, whose ends then all broke. A race, so it is run often."""
+    api = tmp_path / "api"
+    with shout(api):
+        for number in range(60):
+            stopped, ends = (RelayEnds(pod.link(), [Relay(1, api)]) for _ in range(2))
+            stopped.start()
+            time.sleep(number % 20 / 1600)
+            stopped.stop()
+            ends.start()
+            try:
+                said = b""
+                while not said:  # one of those that were stopped, if it is not away yet
+                    with socket.socket(socket.AF_UNIX) as agent:
+                        agent.settimeout(15)
+                        agent.connect(str(pod.relay))
+                        agent.sendall(b"hello\n")
+                        said = agent.recv(100)
+                assert said == b"HELLO\n"
+            finally:
+                ends.stop()
 
 
 def test_an_open_network_is_waited_for_and_found() -> None:
