@@ -23,7 +23,7 @@ demo: setup  ## three agents fine-tune a real model on one mini task; ends with 
 test: setup  ## every test (about an hour on 2 cores)
 	@scripts/test.sh
 
-test-fast: setup  ## the tests that train and score no model (about a minute or two)
+test-fast: setup  ## the tests that train and score no model (about ten minutes)
 	@scripts/test.sh --fast
 
 lint: install  ## ruff, mypy --strict, import direction

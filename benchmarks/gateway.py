@@ -1,11 +1,13 @@
-"""What the LLM gateway adds to a call: against the same call made directly, and through litellm's proxy, in one run.
+"""What the gateways add to a call: against the same call made directly, and through litellm's proxy, in one run.
 
     python benchmarks/gateway.py [--rounds 300] [--streams 64] [--quick] [--json FILE]
 
-One upstream that answers at once stands behind all three, and every subject is asked in turn, so that a busy machine slows all
-alike. Printed: what each adds to a whole answer and to the time to a stream's first chunk (median and 99th percentile), and how
-many streams at once, a chunk every 100 ms each, arrive in time. The gateway does here all that it does in a run: it reserves,
-settles, records, and writes both events to disk. litellm's proxy is installed into build/litellm where it is not there.
+One upstream that answers at once stands behind all of them, and every subject is asked in turn, so that a busy machine slows
+all alike. Printed: what each adds to a whole answer and to the time to a stream's first chunk (median and 99th percentile), and
+how many streams at once, a chunk every 100 ms each, arrive in time, and calls a second by 32 clients. The gateway does here all
+that it does in a run: it reserves, settles, records, and writes both events to disk. `dojo gateway serve`, which stands between
+many runs and a provider, is asked as a run's gateway asks it. litellm's proxy is installed into build/litellm where it is not
+there.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ GAP_S, CHUNKS = 0.1, 50
 FLOW_S = 0.002
 # What an agent's history weighs after a few turns, and after a day.
 HISTORY_KB = (40, 300)
+# Clients that ask one call after another.
+AT_ONCE = 32
 # A stream is in time where it took at most a tenth longer than its chunks' gaps.
 IN_TIME = 1.1
 BODY: dict[str, Any] = {"model": "bench", "messages": [{"role": "user", "content": "Say fifty words."}], "max_tokens": 100}
@@ -92,6 +96,7 @@ async def measure(rounds: int, streams: int, rival: bool) -> dict[str, Any]:
         subjects = [
             Subject("direct", client_of(base_url=url)),
             Subject("dojo", client_of(base_url="http://gateway/v1", transport=uds, headers=token)),
+            await shared(running, folder, url),
         ]
         why_not = "left out by --quick"
         if rival:
@@ -104,6 +109,7 @@ async def measure(rounds: int, streams: int, rival: bool) -> dict[str, Any]:
         first = await in_turn(subjects, rounds, stream=True, body={**BODY, "temperature": FLOW_S * 10})
         large = {size: await in_turn(subjects, max(10, rounds // 4), stream=False, body=history(size)) for size in HISTORY_KB}
         sustained = {subject.name: await at_once(subject, streams) for subject in subjects}
+        flat_out = {subject.name: await calls_a_second(subject, rounds * 4) for subject in subjects}
         for subject in subjects:
             await subject.client.aclose()
     return {
@@ -113,6 +119,8 @@ async def measure(rounds: int, streams: int, rival: bool) -> dict[str, Any]:
         "whole_ms_by_history_kb": {size: {n: vars(a) for n, a in against(times).items()} for size, times in large.items()},
         "streams": streams,
         "streams_in_time": sustained,
+        "at_once": AT_ONCE,
+        "calls_a_second": flat_out,
         "rival": LITELLM if not why_not else f"not measured: {why_not}",
     }
 
@@ -178,6 +186,33 @@ async def at_once(subject: Subject, streams: int) -> dict[str, float]:
     return {"in_time": sum(t <= due * IN_TIME for t in took), "slowest": round(max(took) / due, 3)}
 
 
+async def calls_a_second(subject: Subject, calls: int) -> float:
+    """Make calls, so many at once that the subject is never idle."""
+    left = iter(range(calls))
+
+    async def one_after_another() -> None:
+        for _ in left:
+            await ask(subject.client, stream=False)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(one_after_another() for _ in range(AT_ONCE)))
+    return round(calls / (time.perf_counter() - started), 1)
+
+
+async def shared(running: contextlib.ExitStack, folder: Path, url: str) -> Subject:
+    """Start a gateway between many runs and the same upstream; it logs each request, as it always does."""
+    (folder / "dojo.toml").write_text(
+        f'[backbones.bench]\nupstream = "openai"\nmodel = "bench"\nbase_url = "{url}"\nshared = {{ concurrency = 256 }}\n'
+    )
+    token, port = "a-token-of-the-benchmark", free_port()
+    environ = {**os.environ, "DOJO_CONFIG": str(folder / "dojo.toml"), "DOJO_GATEWAY_TOKEN": token}
+    command = [sys.executable, "-m", "harness.cli.main", "gateway", "serve", "--port", str(port)]
+    running.enter_context(child(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    client = client_of(base_url=f"http://127.0.0.1:{port}/bench/v1", headers={"Authorization": f"Bearer {token}"})
+    await answers(client)
+    return Subject("shared", client)
+
+
 async def litellm(running: contextlib.ExitStack, folder: Path, url: str) -> Subject:
     """Start litellm's proxy before the same upstream, with nothing that writes anywhere."""
     venv = PROJECT / "build/litellm"
@@ -238,14 +273,17 @@ def show(found: dict[str, Any]) -> None:
             added = f"adds p50 {ms['added_p50']:8.2f}  p99 {ms['added_p99']:8.2f}"
             print(f"  {name:<8} p50 {ms['p50']:8.2f}  p99 {ms['p99']:8.2f}   {added}")
         if "litellm" in found[key]:
-            ours, theirs = (found[key][name]["added_p50"] for name in ("dojo", "litellm"))
-            print(f"  dojo adds {ours / theirs:.3f} of what litellm's proxy adds (median)")
+            theirs = found[key]["litellm"]["added_p50"]
+            for name in ("dojo", "shared"):
+                print(f"  {name} adds {found[key][name]['added_p50'] / theirs:.3f} of what litellm's proxy adds (median)")
     for size, ms in found["whole_ms_by_history_kb"].items():
         added = ", ".join(f"{name} {each['added_p50']:.2f}" for name, each in ms.items() if name != "direct")
         print(f"a history of {size} kB, whole answer: adds p50 {added}")
     print(f"{found['streams']} streams at once, a chunk every {GAP_S * 1000:.0f} ms each")
     for name, held in found["streams_in_time"].items():
         print(f"  {name:<8} {held['in_time']} in time, the slowest took {held['slowest']:.2f} of what its gaps take")
+    for name, rate in found["calls_a_second"].items():
+        print(f"{found['at_once']} clients, one call after another: {name:<8} {rate:.0f} calls a second")
     print(f"rival: {found['rival']}")
 
 

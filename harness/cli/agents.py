@@ -16,7 +16,6 @@ from harness.cli.tasks import note_broken, note_shadows
 from harness.spec.errors import DojoError
 
 if TYPE_CHECKING:
-    from harness.assets.agent_dir import Agent
     from harness.assets.new_agent import AgentKind
     from harness.service import Dojo
 
@@ -30,8 +29,7 @@ def agents() -> None:
 @pass_invocation
 def list_agents(invocation: Invocation) -> None:
     """List agents with what they are and need."""
-    survey = invocation.dojo().survey_agents()
-    invocation.output.result({"agents": [_summary(agent) for agent in survey.found], "broken": survey.broken}, _render_list)
+    invocation.output.result(invocation.dojo().list_agents(), _render_list)
 
 
 @click.command("check", cls=Command)
@@ -117,21 +115,6 @@ def _installed(dojo: Dojo, name: str, progress: Any) -> dict[str, Any]:
         return row
     facts = {"digest": install.digest, "path": install.path, "bytes": install.bytes, "python": install.manifest["python"]}
     return row | facts
-
-
-def _summary(agent: Agent) -> dict[str, Any]:
-    config = agent.config
-    return {
-        "name": config.name,
-        "version": config.version,
-        "description": config.description,
-        "placement": config.placement,
-        "backbone": config.backbone,
-        "params": config.params,
-        "install": config.install,
-        "digest": agent.digest,
-        "shadows": agent.shadows,
-    }
 
 
 def _render_list(data: Any, output: Output) -> None:

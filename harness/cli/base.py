@@ -88,10 +88,10 @@ class Invocation:
         """
         from harness.spec.errors import UsageError
 
-        name = self.command.split()[1] if " " in self.command else ""
-        if name in OVER_SERVER:
+        words = self.command.split()[1:]
+        if " ".join(words) in OVER_SERVER:
             return True
-        if told or name not in HERE:
+        if told or "".join(words[:1]) not in HERE:
             raise UsageError(
                 f"`{self.command}` does not go over a service (--server, DOJO_SERVER)",
                 hint=f"these do: {', '.join(OVER_SERVER)}; for results of this machine unset DOJO_SERVER",

@@ -102,11 +102,15 @@ TOKENS = {
     "quota": ("harness.cli.tokens:quota", "Say what a user may use."),
     "audit": ("harness.cli.tokens:audit", "Show who did what."),
 }
-OVER_SERVER = ("submit", "status", "runs", "batches", "logs", "show", "cancel", "leaderboard", "compare", "files")
+OVER_SERVER = (
+    "submit", "status", "runs", "batches", "logs", "show", "files", "export", "cancel", "leaderboard", "compare", "report", "tag",
+    "exclude", "include", "tasks list", "tasks show", "agents list", "backbones list", "models list",
+)  # fmt: skip
 """Commands that ask a service where one is set."""
 
 HERE = (
     "serve", "tokens", "run", "tasks", "agents", "backbones", "gateway", "models", "data", "images", "cluster", "config",
     "schema", "doctor", "attack", "completion", "version",
 )  # fmt: skip
-"""Commands that are about this machine, whatever service is set. The others are about results, which lie at the service then."""
+"""Commands that else are about this machine, whatever service is set. The others are about results, which lie at the service
+then."""

@@ -146,7 +146,8 @@ def submit(
     }  # fmt: skip
     if again or retry_failed:
         _refuse_beside({**told, "--from-file": file}, flags)
-        plan = dojo.plan_again(_repeated(dojo, again, retry_failed), name or "", preparing(output))
+        executor = settings.executor if config.origins["executor"] != "default" else None
+        plan = dojo.plan_again(_repeated(dojo, again, retry_failed), name or "", preparing(output), executor)
     else:
         told |= {f"--{flag}": flags[flag] for flag in ("profile", "budget", "backbone")}
         matrix, read = asked(file, {**told, "--name": name}, settings.model_dump(include={"profile", "budget", "backbone"}))
@@ -200,7 +201,7 @@ def _repeated(dojo: Dojo, runs: tuple[str, ...], batch: str | None) -> list[str]
     found = dict.fromkeys(dojo.store.resolve(run, "run") for run in runs)
     if batch:
         whole = dojo.store.resolve(batch, "batch")
-        rows = [plain(info) for info in dojo.store.runs(RunFilter(batch=whole))]
+        rows = [plain(info) for info in reversed(dojo.find_runs(RunFilter(batch=whole)).runs)]
         bad = [row["id"] for row in rows if failed(row | {"outcome": row["cause"]})]
         if not bad:
             raise UsageError(

@@ -15,7 +15,6 @@ from harness.cli.output import Output, plain
 from harness.cli.sanitise import one_line
 
 if TYPE_CHECKING:
-    from harness.assets.task_dir import Task
     from harness.spec.task import DojoTask
 
 
@@ -28,8 +27,7 @@ def tasks() -> None:
 @pass_invocation
 def list_tasks(invocation: Invocation) -> None:
     """List tasks with their metric, sizes, licence and profiles."""
-    survey = invocation.dojo().survey_tasks()
-    invocation.output.result({"tasks": [_summary(task) for task in survey.found], "broken": survey.broken}, _render_list)
+    invocation.output.result(invocation.dojo().list_tasks(), _render_list)
 
 
 @click.command("show", cls=Command)
@@ -37,10 +35,7 @@ def list_tasks(invocation: Invocation) -> None:
 @pass_invocation
 def show_task(invocation: Invocation, task: str) -> None:
     """Show one task: goal, metric, sub-sets, and data, base model, budget and limits by profile."""
-    found = invocation.dojo().task(task)
-    data = {**_summary(found), **plain(found.dojo), "instruction": found.instruction, "path": found.path}
-    data["profiles"] = plain(found.dojo.profiles)
-    invocation.output.result(data, _render_task)
+    invocation.output.result(invocation.dojo().describe_task(task), _render_task)
 
 
 @click.command("check", cls=Command)
@@ -87,23 +82,6 @@ def check_task(invocation: Invocation, task: str | None, every: bool, profile: s
 def sizes_of(config: DojoTask) -> dict[str, Any]:
     """Return profile → declared sizes, None where a task declares none."""
     return {name: plain(profile.sizes) for name, profile in sorted(config.profiles.items())}
-
-
-def _summary(task: Task) -> dict[str, Any]:
-    config = task.dojo
-    return {
-        "id": task.id,
-        "domain": task.id.split("/")[0],
-        "title": config.title,
-        "summary": config.summary,
-        "metric": plain(config.metric),
-        "subsets": [subset.name for subset in config.subsets],
-        "profiles": sorted(config.profiles),
-        "sizes": sizes_of(config),
-        "licence": config.licence,
-        "digest": task.digest,
-        "shadows": task.shadows,
-    }
 
 
 def _render_list(data: Any, output: Output) -> None:

@@ -204,8 +204,13 @@ def refuse_doubles(
     _refuse_doubles("backbone", [backbone.name for backbone in backbones if backbone])
 
 
-def plan_again(specs: Sequence[RunSpec], name: str = "") -> BatchPlan:
+def plan_again(specs: Sequence[RunSpec], name: str = "", executor: str = "local") -> BatchPlan:
     """Plan runs that were planned before once more, as they were: same agent, task, data, seed, budget, parameters.
+
+    Args:
+        specs: what was planned.
+        name: of the new batch.
+        executor: who drives it.
 
     Raises:
         UsageError: there are none.
@@ -226,6 +231,7 @@ def plan_again(specs: Sequence[RunSpec], name: str = "") -> BatchPlan:
         copies={run.id: spec.id for run, spec in zip(runs, specs, strict=True)},
         max_wall_s=sum(run.budget.wall for run in runs),
         max_dollars=worst_cost(runs),
+        settings={"executor": executor},
     )
 
 

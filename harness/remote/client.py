@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -17,6 +18,11 @@ from harness.spec.wire import API, API_HEADER, VERSION_HEADER
 # Planning may prepare data and models there.
 _TIMEOUT = httpx.Timeout(60.0, read=900.0)
 _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+
+
+def part(text: str) -> str:
+    """Return what a user wrote as one part of a path."""
+    return quote(text, safe="@") or "%20"
 
 
 class Client:
@@ -53,7 +59,7 @@ class Client:
         Raises:
             DojoError: as the service says it; or it is gone, none, or of another time.
         """
-        return self._decoded(self.answer(method, path, **given))
+        return self.decoded(self.answer(method, path, **given))
 
     def answer(self, method: str, path: str, **given: Any) -> httpx.Response:
         """Return an answer that is fine; raises as `ask`."""
@@ -67,18 +73,22 @@ class Client:
     def stream(self, path: str, last: int) -> Iterator[tuple[str, str]]:
         """Yield the kind and data of each event of a stream, from after number ``last`` until it breaks or ends."""
         headers = {"accept": "text/event-stream"} | ({"last-event-id": str(last)} if last >= 0 else {})
+        kind = ""
+        for line in self.lines(path, headers=headers):
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                yield kind, value
+
+    def lines(self, path: str, **given: Any) -> Iterator[str]:
+        """Yield the lines of a long answer as they come, until it breaks or ends; raises as `ask`."""
         try:
-            with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(60.0)) as found:
+            with self._http.stream("GET", path, timeout=httpx.Timeout(60.0), **given) as found:
                 if found.status_code != 200:
                     found.read()
                 self._judge(found)
-                kind = ""
-                for line in found.iter_lines():
-                    name, _, value = line.partition(": ")
-                    if name == "event":
-                        kind = value
-                    elif name == "data":
-                        yield kind, value
+                yield from found.iter_lines()
         except httpx.HTTPError as exc:
             raise self._gone(exc) from exc
 
@@ -125,7 +135,8 @@ class Client:
             code="server_gone",
         )
 
-    def _decoded(self, found: httpx.Response) -> Any:
+    def decoded(self, found: httpx.Response) -> Any:
+        """Return the JSON of an answer; raises as `ask`."""
         try:
             return json.loads(found.content)
         except ValueError as exc:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.leaderboard import Leaderboard
 from harness.executor.planner import BatchPlan
-from harness.remote.client import Client
+from harness.remote.catalogue import RemoteCatalogue
+from harness.remote.client import Client, part
+from harness.remote.following import AGAIN, POLL_S, passed_on
 from harness.remote.packing import packed
+from harness.remote.trajectories import RemoteTrajectories
 from harness.service import BatchStatus
 from harness.service.kept import Workspace
 from harness.service.lists import Found
@@ -24,13 +25,10 @@ from harness.spec.event import Event
 from harness.spec.matrix import Matrix
 from harness.spec.result import RunResult
 from harness.spec.wire import ENDED_HEADER, Resolved
-from harness.store.base import RunFilter
+from harness.store.base import Damage, RunFilter
 from harness.store.kept import unpack_into
 from harness.store.run_dir import EventListener
 
-_POLL_S = 1.0
-# How often a stream that broke is taken up again before that is told.
-_AGAIN = 5
 # What the service gives at most of a search.
 _MOST = 10_000
 
@@ -58,7 +56,7 @@ class RemoteStore:
         return Resolved.model_validate(self._client.ask("GET", "/v1/resolve", params={"reference": reference, "kind": kind}))
 
 
-class RemoteDojo:
+class RemoteDojo(RemoteCatalogue, RemoteTrajectories):
     """What `harness.service.Dojo` does, at a service.
 
     Args:
@@ -104,13 +102,47 @@ class RemoteDojo:
                         on_event(run, event)
                 if page[1]:
                     del seen[run]
-            if not seen or stop.wait(_POLL_S):
+            if not seen or stop.wait(POLL_S):
                 break
         return self.status(plan.batch)
 
     def status(self, reference: str | None = None) -> BatchStatus:
         """See `Dojo.status`."""
-        return BatchStatus.model_validate(self.client.ask("GET", f"/v1/status/{_part(reference or '@last')}"))
+        return BatchStatus.model_validate(self.client.ask("GET", f"/v1/status/{part(reference or '@last')}"))
+
+    def plan_again(self, runs: Sequence[str], name: str = "", *_: Any, **__: Any) -> BatchPlan:
+        """See `Dojo.plan_again`; the service's executor drives them."""
+        body = {"again": list(runs), "name": name}
+        return BatchPlan.model_validate(self.client.ask("POST", "/v1/plans", json=body)["plan"])
+
+    def power(self, plan: BatchPlan) -> dict[str, Any]:
+        """See `Dojo.power`."""
+        return dict(self.client.ask("GET", f"/v1/plans/{part(plan.batch)}/power"))
+
+    def tag(self, references: Sequence[str], add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
+        """See `Dojo.tag`."""
+        body = {"add": list(add), "remove": list(remove)}
+        return [str(self.client.ask("POST", f"/v1/tags/{part(each)}", json=body)["id"]) for each in references]
+
+    def exclude(self, run: str, why: str) -> str:
+        """See `Dojo.exclude`; for operators."""
+        return str(self.client.ask("POST", f"/v1/exclude/{part(run)}", json={"why": why})["run"])
+
+    def include(self, run: str) -> str:
+        """See `Dojo.include`; for operators."""
+        return str(self.client.ask("POST", f"/v1/include/{part(run)}", json={})["run"])
+
+    def report(self, batch: str | None = None, *_: Any, **__: Any) -> str:
+        """See `Dojo.report`."""
+        return str(self.client.ask("GET", f"/v1/report/{part(batch or '@last')}")["markdown"])
+
+    def damaged(self, batch: str | None = None) -> list[Damage]:
+        """Not told by a service beyond what its report says."""
+        return []
+
+    def plots(self, *_: Any, **__: Any) -> list[Path]:
+        """Not drawn by a service."""
+        raise UsageError("a service draws no plots", hint="leave --plots out, or draw them on its machine")
 
     def find_runs(self, where: RunFilter | None = None, limit: int | None = None, sizes: bool = False) -> Found:
         """See `Dojo.find_runs`; at most 10,000."""
@@ -122,11 +154,11 @@ class RemoteDojo:
 
     def show(self, run: str) -> RunResult:
         """See `Dojo.show`; single hidden items are not told."""
-        return RunResult.model_validate(self.client.ask("GET", f"/v1/runs/{_part(run)}"))
+        return RunResult.model_validate(self.client.ask("GET", f"/v1/runs/{part(run)}"))
 
     def cancel(self, reference: str) -> list[str]:
         """See `Dojo.cancel`."""
-        return list(self.client.ask("POST", f"/v1/cancel/{_part(reference)}")["cancelled"])
+        return list(self.client.ask("POST", f"/v1/cancel/{part(reference)}")["cancelled"])
 
     def leaderboard(self, task: str | None = None, batch: str | None = None) -> Leaderboard:
         """See `Dojo.leaderboard`."""
@@ -139,11 +171,11 @@ class RemoteDojo:
 
     def files(self, run: str) -> Workspace:
         """See `Dojo.files`."""
-        return Workspace.model_validate(self.client.ask("GET", f"/v1/runs/{_part(run)}/files"))
+        return Workspace.model_validate(self.client.ask("GET", f"/v1/runs/{part(run)}/files"))
 
     def file(self, run: str, name: str) -> bytes:
         """See `Dojo.file`."""
-        return self.client.answer("GET", f"/v1/runs/{_part(run)}/file", params={"name": name}).content
+        return self.client.answer("GET", f"/v1/runs/{part(run)}/file", params={"name": name}).content
 
     def unpack_files(self, run: str, target: Path, patterns: Sequence[str] = ()) -> dict[str, str]:
         """See `Dojo.unpack_files`."""
@@ -162,7 +194,7 @@ class RemoteDojo:
             after = found[-1].seq
         while not stop.is_set():
             try:
-                for kind, data in self._until(stop, run, after):
+                for kind, data in passed_on(self.client.stream(f"/v1/runs/{run}/events", after), stop):
                     if kind == "end":
                         return
                     if kind != "drain":
@@ -171,9 +203,9 @@ class RemoteDojo:
                         yield event
             except MissingError as exc:
                 broken += 1
-                if exc.code not in ("server_gone", "full") or broken > _AGAIN:
+                if exc.code not in ("server_gone", "full") or broken > AGAIN:
                     raise
-            stop.wait(_POLL_S)
+            stop.wait(POLL_S)
 
     def output(
         self, reference: str, stream: str = "stdout", follow: bool = False, stop: threading.Event | None = None
@@ -181,48 +213,11 @@ class RemoteDojo:
         """See `Dojo.output`."""
         run, offset, stop = self.store.resolve(reference, "run"), 0, stop or threading.Event()
         while True:
-            found = self.client.answer("GET", f"/v1/runs/{run}/output/{_part(stream)}", params={"offset": offset})
+            found = self.client.answer("GET", f"/v1/runs/{run}/output/{part(stream)}", params={"offset": offset})
             offset += len(found.content)
             yield found.content
-            if found.headers.get(ENDED_HEADER) == "true" or (not found.content and (not follow or stop.wait(_POLL_S))):
+            if found.headers.get(ENDED_HEADER) == "true" or (not found.content and (not follow or stop.wait(POLL_S))):
                 return
-
-    def talk(self, *_: Any, **__: Any) -> Iterator[Any]:
-        """Not told by a service."""
-        raise UsageError(
-            "a service does not tell the talk with a backbone", hint="`dojo logs RUN` shows the calls; or look on its machine"
-        )
-
-    def plan_again(self, *_: Any, **__: Any) -> BatchPlan:
-        """Not done by a service."""
-        raise UsageError("a service repeats no runs (--from, --retry-failed)", hint="submit the agent and the task again")
-
-    def power(self, plan: BatchPlan) -> None:
-        """Not told by a service: a dry run ends without it."""
-
-    def _until(self, stop: threading.Event, run: str, after: int) -> Iterator[tuple[str, str]]:
-        """Pass a stream on from a thread, so that ``stop`` is seen while nothing comes."""
-        pieces: queue.Queue[tuple[str, str] | BaseException | None] = queue.Queue(maxsize=256)
-
-        def read() -> None:
-            try:
-                for piece in self.client.stream(f"/v1/runs/{run}/events", after):
-                    pieces.put(piece)
-                pieces.put(None)
-            except Exception as exc:
-                pieces.put(exc)
-
-        threading.Thread(target=read, daemon=True, name="events").start()
-        while not stop.is_set():
-            try:
-                piece = pieces.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            if piece is None:
-                return
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
 
     def _page(self, run: str, after: int) -> tuple[list[Event], bool]:
         found = self.client.ask("GET", f"/v1/runs/{run}/events", params={"after": after})
@@ -243,10 +238,6 @@ class RemoteDojo:
                 "POST", "/v1/agents", params={"name": folder}, content=iter(lambda: archive.read(1 << 20), b"")
             )
         return str(said["agent"])
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="@") or "%20"
 
 
 def _given(**params: Any) -> dict[str, Any]:

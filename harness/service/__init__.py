@@ -4,6 +4,7 @@ from harness.service.accounts import People
 from harness.service.answers import Items
 from harness.service.artefacts import Artefacts
 from harness.service.backbones import Backbones
+from harness.service.catalogue import Catalogue
 from harness.service.cluster import Cluster
 from harness.service.data import Data
 from harness.service.images import Images
@@ -19,7 +20,22 @@ from harness.service.trajectories import Trajectories
 
 
 class Dojo(
-    Results, Lists, Tidy, Items, Kept, Artefacts, Trajectories, Shells, Tasks, Models, Data, Images, Cluster, Backbones, People
+    Results,
+    Lists,
+    Tidy,
+    Items,
+    Kept,
+    Artefacts,
+    Trajectories,
+    Shells,
+    Catalogue,
+    Tasks,
+    Models,
+    Data,
+    Images,
+    Cluster,
+    Backbones,
+    People,
 ):
     """Everything dojo does, over one results directory and one cache.
 

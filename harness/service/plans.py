@@ -40,6 +40,7 @@ from harness.spec.errors import DojoError, MissingError, UsageError
 from harness.spec.matrix import AgentEntry, Matrix
 from harness.spec.progress import Progress
 from harness.spec.run import PUBLIC_HIDDEN
+from harness.store.base import RunFilter
 from harness.store.run_dir import EventListener
 
 Where = Callable[..., str]
@@ -167,15 +168,28 @@ class Plans(Bench):
         left_out = [f"task {each.name} is left out: {each.message}" for each in self.left_out(matrix.tasks)]
         return plan.model_copy(update={"warnings": (*plan.warnings, *left_out)})
 
-    def plan_again(self, runs: Sequence[str], name: str = "", progress: Progress | None = None) -> BatchPlan:
+    def plan_again(
+        self, runs: Sequence[str], name: str = "", progress: Progress | None = None, executor: str | None = None
+    ) -> BatchPlan:
         """Plan finished runs once more as they were: agent, task, data, seed, budget, parameters.
 
+        Args:
+            runs: which.
+            name: of the new batch.
+            progress: told what takes long.
+            executor: who drives it; default the one that drove those runs.
+
         Raises:
-            UsageError: there are none.
+            UsageError: there are none, they were driven by several executors and none is named, or theirs cannot have their
+                sandbox.
             MissingError: a task, its data or a base model is not what it was, or the sandbox is not to be had.
         """
-        plan = plan_again([self.store.files(self.store.resolve(run, "run")).spec() for run in runs], name)
+        found = [self.store.resolve(run, "run") for run in runs]
+        executor = executor or self._executor_of_all(found)
+        plan = plan_again([self.store.files(run).spec() for run in found], name, executor)
+        drives = self._executor(executor)
         for spec in plan.runs:
+            _sandbox_of(drives, spec.sandbox)
             self._checked_backend(spec.sandbox)
             assets = self._library.assets(spec, progress)
             if assets.install is not None:
@@ -235,6 +249,14 @@ class Plans(Bench):
             refuse_doubles([], backbones=minds)
         faults.tell()
         return _Checked(agents, list(tasks.values()), minds or [None], budgets, profile)
+
+    def _executor_of_all(self, runs: Sequence[str]) -> str:
+        batches = self.store.batches(RunFilter(runs=tuple(runs))) if runs else []
+        names = sorted({batch.settings.get("executor", "local") for batch in batches})
+        if len(names) > 1:
+            text = f"these runs were driven by several executors: {', '.join(names)}"
+            raise UsageError(text, hint="name the one that is to drive them now: --executor")
+        return names[0] if names else "local"
 
     def _checked_backend(self, name: str | None) -> str:
         backend = get_backend(name or self._sandbox)

@@ -19,6 +19,7 @@ from harness.spec.outcome import RunState
 
 if TYPE_CHECKING:
     from harness.export.llm_log import LlmLine
+    from harness.store.run_dir import RunDir
 
 # The folder is polled: another process writes it.
 _POLL_S = 0.3
@@ -92,24 +93,10 @@ class Trajectories(Bench):
             ) from exc
 
     def _export_replay(self, run: str, target: Path) -> Exported:
-        from harness.export.commands import commands_of
-        from harness.export.replay import write_agent
-
-        if target.exists() or not target.parent.is_dir():
-            raise UsageError(f"{target} cannot be made as a directory", hint="give --out a new name in a folder that exists")
         with tempfile.TemporaryDirectory() as folder:
             told = Path(folder) / "trajectory.json"
             self._tell(run, told)
-            commands = commands_of(json.loads(told.read_bytes()))
-        playable = sum(command.kind != "unplayable" for command in commands)
-        if not playable:
-            raise UsageError(
-                f"no command of run {run} was recorded that could be run again",
-                hint="what an agent's own program did inside the sandbox, without the agent API or a backbone, nobody sees",
-            )
-        write_agent(target, self.agent("replay").path, commands, run)
-        unplayable = len(commands) - playable
-        return Exported(run=run, format="replay", path=target, commands=playable, unplayable=unplayable)
+            return write_replay(run, told.read_bytes(), target, self.agent("replay").path)
 
     def talk(self, reference: str, follow: bool = False, stop: threading.Event | None = None) -> Iterator[LlmLine]:
         """Yield the calls of a run's agent to its backbone; with ``follow`` until the run ends.
@@ -117,34 +104,85 @@ class Trajectories(Bench):
         Raises:
             UsageError: the run has no backbone.
         """
-        from harness.export.llm_log import LlmLog, refused
-        from harness.gateway.recording import Recording
+        reader, stop = self.talk_of(reference), stop or threading.Event()
+        while True:
+            yield from reader.read(whole=not follow or stop.is_set())
+            if not follow or reader.ended or stop.wait(_POLL_S):
+                return
 
+    def talk_of(self, reference: str) -> Talk:
+        """Return what reads a run's talk piece by piece; raises as `talk`."""
         run = self.store.resolve(reference, "run")
         files = self.store.files(run)
         if files.spec().backbone is None:
             raise UsageError(
                 f"run {run} has no backbone, so there is no talk", hint=f"`dojo logs {run}` shows what its agent did"
             )
-        stop = stop or threading.Event()
-        log, called, seen, ended = LlmLog(), dict[int, Event](), 0, False
-        while True:
-            news = False
-            for event in files.events(seen):
-                seen = event.seq + 1
-                match event.data:
-                    case LlmCalled(call=number):
-                        called[number], news = event, True
-                    case LlmRefused():
-                        yield refused(event)
-                    case Entered(state=RunState.QUEUED):
-                        log, called = LlmLog(), {}  # another attempt, whose calls are counted anew
-                    case Entered(state=state):
-                        ended = state.final
-            if news and files.talk.exists():
-                yield from log.recorded(Recording(files.talk).read(without=log.told), called)
-            over = not follow or ended or stop.is_set()
-            late = called if over else {number: event for number, event in called.items() if number <= max(called) - _LATE}
-            yield from log.unrecorded(late)
-            if over or stop.wait(_POLL_S):
-                return
+        return Talk(files)
+
+
+def write_replay(run: str, trajectory: bytes, target: Path, template: Path) -> Exported:
+    """Make the directory ``target`` of an agent that does again what a trajectory tells.
+
+    Args:
+        run: whose trajectory it is.
+        trajectory: ATIF.
+        target: a new folder.
+        template: the directory of the agent `replay`.
+
+    Raises:
+        UsageError: there is something at ``target``, or nothing to do again.
+    """
+    from harness.export.commands import commands_of
+    from harness.export.replay import write_agent
+
+    if target.exists() or not target.parent.is_dir():
+        raise UsageError(f"{target} cannot be made as a directory", hint="give --out a new name in a folder that exists")
+    commands = commands_of(json.loads(trajectory))
+    playable = sum(command.kind != "unplayable" for command in commands)
+    if not playable:
+        raise UsageError(
+            f"no command of run {run} was recorded that could be run again",
+            hint="what an agent's own program did inside the sandbox, without the agent API or a backbone, nobody sees",
+        )
+    write_agent(target, template, commands, run)
+    unplayable = len(commands) - playable
+    return Exported(run=run, format="replay", path=target, commands=playable, unplayable=unplayable)
+
+
+class Talk:
+    """A run's talk with its backbone, told as it becomes known.
+
+    Attributes:
+        ended: the run had ended when it was read last.
+    """
+
+    def __init__(self, files: RunDir) -> None:
+        from harness.export.llm_log import LlmLog
+
+        self.ended = False
+        self._files, self._log, self._seen = files, LlmLog(), 0
+        self._called: dict[int, Event] = {}
+
+    def read(self, whole: bool = False) -> Iterator[LlmLine]:
+        """Yield the calls that became known since; with ``whole`` also those whose recording has not come yet."""
+        from harness.export.llm_log import LlmLog, refused
+        from harness.gateway.recording import Recording
+
+        news = False
+        for event in self._files.events(self._seen):
+            self._seen = event.seq + 1
+            match event.data:
+                case LlmCalled(call=number):
+                    self._called[number], news = event, True
+                case LlmRefused():
+                    yield refused(event)
+                case Entered(state=RunState.QUEUED):
+                    self._log, self._called = LlmLog(), {}  # another attempt, whose calls are counted anew
+                case Entered(state=state):
+                    self.ended = state.final
+        if news and self._files.talk.exists():
+            yield from self._log.recorded(Recording(self._files.talk).read(without=self._log.told), self._called)
+        last = max(self._called, default=0)
+        late = {number: event for number, event in self._called.items() if whole or self.ended or number <= last - _LATE}
+        yield from self._log.unrecorded(late)

@@ -30,9 +30,14 @@ EVENTS = 1000
 
 
 class Ask(Spec):
-    """What to run, as `dojo submit` is asked for it. Agents are names of the service's own, or of uploads (``upload:…``)."""
+    """What to run, as `dojo submit` is asked for it: a matrix, or runs once more as they were.
 
-    matrix: Matrix
+    Agents are names of the service's own, or of uploads (``upload:…``).
+    """
+
+    matrix: Matrix | None = None
+    again: tuple[str, ...] = Field((), max_length=10_000, description="runs of one's own, by id")
+    name: str = Field("", max_length=200, description="with `again`: of the batch; a matrix has its own")
 
 
 class Planned(Spec):
@@ -68,6 +73,38 @@ class Cancelled(Spec):
     """What was ended."""
 
     cancelled: tuple[str, ...]
+
+
+class Tags(Spec):
+    """Tags to put on a run or a batch, and to take off."""
+
+    add: tuple[str, ...] = Field((), max_length=100)
+    remove: tuple[str, ...] = Field((), max_length=100)
+
+
+class Tagged(Spec):
+    """What has the tags now."""
+
+    id: str
+
+
+class Exclude(Spec):
+    """Why a run is left out of comparisons."""
+
+    why: str = Field(max_length=2000)
+
+
+class Marked(Spec):
+    """A run that was left out of comparisons, or taken in again."""
+
+    run: str
+
+
+class Report(Spec):
+    """A batch on one page."""
+
+    batch: str
+    markdown: str
 
 
 class Resolved(Spec):

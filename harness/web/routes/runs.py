@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from harness.export.llm_log import LlmLine
 from harness.service import BatchStatus
 from harness.service.kept import Workspace
 from harness.service.lists import Found
+from harness.service.trajectories import Talk
 from harness.spec.accounts import Role, Token
 from harness.spec.errors import MissingError, UsageError
 from harness.spec.event import Event
@@ -30,6 +35,9 @@ _POLL_S = 0.3
 # A comment at least so often, so that nothing between takes the stream for dead.
 _QUIET_S = 15.0
 _MOST = 10_000
+# Of a talk, read at once; each may carry a history.
+_CALLS = 16
+_FULL = MissingError("too many streams are open here", hint="come again, or ask without a stream", code="full")
 
 
 @router.get("/resolve", response_model=Resolved)
@@ -110,7 +118,7 @@ async def events(
         found, ended = await run_in_threadpool(_read, site, run, after)
         return site.answer(Events(events=tuple(found), ended=ended))
     if site.streams >= site.limits.streams:
-        raise MissingError("too many streams of events are open here", hint="come again, or ask without a stream", code="full")
+        raise _FULL
     return StreamingResponse(_stream(site, run, after), media_type="text/event-stream")
 
 
@@ -128,6 +136,30 @@ def output(
             source.seek(offset)
             data = source.read(OUTPUT_BYTES)
     return _bytes(data, {ENDED_HEADER: "true" if ended and len(data) < OUTPUT_BYTES else "false"})
+
+
+@router.get("/runs/{run}/talk", response_class=Response)
+async def talk(
+    request: Request, caller: Viewer, run: str, follow: bool = False, skip: Annotated[int, Query(ge=0)] = 0
+) -> Response:
+    """Return one's own agent's talk with its backbone, a JSON object a line; `null` is the last line of a talk that is whole.
+
+    With `follow` that comes when the run has ended; empty lines come while nothing is said. `skip` leaves out so many calls,
+    which were received before.
+    """
+    site, run = await run_in_threadpool(_own, request, caller, run)
+    if site.streams >= site.limits.streams:
+        raise _FULL
+    told = await run_in_threadpool(site.dojo.talk_of, run)
+    return StreamingResponse(_talk(site, told, follow, skip), media_type="application/x-ndjson")
+
+
+@router.get("/runs/{run}/trajectory", response_class=Response)
+def trajectory(request: Request, caller: Viewer, run: str) -> Response:
+    """Return what one's own agent did and said, as an ATIF trajectory."""
+    site, run = _own(request, caller, run)
+    with tempfile.TemporaryDirectory(prefix="dojo-told-") as folder:
+        return _bytes(site.dojo.export(run, "atif", Path(folder) / "trajectory.json").path.read_bytes(), {})
 
 
 @router.get("/runs/{run}/files", response_model=Workspace)
@@ -161,11 +193,44 @@ def _read(site: Site, run: str, after: int) -> tuple[list[Event], bool]:
     return found, ended and len(found) < EVENTS
 
 
-async def _stream(site: Site, run: str, after: int) -> AsyncIterator[bytes]:
+@contextmanager
+def _counted(site: Site) -> Iterator[None]:
     site.streams += 1
     site.measures.streams.set(site.streams)
-    quiet = 0.0
     try:
+        yield
+    finally:
+        site.streams -= 1
+        site.measures.streams.set(site.streams)
+
+
+async def _talk(site: Site, talk: Talk, follow: bool, skip: int) -> AsyncIterator[bytes]:
+    number, quiet = 0, 0.0
+    with _counted(site):
+        while not site.draining.is_set():
+            lines = talk.read(whole=not follow)
+            while some := await run_in_threadpool(_some, lines):
+                for line in some:
+                    number, quiet = number + 1, 0.0
+                    if number > skip:
+                        yield site.cleaner.json(line) + b"\n"
+            if not follow or talk.ended:
+                yield b"null\n"
+                return
+            if quiet >= _QUIET_S:
+                quiet = 0.0
+                yield b"\n"
+            await asyncio.sleep(_POLL_S)
+            quiet += _POLL_S
+
+
+def _some(lines: Iterator[LlmLine]) -> list[LlmLine]:
+    return list(islice(lines, _CALLS))
+
+
+async def _stream(site: Site, run: str, after: int) -> AsyncIterator[bytes]:
+    quiet = 0.0
+    with _counted(site):
         while not site.draining.is_set():
             found, ended = await run_in_threadpool(_read, site, run, after)
             for event in found:
@@ -180,6 +245,3 @@ async def _stream(site: Site, run: str, after: int) -> AsyncIterator[bytes]:
             await asyncio.sleep(_POLL_S)
             quiet += _POLL_S
         yield b"event: drain\ndata: {}\n\n"
-    finally:
-        site.streams -= 1
-        site.measures.streams.set(site.streams)

@@ -1,4 +1,4 @@
-"""Uploading, planning, submitting, cancelling: what changes something. Each leaves a line in the audit log."""
+"""Uploading, planning, submitting, cancelling, marking: what changes something. Each leaves a line in the audit log."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from harness.service import BatchStatus
 from harness.spec.accounts import Token
 from harness.spec.errors import NotFoundError, UsageError
 from harness.spec.matrix import Matrix
-from harness.spec.wire import Ask, Cancelled, Planned, Submit, Uploaded
+from harness.spec.wire import Ask, Cancelled, Exclude, Marked, Planned, Submit, Tagged, Tags, Uploaded
 from harness.store.base import RunFilter
 from harness.web.admission import admitted
-from harness.web.site import Site, site_of, submitter
+from harness.web.site import Site, operator, site_of, submitter
 from harness.web.uploads import take_in
 
 router = APIRouter(prefix="/v1")
 Submitter = Annotated[Token, Depends(submitter)]
+Operator = Annotated[Token, Depends(operator)]
 _PLAN = re.compile(r"b[A-Za-z0-9_-]{1,58}")
 _IN_MEMORY = 1024 * 1024
 
@@ -48,14 +49,23 @@ async def upload(request: Request, caller: Submitter, name: Annotated[str, Query
 
 @router.post("/plans", response_model=Planned)
 def plan(request: Request, caller: Submitter, ask: Ask) -> Response:
-    """Plan a matrix and check all that can be checked; nothing is started."""
+    """Plan a matrix, or runs once more, and check all that can be checked; nothing is started."""
     site = site_of(request)
-    made = _planned(site, caller, ask.matrix)
+    if (ask.matrix is None) == (not ask.again):
+        raise UsageError("a plan is of a matrix or of runs", hint='{"matrix": {…}} or {"again": ["r…"]}')
+    made = _planned(site, caller, ask.matrix) if ask.matrix else _again(site, caller, ask)
     folder = site.folder("plans", caller.user)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomic(folder / f"{made.batch}.json", made.model_dump_json().encode())
     _note(request, caller, "plan", made.batch)
     return site.answer({"plan": made.model_copy(update={"agents": {}})})
+
+
+@router.get("/plans/{batch}/power")
+def power(request: Request, caller: Submitter, batch: str) -> Response:
+    """Say what the runs of a plan of one's own could show about agents."""
+    site = site_of(request)
+    return site.answer(site.dojo.power(_kept(site, caller, batch)))
 
 
 @router.post("/batches", response_model=BatchStatus, status_code=201)
@@ -84,8 +94,42 @@ def cancel(request: Request, caller: Submitter, reference: str) -> Response:
     return site.answer({"cancelled": ended})
 
 
+@router.post("/tags/{reference}", response_model=Tagged)
+def tag(request: Request, caller: Submitter, reference: str, tags: Tags) -> Response:
+    """Put tags on a run or batch and take others off: one's own, or anybody's as an operator."""
+    site = site_of(request)
+    found = site.dojo.store.resolve(reference, "any")
+    site.entitled(caller, found)
+    site.dojo.tag([found], tags.add, tags.remove)
+    _note(request, caller, "tag", found)
+    return site.answer({"id": found})
+
+
+@router.post("/exclude/{run}", response_model=Marked)
+def exclude(request: Request, caller: Operator, run: str, ask: Exclude) -> Response:
+    """Leave a run out of comparisons, with the reason. Owners may not: who could would keep his best runs."""
+    found = site_of(request).dojo.exclude(run, ask.why)
+    _note(request, caller, "exclude", found)
+    return site_of(request).answer({"run": found})
+
+
+@router.post("/include/{run}", response_model=Marked)
+def include(request: Request, caller: Operator, run: str) -> Response:
+    """Take a run into comparisons again."""
+    found = site_of(request).dojo.include(run)
+    _note(request, caller, "include", found)
+    return site_of(request).answer({"run": found})
+
+
 def _planned(site: Site, caller: Token, matrix: Matrix) -> BatchPlan:
     return site.dojo.plan_matrix(admitted(matrix, caller, site), executor=site.executor)
+
+
+def _again(site: Site, caller: Token, ask: Ask) -> BatchPlan:
+    runs = [site.dojo.store.resolve(run, "run") for run in ask.again]
+    for run in runs:
+        site.entitled(caller, run)
+    return site.dojo.plan_again(runs, ask.name, executor=site.executor)
 
 
 def _kept(site: Site, caller: Token, batch: str) -> BatchPlan:

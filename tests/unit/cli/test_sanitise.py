@@ -53,9 +53,9 @@ def test_nothing_that_controls_a_terminal_is_ever_left(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ["\x1b]", "\x9d", "\x9b", "\x9b0", "\x1b[ ", " ", "\x1bP"])
 def test_a_long_hostile_text_takes_no_longer_than_its_length(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     one_line(unit * 200_000)
-    assert time.perf_counter() - started < 2.0  # quadratic matching would take minutes
+    assert time.process_time() - started < 2.0  # quadratic matching would take minutes
 
 
 def test_one_line_joins_and_cuts() -> None:

@@ -74,8 +74,9 @@ def test_runs_are_planned_again_as_they_were(tmp_path):
     first = plan(tmp_path, ["a"], seeds=(0, 1))
     record_plan(first, {"a": agent("a", tmp_path)[1]}, store)
     (store.files(first.runs[0].id).agent_dir / "note").write_text("as it was")
-    again = plan_again(first.runs)
+    again = plan_again(first.runs, executor="slurm")
     record_plan(again, {}, store)
+    assert [batch.settings["executor"] for batch in store.batches()] == ["local", "slurm"]
     same = {"agent", "task", "base_model", "seed", "budget", "limits", "generation", "sandbox", "limit"}
     for old, new in zip(first.runs, again.runs, strict=True):
         assert new.id != old.id and new.batch != old.batch

@@ -139,10 +139,10 @@ def test_exactly_the_right_letter_scores(gold: str, chosen: str, mark: str) -> N
 
 @pytest.mark.parametrize("hostile", ["答案是:", "答案是: A、", "答案是: ", "A", "(", "\x00", "\ud800", " ", "</think>"])
 def test_hostile_answers_take_linear_time(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     GRADER.score(row("B"), hostile * (1_000_000 // len(hostile)), "经济师")
     GRADER.score(row("B"), "答案是: " + hostile * (1_000_000 // len(hostile)), "经济师")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("gold", ["", "E", "AB", None, "a"])

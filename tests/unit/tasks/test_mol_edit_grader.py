@@ -151,9 +151,9 @@ def test_an_answer_is_found_among_any_other_text(grader: TaskGrader, before: str
     ],
 )
 def test_hostile_answers_score_nothing_and_soon(grader: TaskGrader, hostile: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     assert grader.score(ADD, hostile, "add").score == 0
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_the_format_that_agents_are_told_is_the_format_that_scores(task: Task, grader: TaskGrader) -> None:

@@ -142,9 +142,9 @@ def test_no_response_breaks_the_grader(response: str) -> None:
 
 @pytest.mark.parametrize("hostile", ["[", '{"code": [', '{"code":', '"', "\x00", "\ud800", "</think>", '{"code": 102} ', "{"])
 def test_hostile_answers_take_linear_time(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     GRADER.score(row("102"), hostile * (1_000_000 // len(hostile)), "noc4pc")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("gold", [None, "101", "", "102/103"])

@@ -159,9 +159,9 @@ def test_an_answer_scores_1_exactly_where_it_is_the_gold_set(gold: list[str], ch
 
 @pytest.mark.parametrize("hostile", ["[", '{"answer": [', '{"answer":', '"', "\x00", "\ud800", "</think>", '{"answer": ["A"]} '])
 def test_hostile_answers_take_linear_time(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     GRADER.score(row(["A"]), hostile * (1_000_000 // len(hostile)), "par4pc")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("gold", [[], "", ["Z"], None])

@@ -108,9 +108,9 @@ def test_exactly_the_gold_id_hits_as_number_or_text(gold: int, chosen: int, gold
     "hostile", ["[", '{"answer": [', '{"answer":', '"', "\x00", "\ud800", "</think>", '{"answer": 17} ', "9"]
 )
 def test_hostile_answers_take_linear_time(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     GRADER.score(row([17]), hostile * (1_000_000 // len(hostile)), "pi4pc")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("gold", [[], "", None])

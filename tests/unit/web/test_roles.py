@@ -20,25 +20,38 @@ ROUTES = [
     ("POST", "/v1/runs/search", ALL),
     ("POST", "/v1/batches/search", ALL),
     ("GET", "/v1/status/RUN", ALL),
+    ("GET", "/v1/tasks", ALL),
+    ("GET", "/v1/task?id=math/aime25", ALL),
+    ("GET", "/v1/agents", ALL),
+    ("GET", "/v1/backbones", ALL),
+    ("GET", "/v1/models", ALL),
     ("GET", "/metrics", ALL),
     ("POST", "/v1/plans", SUBMIT),
     ("POST", "/v1/agents?name=a", SUBMIT),
     ("POST", "/v1/batches", SUBMIT),
+    ("GET", "/v1/plans/none/power", SUBMIT),
     ("POST", "/v1/cancel/RUN", OWN),
+    ("POST", "/v1/tags/RUN", OWN),
+    ("GET", "/v1/report/BATCH", OWN),
     ("GET", "/v1/runs/RUN", OWN),
     ("GET", "/v1/runs/RUN/events", OWN),
     ("GET", "/v1/runs/RUN/output/stdout", OWN),
+    ("GET", "/v1/runs/RUN/talk", OWN),
+    ("GET", "/v1/runs/RUN/trajectory", OWN),
     ("GET", "/v1/runs/RUN/files", OWN),
     ("GET", "/v1/runs/RUN/file?name=x", OWN),
+    ("POST", "/v1/exclude/RUN", OPERATE),
+    ("POST", "/v1/include/RUN", OPERATE),
     ("GET", "/v1/audit", OPERATE),
 ]
 
 
 def test_each_route_is_open_to_the_roles_that_it_is_for_and_to_no_other(replica: Replica):
-    _, (run,) = replica.batch("ann")
+    batch, (run,) = replica.batch("ann")
     for method, path, allowed in ROUTES:
+        path = path.replace("RUN", run).replace("BATCH", batch)
         for user in ALL:
-            said = replica.ask(user, method, path.replace("RUN", run), **({"json": {}} if method == "POST" else {}))
+            said = replica.ask(user, method, path, **({"json": {}} if method == "POST" else {}))
             assert (said.status_code == 403) == (user not in allowed), (method, path, user, said.status_code, said.text)
             if said.status_code == 403:
                 assert said.json()["error"]["code"] == "forbidden" and said.json()["error"]["hint"]
