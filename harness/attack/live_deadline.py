@@ -22,7 +22,8 @@ _WALL_S, _CPU_S = 5.0, 2.0
 _LATE_S = 1.5
 # Hands in a folder that takes long to copy (files that are written through to the harness's disk one by one) a moment before its
 # end, while a process that left the tree writes the time into the file that is copied last. More commands are under way than run
-# at once, so that those that wait have their turn when the others are killed. argv: how it ends.
+# at once, so that those that wait have their turn when the others are killed. A moment is ten times what a call takes just now:
+# what has not reached the harness by the end was not handed in before it. argv: how it ends.
 _LATE = """
 import os, sys, threading, time
 import dojo_tool
@@ -55,13 +56,20 @@ def many(body):
     for _ in range(20):
         threading.Thread(target=body, daemon=True).start()
     time.sleep(600)
+def moment():
+    asked = time.monotonic()
+    left = api.budget()
+    return left, 0.3 + 10 * (time.monotonic() - asked)
 escaped(beats)
 escaped(lambda: many(lambda: api.exec(["sleep", "600"])))
 if end == "exit":
     escaped(lambda: api.submit("/workspace/out"))
-    time.sleep(0.3)
+    time.sleep(moment()[1])
     sys.exit(0)
-while api.budget()[end]["left"] > 0.4:
+while True:
+    left, needed = moment()
+    if left[end]["left"] <= needed:
+        break
     for _ in range(100_000):
         pass
 threading.Thread(target=burn, daemon=True).start()
