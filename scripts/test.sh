@@ -48,7 +48,7 @@ run() {
   local cache failed code=0
   cache=$(mktemp -d)
   .venv/bin/python -m pytest --durations=25 -o cache_dir="$cache" "$@" || code=$?
-  failed=$(tr -d '{}' <"$cache/v/cache/lastfailed" 2>/dev/null | sed -n 's/^ *"\(.*\)": true,\{0,1\}$/\1/p' || true)
+  failed=$(cat "$cache/v/cache/lastfailed" 2>/dev/null | tr -d '{}' | sed -n 's/^ *"\(.*\)": true,\{0,1\}$/\1/p' || true)
   if [ "$code" = 1 ] && [ -n "$failed" ] && [ "$(wc -l <<<"$failed")" -le 3 ]; then
     echo "== once more, alone: what failed"
     if .venv/bin/python -m pytest -o cache_dir="$cache" "$@" --dist no -n 0 --last-failed --last-failed-no-failures none; then

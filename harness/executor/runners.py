@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from harness.executor.base import Work
 from harness.spec.errors import DojoError, MissingError, SandboxError, StoreError, UsageError
 from harness.spec.outcome import Death
-from harness.store.base import Store
+from harness.store.base import AWAY, Store
 from harness.store.leases import TTL_S
 
 # what `dojo run` exits with when it was asked to stop; killed, and asked to stop before it listened, as a shell says them
 ENDED = frozenset({130, 137, 143})
+MENDED_BY_ANOTHER = frozenset({"lost", AWAY})
+"""What a runner may say at its end that another one may go on after."""
 # how long after its time a lease may still be seen, and how often is looked
 _LATE_S, _LOOK_S = 5.0, 0.5
 _OF_EXIT: dict[int, type[DojoError]] = {2: UsageError, 3: MissingError}

@@ -28,7 +28,7 @@ from harness.spec.event import Failed
 from harness.spec.outcome import Outcome, RunState
 from harness.spec.result import GradeRecord
 from harness.spec.run import RunSpec
-from harness.store.base import Lease, Store
+from harness.store.base import AWAY, Lease, Store
 from harness.store.run_dir import EventListener, RunDir
 
 # Twice what a lease lasts that nobody renews (`store.leases.TTL_S`).
@@ -82,6 +82,8 @@ class Runner:
     def take_over(self, run: str, stop: threading.Event | None = None, listener: EventListener | None = None) -> RunState:
         """Drive a run as `drive` does; one that another process drives is waited for as long as a dead one's lease may last.
 
+        A database that is away at first is waited for as long.
+
         Raises:
             StoreError: as `drive`; another process still drives it (code ``busy``).
         """
@@ -90,7 +92,7 @@ class Runner:
             try:
                 return self.drive(run, stop, listener)
             except StoreError as exc:
-                if exc.code != "busy" or time.monotonic() > until or stop.wait(_AGAIN_S):
+                if exc.code not in ("busy", AWAY) or time.monotonic() > until or stop.wait(_AGAIN_S):
                     raise
 
     def regrade(self, run: str) -> GradeRecord:

@@ -24,6 +24,9 @@ from harness.store.run_dir import RunDir
 
 Kind = Literal["batch", "run", "any"]
 
+AWAY = "database_away"
+"""Code of the error where a database's server does not answer, or shuts down or starts just now."""
+
 
 class RunFilter(Spec):
     """Which runs are meant; what is None (or empty) does not restrict. Globs are as in a shell: ``*``, ``?``, ``[abc]``."""

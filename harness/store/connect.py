@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.pool import NullPool, StaticPool
 
 from harness.spec.errors import MissingError, StoreError, UsageError
+from harness.store.base import AWAY
 from harness.store.tables import VERSION, alembic_version, metadata
 
 T = TypeVar("T")
@@ -30,6 +31,9 @@ _BUSY_S = 30.0
 # connect, milliseconds until what was sent must have arrived, seconds until a silent connection is tried. An address may say
 # otherwise.
 _SILENCE = {"connect_timeout": 10, "tcp_user_timeout": 15_000, "keepalives_idle": 15, "keepalives_interval": 5}
+# A server that shuts down, crashed or starts: while it is asked; or is full, besides: to who connects, without a code.
+_ENDING = frozenset({"57P01", "57P02", "57P03"})
+_PASSING = ("starting up", "shutting down", "not yet accepting", "too many clients", "remaining connection slots")
 # How often a look is repeated because somebody began to write meanwhile, before it joins the writers.
 _LOOKS = 3
 # What SQLite says of a file whose content is wrong, unlike one that is locked or may not be opened.
@@ -206,7 +210,16 @@ class Database:
         else:
             hint = "check free disk space and permissions there; run folders are complete without it"
         code = "environment" if any(sign in str(exc) for sign in _KEPT_OUT) else None
+        if self.path is None and isinstance(exc, OperationalError) and _away(exc):
+            code = AWAY
         return StoreError(f"the database {where} failed: {_first_line(exc)}", hint=hint, code=code)
+
+
+def _away(exc: OperationalError) -> bool:
+    """Whether a server may well answer in a moment: it did not at all, or is about to end or to begin."""
+    state, text = getattr(exc.orig, "sqlstate", None), str(exc)
+    refused = "FATAL" in text and not any(sign in text for sign in _PASSING)
+    return state in _ENDING or (state is None and not refused)
 
 
 def memory() -> Engine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.executor.runners import ENDED, End, error_said
+from harness.executor.runners import ENDED, MENDED_BY_ANOTHER, End, error_said
 from harness.sandbox.kubernetes.deaths import disruption
 from harness.spec.errors import StoreError
 from harness.spec.outcome import Cause, Death
@@ -46,8 +46,9 @@ def _ended(ended: dict[str, Any]) -> End:
     if ended.get("reason") in _LOST:
         return End(None, Death(Cause.EVICTED, f"its node lost its runner ({ended['reason']}, exit code {code}), as by a restart"))
     error = error_said(message, code or 1)
-    if code in ENDED or (error is not None and error.code == "lost"):
-        return End(None, Death(Cause.HARNESS, f"its runner was ended (exit code {code})"))
+    if code in ENDED or (error is not None and error.code in MENDED_BY_ANOTHER):
+        why = f": {error.message}" if error is not None else ""
+        return End(None, Death(Cause.HARNESS, f"its runner was ended (exit code {code}){why}"))
     text = f"its runner ended with exit code {code}: {message[-800:] or ended.get('reason', '')}"
     return End(
         error or StoreError(text, hint="`kubectl logs` of its Job says more", code="runner_failed"), Death(Cause.HARNESS, text)

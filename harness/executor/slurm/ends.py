@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.executor.runners import ENDED, End, error_said
+from harness.executor.runners import ENDED, MENDED_BY_ANOTHER, End, error_said
 from harness.executor.slurm.job import NO_FOLDER, NO_HOME
 from harness.spec.errors import MissingError, StoreError
 from harness.spec.outcome import Cause, Death
@@ -120,7 +120,7 @@ def end_of(job: Ended, said: str, log: str) -> End:
     if job.signal:
         return End(None, Death(Cause.HARNESS, f"{at}: its runner was killed (signal {job.signal})"))
     error = error_said(said, job.code)
-    if job.code in ENDED or (error is not None and error.code == "lost"):
+    if job.code in ENDED or (error is not None and error.code in MENDED_BY_ANOTHER):
         late = job.limit_s is not None and job.ran_s >= job.limit_s - _EARLY_S
         why = f", as its time limit of {job.limit_s} s was near" if late else ""
         return End(None, Death(Cause.HARNESS, f"{at}: its runner was ended (exit code {job.code}){why}"))

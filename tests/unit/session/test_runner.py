@@ -288,6 +288,25 @@ def test_a_run_that_is_driven_is_refused_to_a_second_driver(tmp_path):
     assert busy.value.code == "busy"
 
 
+@pytest.mark.parametrize("code", ["busy", "database_away"])
+def test_what_a_cluster_runs_waits_for_a_dead_drivers_lease_and_for_a_database(tmp_path, monkeypatch, code):
+    stage, asked = Stage(tmp_path, ScriptedBackend()), []
+    stage.graded(drive=False)
+    claim = stage.store.claim
+
+    def in_a_moment(run):
+        asked.append(run)
+        if len(asked) < 3:
+            raise StoreError("not now", code=code)
+        return claim(run)
+
+    monkeypatch.setattr(stage.store, "claim", in_a_moment)
+    monkeypatch.setattr("harness.session.run._AGAIN_S", 0.01)
+    with pytest.raises(StoreError, match="not now"):
+        stage.runner.drive(RUN)
+    assert stage.runner.take_over(RUN) is RunState.DONE and len(asked) == 3
+
+
 def test_a_crash_between_the_last_event_and_the_index_is_mended_by_going_on(tmp_path):
     stage = Stage(tmp_path, ScriptedBackend())
     stage.graded()

@@ -12,7 +12,7 @@ from harness.spec.errors import MissingError, StoreError, UsageError
 from harness.spec.event import Entered
 from harness.spec.run import AgentRef, BaseModelRef, TaskRef
 from harness.spec.task import Generation, Limits
-from harness.store.base import RunFilter
+from harness.store.base import AWAY, RunFilter
 from harness.store.connect import Database
 from harness.store.database import SqlStore
 from harness.store.ids import new_id
@@ -265,7 +265,14 @@ def test_a_server_that_does_not_answer_leaves_the_folders_to_read(tmp_path):
     assert len(store.runs()) == 3 and "does not answer" in said[0]
     with pytest.raises(StoreError, match="failed") as refused:
         store.record_state("r1", RunState.DONE)
-    assert "server" in refused.value.hint
+    assert "server" in refused.value.hint and refused.value.code == AWAY
+
+
+def test_a_server_that_lets_nobody_in_is_not_one_that_is_away(tmp_path, postgres):
+    store = SqlStore(tmp_path, postgres().replace("@/dojo", "@/of-another-name"))
+    with pytest.raises(StoreError, match="does not exist") as refused:
+        store.record_state("r1", RunState.DONE)
+    assert refused.value.code != AWAY
 
 
 def test_a_database_url_that_is_none_or_has_no_driver_is_refused_with_a_remedy(tmp_path, monkeypatch):

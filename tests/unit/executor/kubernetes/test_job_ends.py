@@ -35,6 +35,7 @@ def disrupted() -> dict[str, Any]:
         (job(reason="BackoffLimitExceeded"), [runner_pod(137)], Cause.HARNESS, "was ended (exit code 137)"),
         (job(reason="BackoffLimitExceeded"), [runner_pod(130, said("interrupted"))], Cause.HARNESS, "exit code 130"),
         (job(reason="BackoffLimitExceeded"), [runner_pod(1, said("lost"))], Cause.HARNESS, "was ended"),
+        (job(reason="BackoffLimitExceeded"), [runner_pod(1, said("database_away"))], Cause.HARNESS, "what is wrong"),
         (job(reason="BackoffLimitExceeded", message="gone"), [], Cause.HARNESS, "BackoffLimitExceeded: gone"),
     ],
 )

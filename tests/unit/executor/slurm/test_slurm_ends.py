@@ -51,6 +51,7 @@ def test_times_are_read_as_slurm_writes_them(text: str, is_: int | None) -> None
         (Ended("12", "FAILED", 130, 0, 30, 3600), said("interrupted"), Cause.HARNESS, "was ended (exit code 130)"),
         (Ended("12", "FAILED", 130, 0, 3541, 3600), said("interrupted"), Cause.HARNESS, "time limit of 3600 s was near"),
         (Ended("12", "FAILED", 1), said("lost"), Cause.HARNESS, "was ended"),
+        (Ended("12", "FAILED", 1), said("database_away"), Cause.HARNESS, "was ended"),
     ],
 )
 def test_a_runner_that_died_is_followed_by_another_job(job: Ended, wrote: str, cause: Cause, words: str) -> None:
