@@ -201,7 +201,7 @@ def _repeated(dojo: Dojo, runs: tuple[str, ...], batch: str | None) -> list[str]
     found = dict.fromkeys(dojo.store.resolve(run, "run") for run in runs)
     if batch:
         whole = dojo.store.resolve(batch, "batch")
-        rows = [plain(info) for info in reversed(dojo.find_runs(RunFilter(batch=whole)).runs)]
+        rows = [plain(info) for info in dojo.store.runs(RunFilter(batch=whole))]
         bad = [row["id"] for row in rows if failed(row | {"outcome": row["cause"]})]
         if not bad:
             raise UsageError(

@@ -47,6 +47,12 @@ class RemoteStore:
         """Return what is known of a run beside its result."""
         return self._resolved(run, "run")
 
+    def runs(self, where: RunFilter | None = None) -> list[Any]:
+        """Return runs, the oldest first; at most 10,000."""
+        body = (where or RunFilter()).model_dump(mode="json")
+        found = Found.model_validate(self._client.ask("POST", "/v1/runs/search", json=body, params={"limit": _MOST}))
+        return list(reversed(found.runs))
+
     def batches(self, where: RunFilter | None = None) -> list[Any]:
         """Return batches, the oldest first."""
         body = (where or RunFilter()).model_dump(mode="json")

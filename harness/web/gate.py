@@ -31,11 +31,7 @@ _SAFE = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
-_NOBODY = AccessDenied(
-    "this token is unknown or revoked",
-    hint="set DOJO_TOKEN to one that an operator made with `dojo tokens create`",
-    code="unknown_token",
-)
+_HOW = "set DOJO_TOKEN to one that an operator made with `dojo tokens create`"
 
 
 class Gate:
@@ -86,11 +82,12 @@ class Gate:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
         kind, _, text = (values[0] if len(values) == 1 else b"").partition(b" ")
         if kind.lower() != b"bearer":
-            raise AccessDenied("the request carries no token", hint=_NOBODY.hint, code="unknown_token")
+            raise AccessDenied("the request carries no token", hint=_HOW, code="unknown_token")
         accounts = self._site.dojo.accounts
         found = await asyncio.to_thread(accounts.authenticate, text.decode("latin-1").strip())
         if found is None:
-            raise _NOBODY
+            # made each time: one that is raised again keeps every request that it was raised for
+            raise AccessDenied("this token is unknown or revoked", hint=_HOW, code="unknown_token")
         return found
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:

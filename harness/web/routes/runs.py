@@ -37,7 +37,6 @@ _QUIET_S = 15.0
 _MOST = 10_000
 # Of a talk, read at once; each may carry a history.
 _CALLS = 16
-_FULL = MissingError("too many streams are open here", hint="come again, or ask without a stream", code="full")
 
 
 @router.get("/resolve", response_model=Resolved)
@@ -117,8 +116,7 @@ async def events(
     if "text/event-stream" not in accept:
         found, ended = await run_in_threadpool(_read, site, run, after)
         return site.answer(Events(events=tuple(found), ended=ended))
-    if site.streams >= site.limits.streams:
-        raise _FULL
+    _require_stream(site)
     return StreamingResponse(_stream(site, run, after), media_type="text/event-stream")
 
 
@@ -148,8 +146,7 @@ async def talk(
     which were received before.
     """
     site, run = await run_in_threadpool(_own, request, caller, run)
-    if site.streams >= site.limits.streams:
-        raise _FULL
+    _require_stream(site)
     told = await run_in_threadpool(site.dojo.talk_of, run)
     return StreamingResponse(_talk(site, told, follow, skip), media_type="application/x-ndjson")
 
@@ -191,6 +188,11 @@ def _read(site: Site, run: str, after: int) -> tuple[list[Event], bool]:
     ended = site.dojo.store.run(run).state.final  # before the events: what was written by then is read
     found = [told_event(event) for event in islice(site.dojo.store.files(run).events(after + 1), EVENTS)]
     return found, ended and len(found) < EVENTS
+
+
+def _require_stream(site: Site) -> None:
+    if site.streams >= site.limits.streams:
+        raise MissingError("too many streams are open here", hint="come again, or ask without a stream", code="full")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from harness.spec import RunSpec, RunState
 from harness.spec.agent import AgentConfig
@@ -13,7 +14,7 @@ from harness.spec.event import Entered
 from harness.spec.run import AgentRef, BaseModelRef, TaskRef
 from harness.spec.task import Generation, Limits
 from harness.store.base import AWAY, RunFilter
-from harness.store.connect import Database
+from harness.store.connect import Database, _away
 from harness.store.database import SqlStore
 from harness.store.ids import new_id
 from harness.store.marks import BatchFile, read_batch
@@ -273,6 +274,24 @@ def test_a_server_that_lets_nobody_in_is_not_one_that_is_away(tmp_path, postgres
     with pytest.raises(StoreError, match="does not exist") as refused:
         store.record_state("r1", RunState.DONE)
     assert refused.value.code != AWAY
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "away"),
+    [
+        ("connection timeout expired", None, True),
+        ("connection refused", None, True),
+        ("FATAL:  the database system is starting up", None, True),
+        ("FATAL:  sorry, too many clients already", None, True),
+        ("terminating connection due to administrator command", "57P01", True),
+        ('FATAL:  password authentication failed for user "dojo"', None, False),
+        ("canceling statement due to lock timeout", "55P03", False),
+    ],
+)
+def test_a_server_is_away_where_it_may_answer_in_a_moment(text, state, away):
+    cause = Exception(text)
+    cause.sqlstate = state  # type: ignore[attr-defined]
+    assert _away(OperationalError("SELECT 1", None, cause)) is away
 
 
 def test_a_database_url_that_is_none_or_has_no_driver_is_refused_with_a_remedy(tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """Roles × routes, and what of one user's another sees."""
 
 import dataclasses
+import gc
 import json
 
 import pytest
 
 from harness.spec.accounts import Quota
+from harness.spec.errors import AccessDenied
 from harness.spec.event import Failed, Noted
 from tests.unit.web.conftest import GOOD, Replica, archive
 from tests.unit.web.test_replicas import until
@@ -55,6 +57,15 @@ def test_each_route_is_open_to_the_roles_that_it_is_for_and_to_no_other(replica:
             assert (said.status_code == 403) == (user not in allowed), (method, path, user, said.status_code, said.text)
             if said.status_code == 403:
                 assert said.json()["error"]["code"] == "forbidden" and said.json()["error"]["hint"]
+
+
+def test_requests_that_are_refused_are_not_kept(replica: Replica):
+    """An error that is raised again holds on to every request that it was raised for."""
+    replica.tokens["nobody"] = "dojo_1_2"
+    for _ in range(3):
+        assert replica.ask("nobody", "GET", "/v1/about").json()["error"]["code"] == "unknown_token"
+    gc.collect()
+    assert [e for e in gc.get_objects() if isinstance(e, AccessDenied) and e.code == "unknown_token"] == []
 
 
 def test_others_see_where_a_run_stands_and_nothing_that_its_agent_wrote(replica: Replica):
